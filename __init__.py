@@ -1,0 +1,59 @@
+"""prunebench: compare neural-network pruning methods fairly.
+
+Every method goes through one loop, train → (prune → fine-tune) × K → measure, under the same
+conditions; an experiment is data, running it gives a record, and everything that people look at
+is made from records.
+
+>>> import prunebench
+>>> record = prunebench.run(prunebench.Experiment(
+...     dataset="Digits", model="LeNetSmall", strategy="GlobalMagnitude", compression=8))
+>>> prunebench.leaderboard("runs")
+
+The names are loaded when they are first used, so that importing prunebench costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from prunebench.benchmark.experiment import Experiment, FineTuning, Pretraining
+    from prunebench.benchmark.grid import grid
+    from prunebench.benchmark.sweep import run, sweep
+    from prunebench.errors import UsageError
+    from prunebench.results import Record, leaderboard
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Experiment": "prunebench.benchmark.experiment",
+    "Pretraining": "prunebench.benchmark.experiment",
+    "FineTuning": "prunebench.benchmark.experiment",
+    "grid": "prunebench.benchmark.grid",
+    "run": "prunebench.benchmark.sweep",
+    "sweep": "prunebench.benchmark.sweep",
+    "leaderboard": "prunebench.results",
+    "Record": "prunebench.results",
+    "UsageError": "prunebench.errors",
+}
+
+__all__ = [
+    "Experiment",
+    "FineTuning",
+    "Pretraining",
+    "Record",
+    "UsageError",
+    "grid",
+    "leaderboard",
+    "run",
+    "sweep",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'prunebench' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,1 @@
+"""What is run: experiments, the loop, training, sweeps, and the command line."""

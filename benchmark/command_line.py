@@ -1,0 +1,291 @@
+"""The command line: ``prunebench run | list | leaderboard | show | check``.
+
+Exit status: 0 all is well, 1 an experiment failed or a method violates a rule, 2 the user's
+mistake, 130 interrupted. Torch is imported by those commands only that compute.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import types
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from ruamel.yaml.error import YAMLError
+
+from ..errors import UsageError
+from ..results import Record, Store
+
+INTERRUPTED = 130
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser whose complaints are one sentence, like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; see '{self.prog} --help'")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command in ``arguments`` (by default the process's own) and return its status."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        options = _parser(arguments).parse_args(arguments)
+        status: int = options.command(options)
+        return status
+    except UsageError as error:
+        print(f"prunebench: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("prunebench: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output, such as head, has seen enough
+        sys.stderr.close()
+        return 1
+
+
+def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+    parser = _Parser(prog="prunebench", description="Compare neural-network pruning methods.")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {_version()}")
+    commands = parser.add_subparsers(required=True, metavar="command", parser_class=_Parser)
+
+    run = commands.add_parser("run", help="run experiments and make the leaderboard")
+    run.set_defaults(command=_run)
+    if "run" in arguments:  # the only command whose options take time to look up
+        _add_run_options(run)
+
+    listing = commands.add_parser("list", help="list strategies, models, data sets, metrics, …")
+    listing.add_argument("kind", nargs="?", help="such as strategies; all kinds if left out")
+    listing.add_argument("name", nargs="?", help="describe this one in detail")
+    listing.set_defaults(command=_list)
+
+    table = commands.add_parser("leaderboard", help="make a leaderboard from records")
+    table.add_argument("runs", type=Path, nargs="?", default=Path("runs"), help="records folder")
+    table.add_argument("-o", "--output", type=Path, help="write the leaderboard to this CSV file")
+    table.add_argument("--plots", type=Path, metavar="FOLDER", help="draw the plots into a folder")
+    table.set_defaults(command=_leaderboard)
+
+    show = commands.add_parser("show", help="show one record")
+    show.add_argument("run", help="a record's id, the beginning of one, or the path of its file")
+    show.add_argument("--runs", type=Path, default=Path("runs"), help="records folder")
+    show.add_argument("--json", action="store_true", help="print the record as it is stored")
+    show.set_defaults(command=_show)
+
+    check = commands.add_parser("check", help="check that a strategy keeps the rules")
+    check.add_argument("strategy", help="such as GlobalMagnitude or mymethod.py:MyScore(alpha=2)")
+    check.set_defaults(command=_check)
+    return parser
+
+
+def _version() -> str:
+    from prunebench import __version__
+
+    return __version__
+
+
+def _add_run_options(parser: argparse.ArgumentParser) -> None:
+    """An option for each setting of an experiment, and those that say where and how to run."""
+    from .experiment import Experiment, Recipe
+
+    parser.add_argument("config", nargs="?", type=Path, help="YAML file with settings")
+    settings = parser.add_argument_group(
+        "settings", "they replace those of the file; several values make a grid"
+    )
+    for name, field in Experiment.model_fields.items():
+        recipe = field.annotation
+        if isinstance(recipe, type) and issubclass(recipe, Recipe):
+            for part, part_field in recipe.model_fields.items():
+                settings.add_argument(
+                    f"--{name}.{part}",
+                    metavar="VALUE",
+                    help=f"{part_field.description} (default: {part_field.default})",
+                )
+        else:
+            optional = not field.is_required() and field.default not in (None, ())
+            default = f" (default: {field.default})" if optional else ""
+            flag = f"--{name.replace('_', '-')}"
+            settings.add_argument(
+                flag, dest=name, nargs="+", metavar="VALUE", help=f"{field.description}{default}"
+            )
+    running = parser.add_argument_group("running")
+    running.add_argument("--runs", type=Path, default=Path("runs"), help="records folder")
+    running.add_argument("--data", type=Path, help="folder of data sets, or set PRUNEBENCH_DATA")
+    running.add_argument("--workers", type=_positive, default=1, help="processes that run cells")
+    running.add_argument("--timeout", type=float, help="seconds after which a cell fails")
+    running.add_argument("--dry-run", action="store_true", help="show what would be run")
+    running.add_argument("--force", action="store_true", help="run finished cells again")
+    running.add_argument("--no-weights", action="store_true", help="save records without weights")
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed: at least 1 is needed")
+    return int(text)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from .grid import grid, read_settings
+
+    settings = read_settings(options.config) if options.config else {}
+    experiments = grid(**_overlaid(settings, options))
+    from .sweep import check, data_folder, sweep, unfinished
+
+    store = Store(options.runs)
+    waiting = experiments if options.force else unfinished(experiments, store)
+    if options.dry_run:
+        check(waiting, data_folder(options.data))
+        return _print_grid(experiments, {experiment.id for experiment in waiting})
+    _say(f"{len(experiments)} cells, {len(experiments) - len(waiting)} of them finished before")
+    if options.timeout is not None and options.workers == 1:
+        raise UsageError("--timeout needs --workers of at least 2: a process cannot stop itself")
+    try:
+        records = sweep(
+            experiments,
+            runs=options.runs,
+            data=options.data,
+            workers=options.workers,
+            timeout=options.timeout,
+            force=options.force,
+            weights=not options.no_weights,
+        )
+    except KeyboardInterrupt:
+        left = len(unfinished(experiments, store))
+        _say(
+            f"prunebench: interrupted; {len(experiments) - left} of {len(experiments)} cells are "
+            f"finished and kept in {options.runs}: give the same command again to go on"
+        )
+        return INTERRUPTED
+    return _report(records, options.runs)
+
+
+def _overlaid(settings: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
+    """The settings of the file, with those from the command line in their place."""
+    from .experiment import Experiment
+
+    settings = dict(settings)
+    for option, given in vars(options).items():
+        name, _, part = option.partition(".")
+        if given is None or name not in Experiment.model_fields:
+            continue
+        if part:
+            recipe = settings.setdefault(name, {})
+            if not isinstance(recipe, dict):
+                raise UsageError(f"--{option} cannot change a list of recipes in the file")
+            settings[name] = {**recipe, part: _value(given)}
+        else:
+            values = [_value(text) for text in given]
+            settings[name] = values if len(values) > 1 or name == "metrics" else values[0]
+    # A target on the command line takes the place of the other kind of target in the file.
+    for target, other in (("compression", "sparsity"), ("sparsity", "compression")):
+        if getattr(options, target) and not getattr(options, other):
+            settings.pop(other, None)
+    return settings
+
+
+def _value(text: str) -> Any:
+    """A number, truth value or text as YAML reads it."""
+    from .grid import parse_yaml
+
+    try:
+        value = parse_yaml(text)
+    except YAMLError:
+        return text
+    return value if isinstance(value, int | float | bool) else text
+
+
+def _print_grid(experiments: Sequence[Any], waiting: set[str]) -> int:
+    for experiment in experiments:
+        target = (
+            f"{experiment.compression:g}×"
+            if experiment.compression is not None
+            else f"sparsity {experiment.sparsity:g}"
+        )
+        parts = (experiment.dataset, experiment.model, experiment.strategy, target)
+        state = "to run" if experiment.id in waiting else "finished"
+        print(f"{experiment.id}  {state:8}  {'  '.join(map(str, parts))}  seed {experiment.seed}")
+    done = sum(experiment.id not in waiting for experiment in experiments)
+    print(f"{len(experiments)} cells, {done} finished, {len(experiments) - done} to run")
+    return 0
+
+
+def _report(records: Sequence[Record], runs: Path) -> int:
+    """Print and draw the leaderboard of what was run, and say what failed."""
+    from ..results import accuracy_vs_compression, accuracy_vs_speedup, as_text, leaderboard
+    from ..results import write_csv
+
+    frame = leaderboard(records)
+    files = {
+        "leaderboard": runs / "leaderboard.csv",
+        "accuracy against compression": runs / "accuracy-vs-compression.png",
+        "accuracy against speedup": runs / "accuracy-vs-speedup.png",
+    }
+    write_csv(frame, files["leaderboard"])
+    failures = [record for record in records if record.error is not None]
+    if len(failures) < len(records):
+        accuracy_vs_compression(frame, files["accuracy against compression"])
+        accuracy_vs_speedup(frame, files["accuracy against speedup"])
+        print(as_text(frame))
+        print()
+        for title, path in files.items():
+            print(f"{title + ':':30}{path}")
+        print(f"{'records:':30}{runs}/*/*.json")
+    for record in failures:
+        error: types.SimpleNamespace | Any = record.error
+        settings = record.experiment
+        target = settings["compression"] or settings["sparsity"]
+        _say(
+            f"failed: {settings['strategy']} at {target:g}, seed {settings['seed']} "
+            f"({record.id}): {error.type}: {error.message}"
+        )
+    return 1 if failures else 0
+
+
+def _list(options: argparse.Namespace) -> int:
+    from .listing import detail, overview
+
+    print(detail(options.kind, options.name) if options.name else overview(options.kind))
+    return 0
+
+
+def _leaderboard(options: argparse.Namespace) -> int:
+    from ..results import accuracy_vs_compression, accuracy_vs_speedup, as_text, leaderboard
+    from ..results import write_csv
+
+    frame = leaderboard(options.runs)
+    if frame.empty:
+        raise UsageError(f"there are no records in {options.runs}")
+    print(as_text(frame))
+    if options.output:
+        write_csv(frame, options.output)
+        print(f"\n{options.output}")
+    if options.plots:
+        accuracy_vs_compression(frame, options.plots / "accuracy-vs-compression.png")
+        accuracy_vs_speedup(frame, options.plots / "accuracy-vs-speedup.png")
+        print(f"{options.plots}/accuracy-vs-*.png")
+    return 0
+
+
+def _show(options: argparse.Namespace) -> int:
+    record = Store(options.runs).find(options.run)
+    if options.json:
+        sys.stdout.write(record.to_json().decode())
+    else:
+        from ..results import summary
+
+        print(summary(record))
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    from ..strategies import STRATEGIES
+    from .conformance import CHECKS, violations
+
+    component = STRATEGIES.component(options.strategy)
+    return 0
+
+
+def _say(sentence: str) -> None:
+    """To the terminal beside the output proper, which may be read by another program."""
+    print(sentence, file=sys.stderr)

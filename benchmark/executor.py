@@ -1,0 +1,133 @@
+"""Executors: where jobs run. A job that dies takes nothing with it but its own cell."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Generator, Sequence
+from concurrent.futures import FIRST_COMPLETED, TimeoutError, wait
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import torch
+from pebble import ProcessExpired, ProcessPool
+
+from ..results import Record, Store
+from .experiment import Experiment
+from .loop import failed, load_task, run_cell, threads
+from .pretraining import Pretrained
+
+Results = Generator["Record | str", None, None]
+"""Records as they are finished, and in between texts that say what is going on."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """An experiment, and where its record and its data are.
+
+    Attributes:
+        experiment: what to run.
+        runs: the folder of records.
+        data: the folder of data sets.
+        weights: whether to save the pruned weights.
+    """
+
+    experiment: Experiment
+    runs: Path
+    data: Path
+    weights: bool
+
+    def run(self) -> Record:
+        """Run the experiment and save its record."""
+        return run_cell(self.experiment, Store(self.runs), self.data, weights=self.weights)
+
+    def pretrain(self) -> None:
+        """Train the experiment's dense network, unless that has been done."""
+        with threads(self.experiment.threads):
+            task = load_task(self.experiment.dataset, self.data)
+            Pretrained(self.experiment, task, self.runs).report()
+
+
+def in_this_process(jobs: Sequence[Job]) -> Results:
+    """Run the jobs one after the other."""
+    for job in jobs:
+        yield str(job.experiment.strategy)
+        yield job.run()
+
+
+def in_processes(jobs: Sequence[Job], workers: int, timeout: float | None = None) -> Results:
+    """Run the jobs in ``workers`` processes that live as long as this generator.
+
+    The dense networks are trained first, each once, and a job starts as soon as its own is there.
+
+    Args:
+        jobs: what to run.
+        workers: number of processes, started afresh ("spawn"), so that they are all alike.
+        timeout: seconds after which a job is stopped and fails.
+    """
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPool(max_workers=workers, initializer=_become_worker, context=context)
+    waiting: dict[str, list[Job]] = {}
+    for job in jobs:
+        waiting.setdefault(job.experiment.pretraining_id, []).append(job)
+    networks = {
+        pool.schedule(_pretrain, args=[same[0]]): identity for identity, same in waiting.items()
+    }
+    running: dict[Any, Job] = {}
+    try:
+        while networks or running:
+            if networks:
+                yield f"training {len(networks)} dense networks"
+            done, _ = wait([*networks, *running], return_when=FIRST_COMPLETED)
+            for future in done:
+                if future in networks:
+                    # A network that could not be trained fails again, on record, in each job.
+                    for job in waiting.pop(networks.pop(future)):
+                        running[pool.schedule(_run, args=[job], timeout=timeout)] = job
+                else:
+                    yield _record_of(future, running.pop(future), timeout)
+    finally:
+        pool.stop()
+        pool.join()
+
+
+def _record_of(future: Any, job: Job, timeout: float | None) -> Record:
+    """The record that a job left, or one that says how its process ended."""
+    store = Store(job.runs)
+    try:
+        future.result()
+    except TimeoutError:
+        store.save(failed(job.experiment, TimeoutError(f"not finished after {timeout:g} seconds")))
+    except ProcessExpired as expired:
+        code = expired.exitcode
+        by = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        error = ChildProcessError(f"the worker process ended with {by}, perhaps out of memory")
+        store.save(failed(job.experiment, error))
+    record = store.load(job.experiment.id)
+    assert record is not None  # the job saved it, or else raised what was raised above
+    return record
+
+
+def _run(job: Job) -> None:
+    job.run()
+
+
+def _pretrain(job: Job) -> None:
+    job.pretrain()
+
+
+def _become_worker() -> None:
+    """Leave Ctrl-C to the parent, start with one thread, and end when the parent ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # a worker is always started by another process
+
+    def end_with_parent() -> None:
+        parent.join()
+        os._exit(1)
+
+    Thread(target=end_with_parent, daemon=True).start()

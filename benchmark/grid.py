@@ -1,0 +1,77 @@
+"""Grids: many experiments from lists of values, in Python or in a YAML file."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from ..errors import UsageError, sentence_of
+from .experiment import Experiment
+
+_LISTS = ("metrics",)
+"""The settings whose value is a list, and which therefore are no axis of a grid."""
+
+
+def grid(**settings: Any) -> list[Experiment]:
+    """Every combination of the values in ``settings``; a list stands for its items in turn.
+
+    >>> len(grid(dataset="Digits", model="LeNetSmall", strategy=["Random", "GlobalMagnitude"],
+    ...          compression=[2, 4, 8], seed=[0, 1, 2]))
+    18
+
+    The first seed comes first with everything else, so that a grid that is interrupted has compared
+    all it could.
+
+    Raises:
+        UsageError: a setting is unknown, missing, or has a value that is not allowed.
+    """
+    axes = {
+        name: value if isinstance(value, list | tuple) and name not in _LISTS else [value]
+        for name, value in settings.items()
+    }
+    for name, values in axes.items():
+        if not values:
+            raise UsageError(f"{name}: an empty list leaves nothing to run")
+    if "seed" in axes:
+        axes = {"seed": axes["seed"], **axes}
+    combinations = itertools.product(*axes.values())
+    return [_experiment(dict(zip(axes, values, strict=True))) for values in combinations]
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """The settings in a YAML file, as :func:`grid` takes them.
+
+    Raises:
+        UsageError: the file is missing, is no YAML, or is no mapping of names to values.
+    """
+    try:
+        settings = parse_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise UsageError(f"cannot read the configuration {path}: {reason}") from None
+    except YAMLError as error:
+        place = getattr(error, "problem_mark", None)
+        line = f" in line {place.line + 1}" if place else ""
+        problem = getattr(error, "problem", None) or "something is malformed"
+        raise UsageError(f"{path} is not valid YAML{line}: {problem}") from None
+    if not isinstance(settings, Mapping) or not all(isinstance(name, str) for name in settings):
+        raise UsageError(f"{path} must map settings to values, such as 'dataset: MNIST'")
+    return dict(settings)
+
+
+def parse_yaml(text: str) -> Any:
+    """YAML 1.2, in which ``1e-3`` is a number and ``no`` is a word."""
+    return YAML(typ="safe", pure=True).load(text)
+
+
+def _experiment(settings: dict[str, Any]) -> Experiment:
+    try:
+        return Experiment(**settings)
+    except ValidationError as error:
+        raise UsageError(sentence_of(error, Experiment)) from None

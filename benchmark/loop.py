@@ -1,0 +1,236 @@
+"""The loop: train → (prune → fine-tune) × K → measure. Every method goes through it."""
+
+from __future__ import annotations
+
+import copy
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors.torch import save
+from torch import nn
+
+from ..datasets import Task
+from ..metrics import METRICS, Flops, Latency, Measurements, Metric, Size, Subject
+from ..metrics import layer_table
+from ..registry import Component
+from ..results import Failure, Layer, Record, Round, Store, write_atomically
+from ..seeding import generator
+from ..strategies import Context, MaskedWeights, Masks, State, Strategy, collapsed, full_masks
+from ..strategies import kept, output_weight
+from .environment import environment
+from .experiment import Experiment
+from .pretraining import Pretrained, build
+from .target import kept_weights
+from .training import Purpose, copy_of_state, quality, train
+
+
+class Pruned(NamedTuple):
+    """What the rounds leave: the model, the last masks, the rounds' records, and times."""
+
+    model: nn.Module
+    masks: Masks
+    rounds: list[Round]
+    seconds: dict[str, float]
+
+
+def run_cell(experiment: Experiment, store: Store, data: Path, *, weights: bool = True) -> Record:
+    """Run one experiment and save its record, and the final weights beside it.
+
+    Whatever goes wrong in the run itself becomes a record with status ``failed``.
+
+    Args:
+        experiment: what to run.
+        store: where the record goes; pretrained networks are kept there too.
+        data: the folder of the data sets.
+        weights: whether to save the final weights.
+
+    Raises:
+        OSError: the record could not be saved.
+    """
+    with threads(experiment.threads):
+        try:
+            task = load_task(experiment.dataset, data)
+            record, state = _measured(experiment, task, store.folder)
+        except Exception as error:
+            record, state = failed(experiment, error), None
+    if weights and state is not None:
+        contiguous = {name: tensor.contiguous() for name, tensor in state.items()}
+        write_atomically(store.weights_path(experiment.id), save(contiguous))
+    store.save(record)  # last: a record means that all of it is there
+    return record
+
+
+def prune(experiment: Experiment, task: Task, pretrained: Pretrained) -> Pruned:
+    """Prune and recover the pretrained network for as many rounds as the experiment says."""
+    strategy: Strategy = experiment.strategy.create()
+    schedule, recovery = experiment.schedule.create(), experiment.recovery.create()
+    model = build(experiment, task)
+    model.load_state_dict(pretrained.state())
+    budget = kept_weights(experiment, strategy, model)
+    names = strategy.prunable(model, classifier=experiment.prune_classifier)
+    parameters = dict(model.named_parameters())
+    masks = full_masks({name: parameters[name] for name in names})
+    prunable = kept(masks)
+    rounds = []
+    seconds = {"scoring_seconds": 0.0, "finetuning_seconds": 0.0}
+    for number in range(1, experiment.rounds + 1):
+        density = schedule.density(budget / prunable, number, experiment.rounds)
+        keep = budget if number == experiment.rounds else max(budget, round(density * prunable))
+        with _timed(seconds, "scoring_seconds"):
+            context = Context(
+                model=model,
+                task=task,
+                masks=masks,
+                output=output_weight(model),
+                generator=generator(experiment.seed, "scoring", number),
+            )
+            masks = strategy.masks(context, keep)
+        masked = MaskedWeights(model, masks)
+        masked.apply()
+        before = quality(model, task, "test")
+        history = _History(experiment, task, pretrained, number)
+        if (start := recovery.start(history)) is not None:
+            model.load_state_dict(start)
+            masked.apply()
+        if recovery.trains:
+            purpose = Purpose(experiment.seed, f"fine-tuning {number}")
+            with _timed(seconds, "finetuning_seconds"):
+                train(model, task, experiment.finetuning, purpose, masked.apply)
+        rounds.append(
+            Round(
+                round=number,
+                density=density,
+                kept=kept(masks),
+                before=before,
+                after=quality(model, task, "test"),
+                validation=quality(model, task, "validation"),
+            )
+        )
+    return Pruned(model, masks, rounds, seconds)
+
+
+def failed(experiment: Experiment, error: BaseException) -> Record:
+    """The record of a run that ended with ``error``."""
+    return Record(
+        id=experiment.id,
+        status="failed",
+        error=Failure(
+            type=type(error).__name__,
+            message=str(error),
+            traceback="".join(traceback.format_exception(error)),
+        ),
+        experiment=described(experiment),
+        quality={},
+        dense={},
+        rounds=(),
+        final={},
+        layers=(),
+        collapsed_layers=(),
+        timings={},
+        environment=environment(),
+    )
+
+
+def described(experiment: Experiment) -> dict[str, Any]:
+    """All settings of an experiment as plain data, defaults included, for its record."""
+    return {**experiment.model_dump(mode="json"), "sources": experiment.sources}
+
+
+@lru_cache(maxsize=2)
+def _loaded(dataset: str, data: Path) -> Task:
+    from ..datasets import DATASETS
+
+    return DATASETS.component(dataset).create().load(data)
+
+
+def load_task(dataset: Component[Any], data: Path) -> Task:
+    """The data set's task; a process loads it once."""
+    return _loaded(str(dataset), data)
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Compute with ``count`` CPU threads inside the block: results depend on it bit by bit."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+class _History:
+    """The states that a recovery may go back to, in one round of one experiment."""
+
+    def __init__(
+        self, experiment: Experiment, task: Task, pretrained: Pretrained, number: int
+    ) -> None:
+        self._experiment, self._task = experiment, task
+        self._pretrained, self._number = pretrained, number
+
+    def at_epoch(self, epoch: int) -> State:
+        """The state after so many epochs of pretraining."""
+        return self._pretrained.at_epoch(epoch)
+
+    def fresh(self) -> State:
+        """A new initialisation, another one in each round."""
+        purpose = f"reinitialisation {self._number}"
+        return copy_of_state(build(self._experiment, self._task, purpose))
+
+
+def _measured(experiment: Experiment, task: Task, folder: Path) -> tuple[Record, State]:
+    """The record of a run that comes to its end, and the final weights."""
+    pretrained = Pretrained(experiment, task, folder)
+    report = pretrained.report()
+    pruned = prune(experiment, task, pretrained)
+    dense = build(experiment, task)
+    dense.load_state_dict(pretrained.state())
+    prunable = tuple(pruned.masks)
+    metrics = [Size(), Flops(), *(metric.create() for metric in experiment.metrics)]
+    final_subject = Subject(pruned.model, dense, task, prunable)
+    dense_subject = Subject(dense, dense, task, prunable)
+    dead = collapsed(pruned.masks)
+    record = Record(
+        id=experiment.id,
+        status="collapsed" if dead else "ok",
+        experiment=described(experiment),
+        quality={
+            name: better
+            for name, better in METRICS.component(task.quality).create().quality.items()
+            if name in report.test
+        },
+        dense=report.test | _all(metrics, dense_subject),
+        rounds=tuple(pruned.rounds),
+        final=pruned.rounds[-1].after | _all(metrics, final_subject),
+        layers=tuple(Layer(**row._asdict()) for row in layer_table(pruned.model, task.inputs(1))),
+        collapsed_layers=tuple(dead),
+        timings={
+            "pretraining_seconds": report.seconds,
+            **pruned.seconds,
+            **Latency().measure(final_subject),
+        },
+        environment=environment(),
+    )
+    return record, copy_of_state(pruned.model)
+
+
+def _all(metrics: list[Metric], subject: Subject) -> Measurements:
+    measured: Measurements = {}
+    for metric in metrics:
+        measured |= metric.measure(subject)
+    return measured
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        seconds[name] += time.perf_counter() - start

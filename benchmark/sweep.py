@@ -1,0 +1,142 @@
+"""Sweeps: many experiments, each run once, in this process or in several, and resumed at will."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from tqdm import tqdm
+
+from ..results import Record, Store
+from .executor import Job, in_processes, in_this_process
+from .experiment import Experiment
+from .loop import load_task, threads
+from .pretraining import build
+from .target import kept_weights
+
+
+def run(
+    experiment: Experiment,
+    *,
+    runs: str | Path = "runs",
+    data: str | Path | None = None,
+    force: bool = False,
+    weights: bool = True,
+) -> Record:
+    """Run one experiment, unless its record exists already, and return the record.
+
+    Args:
+        experiment: what to run.
+        runs: the folder of records.
+        data: the folder of data sets; by default ``PRUNEBENCH_DATA``, else a cache folder.
+        force: run it even if it has a finished record.
+        weights: whether to save the pruned weights beside the record.
+
+    Raises:
+        UsageError: the data are not to be had, or the target cannot be reached.
+    """
+    (record,) = sweep(
+        [experiment], runs=runs, data=data, force=force, weights=weights, progress=False
+    )
+    return record
+
+
+def sweep(
+    experiments: Iterable[Experiment],
+    *,
+    runs: str | Path = "runs",
+    data: str | Path | None = None,
+    workers: int = 1,
+    timeout: float | None = None,
+    force: bool = False,
+    weights: bool = True,
+    progress: bool = True,
+) -> list[Record]:
+    """Run the experiments that have no finished record yet, and return the records of all.
+
+    Each record is saved as soon as its experiment ends, so that after an interruption the same
+    call goes on where it stopped. A failed experiment has a record that says why; it is tried
+    again by the next sweep.
+
+    Args:
+        experiments: what to run; one that occurs twice is run once.
+        runs: the folder of records.
+        data: the folder of data sets; by default ``PRUNEBENCH_DATA``, else a cache folder.
+        workers: processes that run experiments, each with its experiment's threads; 1 stays in
+            this process.
+        timeout: seconds after which an experiment fails; needs at least two workers.
+        force: run all of them, finished or not.
+        weights: whether to save the pruned weights beside each record.
+        progress: whether to show a progress bar.
+
+    Raises:
+        UsageError: data are not to be had, or a target cannot be reached; nothing was run.
+    """
+    experiments = list(experiments)
+    store, folder = Store(runs), data_folder(data)
+    waiting = experiments if force else unfinished(experiments, store)
+    check(waiting, folder)
+    waiting = list({experiment.id: experiment for experiment in waiting}.values())
+    jobs = [Job(experiment, store.folder, folder, weights) for experiment in waiting]
+    results = in_this_process(jobs) if workers == 1 else in_processes(jobs, workers, timeout)
+    with _closing(results), tqdm(total=len(jobs), unit="cell", disable=not progress) as bar:
+        _show(results, bar)
+    # Read back rather than remembered: what is returned is what is on the disk.
+    return [record for record in map(store.load, (e.id for e in experiments)) if record]
+
+
+def unfinished(experiments: Iterable[Experiment], store: Store) -> list[Experiment]:
+    """Those of ``experiments`` that have no finished record in ``store``."""
+    return [experiment for experiment in experiments if not store.is_finished(experiment.id)]
+
+
+def check(experiments: Sequence[Experiment], data: Path) -> None:
+    """Make sure, before anything is run, that data are there and targets can be reached.
+
+    Raises:
+        UsageError: the first thing that is wrong.
+    """
+    checked: set[tuple[object, ...]] = set()
+    for experiment in experiments:
+        target = (experiment.compression, experiment.sparsity, experiment.prune_classifier)
+        parts = (experiment.dataset, experiment.model, experiment.strategy)
+        key = (*map(str, parts), *target)
+        if key not in checked:
+            checked.add(key)
+            with threads(experiment.threads):
+                model = build(experiment, load_task(experiment.dataset, data))
+                kept_weights(experiment, experiment.strategy.create(), model)
+
+
+def data_folder(chosen: str | Path | None) -> Path:
+    """The folder of data sets: the one chosen, else ``PRUNEBENCH_DATA``, else a cache folder."""
+    if chosen is None:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        chosen = os.environ.get("PRUNEBENCH_DATA") or cache / "prunebench"
+    return Path(chosen).expanduser()
+
+
+def _show(results: Iterable[Record | str], bar: tqdm[None]) -> None:
+    """Draw the sweep's results into the progress bar as they come."""
+    outcomes: Counter[str] = Counter()
+    for result in results:
+        if isinstance(result, str):
+            bar.set_description(result)
+            continue
+        bar.set_description(f"{result.experiment['model']} on {result.experiment['dataset']}")
+        outcomes[result.status] += 1
+        if troubles := {name: n for name, n in outcomes.items() if name != "ok"}:
+            bar.set_postfix(troubles)
+        bar.update()
+
+
+@contextmanager
+def _closing(results: Iterator[Record | str]) -> Iterator[None]:
+    """Close a generator at the end, however it comes: its worker processes end with it."""
+    try:
+        yield
+    finally:
+        results.close()  # type: ignore[attr-defined]

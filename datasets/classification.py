@@ -1,0 +1,99 @@
+"""Classification of images that fit in memory, as unsigned bytes, transformed batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..errors import UsageError
+from ..seeding import generator as seeded_generator
+from .task import Batch, Split, Task
+
+
+class Classification(Task):
+    """Image classification with cross-entropy, scored by accuracy.
+
+    The images stay in memory as they are stored, one byte a value. A batch is gathered by one
+    indexing operation and normalised with the mean and standard deviation of the training split.
+
+    Args:
+        splits: for each of train, validation and test the images (examples × channels × height ×
+            width, uint8) and the labels (examples, int64).
+        classes: number of classes.
+    """
+
+    quality = "Accuracy"
+
+    def __init__(self, splits: Mapping[Split, Batch], classes: int) -> None:
+        self._splits = splits
+        self.classes = classes
+        images = splits["train"][0]
+        self.input_shape = tuple(images.shape[1:])
+        self._scale, self._shift = _normalisation(images)
+
+    def size(self, split: Split) -> int:
+        """Number of examples in a split."""
+        return len(self._splits[split][1])
+
+    def batches(
+        self, split: Split, batch_size: int, generator: torch.Generator | None = None
+    ) -> Iterator[Batch]:
+        """One pass over a split; see :meth:`Task.batches`."""
+        images, labels = self._splits[split]
+        if generator is None:
+            for start in range(0, len(labels), batch_size):
+                stop = start + batch_size
+                yield self._normalised(images[start:stop]), labels[start:stop]
+        else:
+            for index in torch.randperm(len(labels), generator=generator).split(batch_size):
+                yield self._normalised(images[index]), labels[index]
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Mean cross-entropy of the model's logits."""
+        inputs, labels = batch
+        return F.cross_entropy(model(inputs), labels)
+
+    def inputs(self, batch_size: int) -> Tensor:
+        """The first ``batch_size`` test images, from the start again if there are fewer."""
+        images = self._splits["test"][0]
+        return self._normalised(images[torch.arange(batch_size) % len(images)])
+
+    def _normalised(self, images: Tensor) -> Tensor:
+        return images.float().mul_(self._scale).add_(self._shift)
+
+
+def hold_out(images: Tensor, labels: Tensor, count: int, purpose: str) -> tuple[Batch, Batch]:
+    """Split off ``count`` random examples, the same ones in every experiment.
+
+    Returns:
+        The remaining examples and those held out, each as (images, labels).
+
+    Raises:
+        UsageError: ``count`` leaves nothing on one of the sides.
+    """
+    if not 0 < count < len(labels):
+        raise UsageError(
+            f"{purpose}: {count} examples cannot be held out of {len(labels)}; "
+            f"1 to {len(labels) - 1} are allowed"
+        )
+    order = torch.randperm(len(labels), generator=seeded_generator(0, "hold out", purpose))
+    held, rest = order[:count], order[count:]
+    return (images[rest], labels[rest]), (images[held], labels[held])
+
+
+def _normalisation(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Per channel the factor and the summand that bring ``images`` to mean 0 and variance 1."""
+    # In float64 and channel by channel: exact sums, and no float copy of the whole set at once.
+    scales, shifts = [], []
+    for channel in images.unbind(1):
+        values, counts = channel.unique(return_counts=True)
+        share = counts.double() / channel.numel()
+        mean = (values * share).sum()
+        deviation = ((values - mean).square() * share).sum().sqrt().clamp(min=1e-6)
+        scales.append(1 / deviation)
+        shifts.append(-mean / deviation)
+    shape = (1, -1, 1, 1)
+    return torch.stack(scales).float().view(shape), torch.stack(shifts).float().view(shape)

@@ -1,0 +1,73 @@
+"""What is learned: a :class:`Dataset` is chosen by name, and loading it gives a :class:`Task`.
+
+A task gives batches, the loss, and the name of the metric by which it is scored. The loop, the
+strategies and the metrics know a data set through this interface alone.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from ..registry import Configured, Registry
+
+Split = Literal["train", "validation", "test"]
+Batch = tuple[Tensor, Tensor]
+
+
+class Task(ABC):
+    """Batches of examples, a loss, and how a model is scored.
+
+    Attributes:
+        input_shape: shape of one example, without the batch dimension.
+        classes: number of classes that the model tells apart.
+        quality: name of the registered metric that scores a model on this task.
+    """
+
+    input_shape: tuple[int, ...]
+    classes: int
+    quality: ClassVar[str]
+
+    @abstractmethod
+    def size(self, split: Split) -> int:
+        """Number of examples in a split."""
+
+    @abstractmethod
+    def batches(
+        self, split: Split, batch_size: int, generator: torch.Generator | None = None
+    ) -> Iterator[Batch]:
+        """One pass over a split, ``batch_size`` examples at a time; the last batch may be smaller.
+
+        With a ``generator`` the examples come in its random order, without one as they are stored.
+        """
+
+    @abstractmethod
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """The training loss of a batch, a scalar: the mean over its examples."""
+
+    @abstractmethod
+    def inputs(self, batch_size: int) -> Tensor:
+        """Exactly ``batch_size`` test inputs, repeated if there are fewer: for FLOPs and timing."""
+
+
+@dataclass(frozen=True)
+class Dataset(Configured, ABC):
+    """The recipe of a task: which data, split how. The fields are its hyperparameters."""
+
+    @abstractmethod
+    def load(self, folder: Path) -> Task:
+        """Read the data below ``folder``, downloading them there where they are missing.
+
+        Raises:
+            UsageError: the data are neither there nor to be had; the sentence says what to do.
+        """
+
+
+DATASETS: Registry[Dataset] = Registry("dataset", "datasets", Dataset, home=__package__ or "")
+register = DATASETS.register

@@ -1,0 +1,72 @@
+"""The one exception that means "the user can put this right", and sentences for it.
+
+Everything that a user can cause, from a misspelt strategy to a missing data set, is a
+:class:`UsageError` whose text is one sentence naming the option, the value and what is allowed.
+The command line prints it and exits with status 2; nothing else is caught there.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+from pydantic import BaseModel, ValidationError
+
+
+class UsageError(Exception):
+    """A mistake of the user's, told in one sentence."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(" ".join(sentence.split()))
+
+
+def suggestion(name: str, allowed: Iterable[str]) -> str:
+    """The end of a sentence about an unknown ``name``: the nearest of ``allowed``, and all of it.
+
+    >>> suggestion("Globl", ["Global", "Uniform"])
+    "did you mean 'Global'? (allowed: Global, Uniform)"
+    """
+    names = sorted(allowed)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    if not near:  # "lenet5" for "LeNet5" differs in too many letters for the line above
+        near = [candidate for candidate in names if candidate.lower() == name.lower()]
+    listing = f"(allowed: {', '.join(names) or 'none'})"
+    return f"did you mean {near[0]!r}? {listing}" if near else listing
+
+
+def sentence_of(error: ValidationError, model: type[BaseModel]) -> str:
+    """The first complaint of a pydantic ``error`` about ``model`` as one sentence."""
+    first = error.errors(include_url=False)[0]
+    location = [str(part) for part in first["loc"]]
+    if first["type"] == "extra_forbidden":
+        *parents, name = location
+        allowed = _fields_at(model, parents)
+        where = f" in {'.'.join(parents)}" if parents else ""
+        return f"unknown option {name!r}{where}: {suggestion(name, allowed)}"
+    cause = first.get("ctx", {}).get("error")
+    if isinstance(cause, UsageError):
+        return str(cause)
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "missing":
+        return f"{'.'.join(location)} is missing: {message.lower()}"
+    if not location:
+        return message
+    return f"{'.'.join(location)}: {_shown(first['input'])} is not allowed: {_lower(message)}"
+
+
+def _fields_at(model: type[BaseModel], path: list[str]) -> list[str]:
+    for name in path:
+        annotation = model.model_fields[name].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        model = annotation
+    return list(model.model_fields)
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _lower(message: str) -> str:
+    return message[:1].lower() + message[1:]

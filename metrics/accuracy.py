@@ -1,0 +1,48 @@
+"""How well a classifier classifies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch.nn import functional as F
+
+from .metric import Measurements, Metric, Subject, register
+from .modes import inference
+
+
+@register
+@dataclass(frozen=True)
+class Accuracy(Metric):
+    """Top-1 and top-5 accuracy and cross-entropy, each the mean over all examples of a split.
+
+    Args:
+        batch_size: examples in a forward pass; it changes no result but by rounding.
+    """
+
+    batch_size: Annotated[int, Field(ge=1)] = 500
+
+    definitions = {
+        "top1": "fraction of examples whose highest logit is that of their class",
+        "top5": "fraction of examples whose class is among the five highest logits "
+        "(only where there are more than 10 classes)",
+        "loss": "mean cross-entropy in nats",
+    }
+    quality = {"top1": "higher", "top5": "higher", "loss": "lower"}
+
+    def measure(self, subject: Subject) -> Measurements:
+        """Sums over batches divided by the number of examples, so that batch sizes do not weigh."""
+        top = 5 if subject.task.classes > 10 else 1
+        hits = torch.zeros(top, dtype=torch.int64)
+        loss = 0.0
+        with inference(subject.model):
+            for inputs, labels in subject.task.batches(subject.split, self.batch_size):
+                logits = subject.model(inputs)
+                loss += F.cross_entropy(logits, labels, reduction="sum").double().item()
+                best = logits.topk(top).indices
+                hits += (best == labels.unsqueeze(1)).sum(0).cpu()
+        examples = subject.task.size(subject.split)
+        measured = {"top1": hits[0].item() / examples, "loss": loss / examples}
+        return measured | ({"top5": hits.sum().item() / examples} if top == 5 else {})

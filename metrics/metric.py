@@ -1,0 +1,58 @@
+"""What a metric is: named numbers about a model on a task."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from torch import nn
+
+from ..datasets import Split, Task
+from ..registry import Configured, Registry
+
+Measurements = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is measured.
+
+    Attributes:
+        model: the model, its pruned weights being zero.
+        dense: the same model before it was pruned, for whatever is relative to it.
+        task: where examples come from.
+        prunable: names of the weights that the strategy may prune.
+        split: the examples on which quality is measured.
+    """
+
+    model: nn.Module
+    dense: nn.Module
+    task: Task
+    prunable: tuple[str, ...]
+    split: Split = "test"
+
+
+@dataclass(frozen=True)
+class Metric(Configured, ABC):
+    """A measurement, which may give several numbers at once.
+
+    Attributes:
+        definitions: each number's name and its definition with its unit.
+        quality: those of the numbers that say how well the model does its task, and whether a
+            higher or a lower one is better. The first decides which checkpoint is kept.
+        timing: whether the numbers are times, which differ from run to run.
+    """
+
+    definitions: ClassVar[Mapping[str, str]]
+    quality: ClassVar[Mapping[str, Literal["higher", "lower"]]] = {}
+    timing: ClassVar[bool] = False
+
+    @abstractmethod
+    def measure(self, subject: Subject) -> Measurements:
+        """The numbers by name; not-a-number or infinity where there is none."""
+
+
+METRICS: Registry[Metric] = Registry("metric", "metrics", Metric, home=__package__ or "")
+register = METRICS.register

@@ -1,0 +1,14 @@
+"""What is pruned on: the networks. Any ``nn.Module`` can be one."""
+
+from .architecture import MODELS, register
+from .lenet import LeNet5, LeNet5Classic, LeNet300100, LeNetDropout, LeNetSmall
+
+__all__ = [
+    "MODELS",
+    "LeNet5",
+    "LeNet5Classic",
+    "LeNet300100",
+    "LeNetDropout",
+    "LeNetSmall",
+    "register",
+]

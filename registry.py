@@ -1,0 +1,354 @@
+"""How components are named, found, configured and written down.
+
+A *component* is a class that an experiment names: a strategy, an allocation, a model, a data set,
+a metric. It is written the same way everywhere (command line, YAML, records, CSV) as a call with
+the defaults left out: ``GlobalMagnitude``, ``SNIP(batches=4)``,
+``GlobalMagnitude(allocation=Global(minimum=1))``, ``mymethod.py:MyScore(alpha=2)``.
+Such a text is parsed, never evaluated, and its values are checked against the type hints of the
+class.
+
+Each kind of component has one :class:`Registry`, with three ways in: the ``register`` decorator,
+an import path (``package.module:Class`` or ``path/to/file.py:Class``), and an entry point of the
+group ``prunebench.<kinds>`` in an installed distribution.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, is_dataclass
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any, ClassVar, Generic, TypeVar, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+
+from .errors import UsageError, sentence_of, suggestion
+
+T = TypeVar("T")
+
+_PACKAGE = __name__.rpartition(".")[0]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One hyperparameter of a component: its name, its type hint, its default."""
+
+    name: str
+    annotation: Any
+    default: Any
+
+    def __str__(self) -> str:
+        hint = self.annotation
+        kind = getattr(hint, "__origin__", hint) if hasattr(hint, "__metadata__") else hint
+        text = kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
+        default = "" if self.default is inspect.Parameter.empty else f" = {self.default!r}"
+        return f"{self.name}: {text}{default}"
+
+
+class Configured:
+    """A component configured by dataclass fields; its repr leaves the defaults out.
+
+    >>> GlobalMagnitude(allocation=Global())
+    GlobalMagnitude
+    """
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        # Set on every class: a dataclass writes no repr of its own where the class has one.
+        cls.__repr__ = _concise_repr  # type: ignore[method-assign]
+
+
+def _concise_repr(component: object) -> str:
+    changed = {
+        name: getattr(component, name)
+        for name, parameter in hyperparameters(type(component)).items()
+        if getattr(component, name) != parameter.default
+    }
+    return _written(type(component).__name__, changed)
+
+
+def _written(reference: str, arguments: Mapping[str, Any]) -> str:
+    inner = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
+    return f"{reference}({inner})" if inner else reference
+
+
+@dataclass(frozen=True)
+class Component(Generic[T]):
+    """A class chosen by name, with those of its arguments that differ from the defaults."""
+
+    reference: str
+    factory: type[T]
+    arguments: tuple[tuple[str, Any], ...] = ()
+
+    def __str__(self) -> str:
+        return _written(self.reference, dict(self.arguments))
+
+    def create(self, **given: Any) -> T:
+        """A new instance; ``given`` is passed where the class takes it and was not configured."""
+        accepted = inspect.signature(self.factory).parameters
+        offered = {name: value for name, value in given.items() if name in accepted}
+        return self.factory(**{**offered, **dict(self.arguments)})
+
+    @property
+    def source(self) -> str | None:
+        """SHA-256 of the file that defines the class; None for prunebench's own components.
+
+        It belongs to an experiment's identity: editing a method makes it another method.
+        """
+        module = sys.modules[self.factory.__module__]
+        if module.__name__.split(".")[0] == _PACKAGE.split(".")[0] or not module.__file__:
+            return None
+        return hashlib.sha256(Path(module.__file__).read_bytes()).hexdigest()
+
+
+class Registry(Generic[T]):
+    """The components of one kind, by name.
+
+    ``home`` is the package of prunebench whose import registers our own; it is imported when a
+    name is first looked up. ``given`` names the arguments that the benchmark fills in (a model's
+    ``classes``), which are therefore no hyperparameters.
+    """
+
+    _all: ClassVar[list[Registry[Any]]] = []
+
+    def __init__(
+        self, kind: str, kinds: str, base: type[T], *, home: str, given: Iterable[str] = ()
+    ) -> None:
+        self.kind, self.kinds, self.base = kind, kinds, base
+        self.given = frozenset(given)
+        self._home = home
+        self._classes: dict[str, type[T]] = {}
+        Registry._all.append(self)
+
+    def register(self, cls: type[T]) -> type[T]:
+        """Class decorator: make ``cls`` known by its name. A name is given once."""
+        known = self._classes.setdefault(cls.__name__, cls)
+        if known is not cls:
+            raise UsageError(
+                f"two {self.kinds} are called {cls.__name__!r}: "
+                f"{known.__module__} and {cls.__module__}; rename one"
+            )
+        return cls
+
+    def names(self) -> list[str]:
+        """All names that can be used without a path, sorted."""
+        self._load_home()
+        return sorted({*self._classes, *self._entry_points()})
+
+    def component(self, value: object) -> Component[T]:
+        """The component that ``value`` means: a text, an instance, a class, or a component.
+
+        Raises:
+            UsageError: the text cannot be read, names nothing, or has a wrong argument.
+        """
+        if isinstance(value, Component):
+            return value
+        if isinstance(value, str):
+            reference, arguments = _parse(value, self.kind)
+            return self._checked(reference, self._find(reference), arguments)
+        if isinstance(value, type) and issubclass(value, self.base):
+            return self._checked(self._reference(value), value, {})
+        if isinstance(value, self.base) and isinstance(value, Configured):
+            fields = {name: getattr(value, name) for name in hyperparameters(type(value))}
+            return self._checked(self._reference(type(value)), type(value), fields)
+        raise UsageError(
+            f"{self.kind} must be the name of one, such as {self.names()[0]!r}, not {value!r}"
+        )
+
+    def _checked(
+        self, reference: str, factory: type[T], arguments: Mapping[str, Any]
+    ) -> Component[T]:
+        parameters = {
+            name: parameter
+            for name, parameter in hyperparameters(factory).items()
+            if name not in self.given
+        }
+        values = {
+            name: _nested(value, parameters[name].annotation if name in parameters else None)
+            for name, value in arguments.items()
+        }
+        checker = _checker(factory, tuple(parameters))
+        try:
+            checked = checker.model_validate(values)
+        except ValidationError as error:
+            raise UsageError(f"{self.kind} {reference}: {sentence_of(error, checker)}") from None
+        changed = tuple(
+            (name, getattr(checked, name))
+            for name, parameter in parameters.items()
+            if getattr(checked, name) != parameter.default
+        )
+        return Component(reference, factory, changed)
+
+    def _find(self, reference: str) -> type[T]:
+        module, separator, name = reference.rpartition(":")
+        if separator:
+            found = getattr(_imported(module, reference), name, None)
+            if found is None:
+                raise UsageError(f"{self.kind} {reference!r}: {module} defines no {name!r}")
+        else:
+            self._load_home()
+            if reference not in self._classes and reference in (points := self._entry_points()):
+                self._classes[reference] = points[reference].load()
+            found = self._classes.get(reference)
+            if found is None:
+                raise UsageError(
+                    f"unknown {self.kind} {reference!r}: {suggestion(reference, self.names())}"
+                )
+        if not (isinstance(found, type) and issubclass(found, self.base)):
+            raise UsageError(
+                f"{self.kind} {reference!r} must be a subclass of {self.base.__name__}"
+            )
+        return found
+
+    def _reference(self, cls: type[T]) -> str:
+        """How another process finds ``cls``: its name if registered, else a path."""
+        self._load_home()
+        if self._classes.get(cls.__name__) is cls:
+            return cls.__name__
+        module = sys.modules[cls.__module__]
+        path = getattr(module, "__file__", None)
+        if module.__name__ == "__main__" or module.__name__.startswith(_LOADED_FROM_FILE):
+            if path is None:
+                raise UsageError(
+                    f"{self.kind} {cls.__name__}: a class defined at a prompt or in a notebook "
+                    "cannot be run again from its record; put it into a file"
+                )
+            return f"{path}:{cls.__qualname__}"
+        return f"{cls.__module__}:{cls.__qualname__}"
+
+    def _load_home(self) -> None:
+        importlib.import_module(self._home)
+
+    def _entry_points(self) -> dict[str, Any]:
+        points = {point.name: point for point in entry_points(group=f"prunebench.{self.kinds}")}
+        for name in points.keys() & self._classes.keys():
+            if self._classes[name] is not points[name].load():
+                raise UsageError(
+                    f"the installed plug-in {points[name].value} gives a {self.kind} called "
+                    f"{name!r}, which exists already; uninstall it or rename the entry point"
+                )
+        return points
+
+
+def hyperparameters(factory: type) -> dict[str, Parameter]:
+    """The keyword arguments of a component class, in order, with their type hints."""
+    if is_dataclass(factory):
+        hints = get_type_hints(factory, include_extras=True)
+        undeclared = set(vars(factory).get("__annotations__", {})) - {
+            *factory.__dataclass_fields__
+        }
+        if undeclared - {name for name, hint in hints.items() if "ClassVar" in str(hint)}:
+            raise UsageError(
+                f"{factory.__name__} declares {', '.join(sorted(undeclared))} but is no dataclass: "
+                "write @dataclass(frozen=True) above the class"
+            )
+    else:
+        hints = get_type_hints(factory.__init__, include_extras=True)  # type: ignore[misc]
+    return {
+        name: Parameter(name, hints.get(name, Any), parameter.default)
+        for name, parameter in inspect.signature(factory).parameters.items()
+        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+    }
+
+
+@cache
+def _checker(factory: type, names: tuple[str, ...]) -> type[BaseModel]:
+    """A pydantic model that checks the named arguments of ``factory`` against its type hints."""
+    fields: dict[str, Any] = {
+        name: (
+            parameter.annotation,
+            ... if parameter.default is inspect.Parameter.empty else parameter.default,
+        )
+        for name, parameter in hyperparameters(factory).items()
+        if name in names
+    }
+    config = ConfigDict(
+        extra="forbid", strict=True, arbitrary_types_allowed=True, protected_namespaces=()
+    )
+    return create_model(factory.__name__, __config__=config, **fields)
+
+
+@dataclass(frozen=True)
+class _Call:
+    """A component written inside another one's arguments."""
+
+    text: str
+
+
+def _nested(value: Any, annotation: Any) -> Any:
+    """An argument's value: a component written inside another is built, all else stays."""
+    if not isinstance(value, _Call):
+        return value
+    for registry in Registry._all:
+        if isinstance(annotation, type) and issubclass(annotation, registry.base):
+            return registry.component(value.text).create()
+    return value.text
+
+
+def _parse(text: str, kind: str) -> tuple[str, dict[str, Any]]:
+    """Split ``Name(argument=value, ...)`` into the name and the values, evaluating nothing."""
+    match = re.fullmatch(r"\s*([^()]+?)\s*(?:\((.*)\))?\s*", text, re.DOTALL)
+    problem = f"cannot read the {kind} {text!r}: write it as Name or Name(argument=value, ...)"
+    if match is None:
+        raise UsageError(problem)
+    try:
+        call = ast.parse(f"call({match[2] or ''})", mode="eval").body
+        if not isinstance(call, ast.Call) or call.args or any(k.arg is None for k in call.keywords):
+            raise ValueError
+        arguments = {str(item.arg): _literal(item.value) for item in call.keywords}
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        raise UsageError(problem) from None
+    return match[1], arguments
+
+
+def _literal(node: ast.expr) -> Any:
+    if isinstance(node, ast.Name | ast.Call):
+        return _Call(ast.unparse(node))
+    return ast.literal_eval(node)
+
+
+_LOADED_FROM_FILE = "prunebench_file_"
+
+
+def _imported(module: str, reference: str) -> ModuleType:
+    """The module named by a dotted path or by the path of a Python file."""
+    try:
+        if not module.endswith(".py"):
+            return importlib.import_module(module)
+        return _from_file(Path(module).resolve())
+    except FileNotFoundError:
+        raise UsageError(f"cannot load {reference!r}: there is no file {module!r}") from None
+    except UsageError:
+        raise
+    except Exception as error:  # whatever a user's file raises while it is imported
+        raise UsageError(
+            f"cannot load {reference!r}: importing {module} failed with "
+            f"{type(error).__name__}: {error}"
+        ) from error
+
+
+def _from_file(path: Path) -> ModuleType:
+    main = sys.modules["__main__"]
+    if getattr(main, "__file__", None) and Path(str(main.__file__)).resolve() == path:
+        return main  # loading a script a second time would make a second, unequal class
+    name = _LOADED_FROM_FILE + hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module  # dataclasses look their module up while it is being run
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[name]
+            raise
+    return sys.modules[name]

@@ -1,0 +1,141 @@
+"""The record: everything that one run of one experiment leaves behind, as plain data.
+
+A record is JSON with a schema version. JSON has no NaN and no infinity, so a measurement that is
+not finite is None from the moment the record is made, and a record equals what is read back.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
+
+RECORD_ID_PATTERN = r"^[0-9a-f]{8,64}$"
+"""What an experiment's identity looks like: lower-case hexadecimal digits."""
+
+
+def _plain(value: Any, info: ValidationInfo) -> Any:
+    """Turn ``value`` into what JSON would give back; what comes from JSON is so already."""
+    return value if info.mode == "json" else _as_json_value(value)
+
+
+def _as_json_value(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _as_json_value(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_json_value(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+Measurements: TypeAlias = Annotated[dict[str, float | int | None], BeforeValidator(_plain)]
+"""Metric name → value: fractions for accuracies; None where the value is not finite."""
+
+Timings: TypeAlias = Annotated[dict[str, float | None], BeforeValidator(_plain)]
+"""Name with its unit (``finetuning_seconds``) → value; None where nothing was measured."""
+
+Document: TypeAlias = Annotated[dict[str, Any], BeforeValidator(_plain)]
+"""A free JSON object."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Failure(_Frozen):
+    """Why a run gave no result: the exception's type, its message and its traceback."""
+
+    type: str
+    message: str
+    traceback: str
+
+
+class Layer(_Frozen):
+    """One parameter of the final network.
+
+    ``density`` is ``nonzero / parameters``; ``flops`` are multiply–adds of one example, and
+    ``effective_flops`` those of them whose weight is not zero.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    parameters: int
+    nonzero: int
+    density: float
+    flops: int
+    effective_flops: float
+
+
+class Round(_Frozen):
+    """One round of pruning and recovery.
+
+    ``density`` is the target for the prunable weights (a fraction) and ``kept`` the number of them
+    that stayed. ``before`` and ``after`` are test metrics straight after pruning and after
+    recovery; ``validation`` holds the metrics on the validation split after recovery.
+    """
+
+    round: int
+    density: float
+    kept: int
+    before: Measurements
+    after: Measurements
+    validation: Measurements
+
+
+class Record(_Frozen):
+    """What one run of one experiment left behind.
+
+    ``id`` is the experiment's identity. ``quality`` names the task's quality metrics, the primary
+    one first, and which direction is better. ``dense`` and ``final`` are the measurements of the
+    network before the first and after the last round. A record is ``failed`` exactly when it has
+    an ``error``, and then it has no measurements; it is ``collapsed`` when pruning left a whole
+    layer without weights (``collapsed_layers``).
+    """
+
+    schema_version: Literal[1] = 1
+    id: str = Field(pattern=RECORD_ID_PATTERN)
+    status: Literal["ok", "collapsed", "failed"]
+    error: Failure | None = None
+    experiment: Document
+    quality: dict[str, Literal["higher", "lower"]]
+    dense: Measurements
+    rounds: tuple[Round, ...]
+    final: Measurements
+    layers: tuple[Layer, ...]
+    collapsed_layers: tuple[str, ...]
+    timings: Timings
+    environment: Document
+
+    @model_validator(mode="after")
+    def _status_fits_contents(self) -> Record:
+        if (self.status == "failed") != (self.error is not None):
+            raise ValueError("a record has an error exactly when its status is 'failed'")
+        if self.status == "failed" and (self.dense or self.final or self.rounds):
+            raise ValueError("a failed record has no measurements")
+        if self.status != "failed" and not self.quality:
+            raise ValueError("a finished record names at least one quality metric")
+        return self
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its end, collapsed or not; a failed one may be tried again."""
+        return self.status != "failed"
+
+    def result(self) -> dict[str, Any]:
+        """All that a rerun must reproduce exactly: the record without timings and environment."""
+        return self.model_dump(mode="json", exclude={"timings", "environment"})
+
+    def to_json(self) -> bytes:
+        """The record as indented UTF-8 JSON that ends with a newline."""
+        return self.model_dump_json(indent=1).encode() + b"\n"
+
+    @classmethod
+    def from_json(cls, content: bytes | str) -> Record:
+        """Read a record back.
+
+        Raises:
+            pydantic.ValidationError: ``content`` is not a record of this schema version.
+        """
+        return cls.model_validate_json(content)

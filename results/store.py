@@ -1,0 +1,155 @@
+"""The store: one immutable JSON file per record in a folder, written atomically.
+
+``<folder>/<first two digits of the id>/<id>.json``, with the pruned weights beside it as
+``<id>.safetensors``. A crash leaves either no record or a whole one, and any number of processes
+on a shared file system may write at once, so there is no index and no lock.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+from pydantic import ValidationError
+
+from ..errors import UsageError
+from .record import RECORD_ID_PATTERN, Record
+
+_SHOWN_CANDIDATES = 5
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write ``content`` to ``path`` so that a reader or a crash sees the old file or the new one.
+
+    Missing folders are made. When this returns, the content is on the disk.
+
+    Raises:
+        OSError: it could not be written; ``path`` is as it was and nothing else is left behind.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}~")
+    try:
+        with temporary.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _flush_folder(path.parent)
+
+
+class Store:
+    """The records in a folder. Making a store touches no file; the first save makes the folder."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    def record_path(self, record_id: str) -> Path:
+        """Where the record of this id is or would be."""
+        return self.folder / record_id[:2] / f"{record_id}.json"
+
+    def weights_path(self, record_id: str) -> Path:
+        """Where the pruned weights of the record of this id are or would be."""
+        return self.folder / record_id[:2] / f"{record_id}.safetensors"
+
+    def load(self, record_id: str) -> Record | None:
+        """The record of this id, or None where there is none.
+
+        Raises:
+            UsageError: the file is damaged, or of another schema version.
+        """
+        try:
+            return _read(self.record_path(record_id))
+        except FileNotFoundError:
+            return None
+
+    def is_finished(self, record_id: str) -> bool:
+        """Whether the run of this id came to its end; a failed one did not.
+
+        Raises:
+            UsageError: the file is damaged, or of another schema version.
+        """
+        record = self.load(record_id)
+        return record is not None and record.finished
+
+    def save(self, record: Record) -> Path:
+        """Write the record, in place of an earlier one of the same id, and return its path.
+
+        Raises:
+            OSError: it could not be written.
+        """
+        path = self.record_path(record.id)
+        write_atomically(path, record.to_json())
+        return path
+
+    def records(self) -> Iterator[Record]:
+        """All records by ascending id, read one at a time.
+
+        Raises:
+            UsageError: the folder does not exist, or a file in it is damaged or of another schema
+                version.
+        """
+        for record_id in self._ids():
+            yield _read(self.record_path(record_id))
+
+    def find(self, reference: str | Path) -> Record:
+        """The record that ``reference`` means: an id, a unique beginning of one, or a path.
+
+        Raises:
+            UsageError: there is no such record, there is more than one, or it cannot be read.
+        """
+        if Path(reference).suffix == ".json":
+            try:
+                return _read(Path(reference))
+            except FileNotFoundError:
+                raise UsageError(f"there is no record {reference}") from None
+        prefix = str(reference).lower()
+        candidates = [record_id for record_id in self._ids() if record_id.startswith(prefix)]
+        if not candidates:
+            raise UsageError(f"there is no record {reference!s} in {self.folder}")
+        if len(candidates) > 1 and prefix not in candidates:
+            more = ", …" if len(candidates) > _SHOWN_CANDIDATES else ""
+            shown = ", ".join(candidates[:_SHOWN_CANDIDATES]) + more
+            raise UsageError(f"{reference!s} is the beginning of {len(candidates)} records: {shown}")
+        return _read(self.record_path(prefix if prefix in candidates else candidates[0]))
+
+    def _ids(self) -> Iterator[str]:
+        """The ids that have a record, ascending; other files and folders are not looked at."""
+        if not self.folder.is_dir():
+            raise UsageError(f"there is no folder {self.folder} to read records from")
+        for folder in sorted(os.listdir(self.folder)):
+            if re.fullmatch("[0-9a-f]{2}", folder):
+                stems = (
+                    name.removesuffix(".json")
+                    for name in sorted(os.listdir(self.folder / folder))
+                    if name.startswith(folder) and name.endswith(".json")
+                )
+                yield from (stem for stem in stems if re.match(RECORD_ID_PATTERN, stem))
+
+
+def _read(path: Path) -> Record:
+    content = path.read_bytes()
+    try:
+        record = Record.from_json(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        reason = f"{place}: {first['msg']}" if place else first["msg"]
+        raise UsageError(f"{path} is not a record this version can read ({reason})") from None
+    if record.id != path.stem:
+        raise UsageError(f"{path} holds the record of another experiment, {record.id}")
+    return record
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make the renaming itself survive a power failure."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

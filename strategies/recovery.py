@@ -1,0 +1,103 @@
+"""Recoveries: from which weights a pruned network trains on, if it does."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Protocol
+
+from pydantic import Field
+from torch import Tensor
+
+from ..registry import Configured, Registry
+
+State = Mapping[str, Tensor]
+
+
+class History(Protocol):
+    """The states in which the network has been or could be; each maps names to tensors."""
+
+    def at_epoch(self, epoch: int) -> State:
+        """After ``epoch`` epochs of pretraining; 0 is the initialisation."""
+
+    def fresh(self) -> State:
+        """A new random initialisation."""
+
+
+@dataclass(frozen=True)
+class Recovery(Configured, ABC):
+    """What happens between pruning and measuring.
+
+    Attributes:
+        trains: whether the network is trained after pruning.
+    """
+
+    trains: ClassVar[bool] = True
+
+    @property
+    def epochs_needed(self) -> int:
+        """How many epochs of pretraining this recovery goes back to at the latest."""
+        return 0
+
+    @abstractmethod
+    def start(self, history: History) -> State | None:
+        """The state from which training goes on, to be masked; None leaves the pruned one."""
+
+
+RECOVERIES: Registry[Recovery] = Registry(
+    "recovery", "recoveries", Recovery, home=__package__ or ""
+)
+
+
+@RECOVERIES.register
+@dataclass(frozen=True)
+class FineTune(Recovery):
+    """Train on from the weights that are left (Han et al. 2015)."""
+
+    def start(self, history: History) -> State | None:
+        """The pruned weights as they are."""
+        return None
+
+
+@RECOVERIES.register
+@dataclass(frozen=True)
+class Rewind(Recovery):
+    """Set the weights that are left back to an epoch of pretraining, then train (Frankle 2019).
+
+    Args:
+        epoch: after how many epochs of pretraining; 0 is the initialisation.
+    """
+
+    epoch: Annotated[int, Field(ge=0)] = 0
+
+    @property
+    def epochs_needed(self) -> int:
+        """The epoch to which the weights are set back."""
+        return self.epoch
+
+    def start(self, history: History) -> State | None:
+        """The weights of that epoch."""
+        return history.at_epoch(self.epoch)
+
+
+@RECOVERIES.register
+@dataclass(frozen=True)
+class Reinitialise(Recovery):
+    """Draw the weights that are left anew, then train: what is the mask alone worth?"""
+
+    def start(self, history: History) -> State | None:
+        """A new random initialisation."""
+        return history.fresh()
+
+
+@RECOVERIES.register
+@dataclass(frozen=True)
+class NoRecovery(Recovery):
+    """Measure the network as pruning left it, without any training."""
+
+    trains = False
+
+    def start(self, history: History) -> State | None:
+        """The pruned weights as they are."""
+        return None

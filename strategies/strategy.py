@@ -1,0 +1,101 @@
+"""The strategy: a score, bound to an allocation and a structure."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import UsageError
+from ..registry import Configured, Registry
+from .allocation import Allocation, Global
+from .context import Context, prunable_weights
+from .masks import Masks
+from .structure import Structure, Unstructured
+
+Scores = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Strategy(Configured, ABC):
+    """A pruning method: how weights are scored, and thereby which ones are removed.
+
+    A new method is normally one :meth:`score`. The fields are its hyperparameters; they appear in
+    listings, on the command line, in records and in the identity of an experiment.
+    """
+
+    allocation: Allocation = Global()
+    structure: Structure = Unstructured()
+
+    @abstractmethod
+    def score(self, context: Context) -> Scores:
+        """How much each prunable weight matters; the lowest scores are pruned first.
+
+        Returns:
+            For each name in ``context.weights`` a tensor of the weight's shape, without NaN.
+        """
+
+    def unit_scores(self, scores: Tensor) -> Tensor:
+        """Scores of units (one-dimensional) from the scores of their weights (units × weights).
+
+        By default their sum.
+        """
+        return scores.sum(1)
+
+    def masks(self, context: Context, budget: int) -> Masks:
+        """The masks that keep ``budget`` of the prunable weights, all of them kept before.
+
+        Raises:
+            UsageError: the scores do not fit the weights, or are NaN.
+        """
+        scores = self.score(context)
+        self._check(scores, context.weights)
+        unit_scores, sizes = {}, {}
+        for name, mask in context.masks.items():
+            alive = self.structure.units(mask)
+            units = self.unit_scores(self.structure.units(scores[name]))
+            unit_scores[name] = units.masked_fill(~alive.any(1), -torch.inf)
+            sizes[name] = alive.shape[1]
+        chosen = self.allocation.keep(unit_scores, sizes, budget, context.generator)
+        return {
+            name: self.structure.expand(chosen[name], mask) for name, mask in context.masks.items()
+        }
+
+    def prunable(self, model: nn.Module, *, classifier: bool = True) -> list[str]:
+        """Names of the parameters of ``model`` that this strategy prunes."""
+        spared = self.structure.spares_output
+        return prunable_weights(model, classifier=classifier and not spared)
+
+    def smallest_budget(self, weights: Mapping[str, Tensor]) -> int:
+        """The fewest of ``weights`` that this strategy can keep."""
+        needed = sum(
+            min(self.allocation.minimum, len(units)) * units.shape[1]
+            for units in map(self.structure.units, weights.values())
+        )
+        return max(needed, 1)
+
+    def _check(self, scores: Scores, weights: Mapping[str, Tensor]) -> None:
+        name = type(self).__name__
+        if set(scores) != set(weights):
+            differing = sorted(set(scores) ^ set(weights))
+            raise UsageError(
+                f"strategy {name}: score() must return a tensor for each of context.weights and "
+                f"no other; it differs in {', '.join(differing)}"
+            )
+        for layer, weight in weights.items():
+            if scores[layer].shape != weight.shape:
+                raise UsageError(
+                    f"strategy {name}: the score of {layer} has shape "
+                    f"{tuple(scores[layer].shape)}, its weight {tuple(weight.shape)}"
+                )
+            if scores[layer].isnan().any():
+                raise UsageError(f"strategy {name}: the score of {layer} contains NaN")
+
+
+STRATEGIES: Registry[Strategy] = Registry(
+    "strategy", "strategies", Strategy, home=__package__ or ""
+)
+register = STRATEGIES.register
