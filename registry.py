@@ -102,12 +102,23 @@ class Component(Generic[T]):
     def source(self) -> str | None:
         """SHA-256 of the file that defines the class; None for prunebench's own components.
 
-        It belongs to an experiment's identity: editing a method makes it another method.
+        Editing a method makes it another method.
         """
         module = sys.modules[self.factory.__module__]
         if module.__name__.split(".")[0] == _PACKAGE.split(".")[0] or not module.__file__:
             return None
         return hashlib.sha256(Path(module.__file__).read_bytes()).hexdigest()
+
+    @property
+    def identity(self) -> str:
+        """The component as it counts in an identity: with the digest of its source, if it has one.
+
+        Moving the file changes nothing, so that of a path only the class's name stays.
+        """
+        if self.source is None:
+            return str(self)
+        name = self.reference.rpartition(":")[2]
+        return f"{_written(name, dict(self.arguments))}@{self.source}"
 
 
 class Registry(Generic[T]):
@@ -157,9 +168,10 @@ class Registry(Generic[T]):
             return self._checked(reference, self._find(reference), arguments)
         if isinstance(value, type) and issubclass(value, self.base):
             return self._checked(self._reference(value), value, {})
-        if isinstance(value, self.base) and isinstance(value, Configured):
-            fields = {name: getattr(value, name) for name in hyperparameters(type(value))}
-            return self._checked(self._reference(type(value)), type(value), fields)
+        if isinstance(value, Configured) and isinstance(value, self.base):
+            factory = type(value)
+            fields = {name: getattr(value, name) for name in hyperparameters(factory)}
+            return self._checked(self._reference(factory), factory, fields)
         raise UsageError(
             f"{self.kind} must be the name of one, such as {self.names()[0]!r}, not {value!r}"
         )
@@ -176,7 +188,7 @@ class Registry(Generic[T]):
             name: _nested(value, parameters[name].annotation if name in parameters else None)
             for name, value in arguments.items()
         }
-        checker = _checker(factory, tuple(parameters))
+        checker = _checker(factory, tuple(parameters))  # type: ignore[arg-type] # classes do hash
         try:
             checked = checker.model_validate(values)
         except ValidationError as error:
@@ -243,9 +255,7 @@ def hyperparameters(factory: type) -> dict[str, Parameter]:
     """The keyword arguments of a component class, in order, with their type hints."""
     if is_dataclass(factory):
         hints = get_type_hints(factory, include_extras=True)
-        undeclared = set(vars(factory).get("__annotations__", {})) - {
-            *factory.__dataclass_fields__
-        }
+        undeclared = set(vars(factory).get("__annotations__", {})) - {*factory.__dataclass_fields__}
         if undeclared - {name for name, hint in hints.items() if "ClassVar" in str(hint)}:
             raise UsageError(
                 f"{factory.__name__} declares {', '.join(sorted(undeclared))} but is no dataclass: "
@@ -261,7 +271,7 @@ def hyperparameters(factory: type) -> dict[str, Parameter]:
 
 
 @cache
-def _checker(factory: type, names: tuple[str, ...]) -> type[BaseModel]:
+def _checker(factory: type[Any], names: tuple[str, ...]) -> type[BaseModel]:
     """A pydantic model that checks the named arguments of ``factory`` against its type hints."""
     fields: dict[str, Any] = {
         name: (
@@ -343,7 +353,8 @@ def _from_file(path: Path) -> ModuleType:
     name = _LOADED_FROM_FILE + hashlib.sha256(path.read_bytes()).hexdigest()[:16]
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None and spec.loader is not None
+        assert spec is not None
+        assert spec.loader is not None  # it has one: the path ends in .py
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module  # dataclasses look their module up while it is being run
         try:

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import argparse
 import sys
-import types
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ruamel.yaml.error import YAMLError
 
+from .. import __version__
 from ..errors import UsageError
 from ..results import Record, Store
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 INTERRUPTED = 130
 
@@ -48,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     parser = _Parser(prog="prunebench", description="Compare neural-network pruning methods.")
-    parser.add_argument("--version", action="version", version=f"%(prog)s {_version()}")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(required=True, metavar="command", parser_class=_Parser)
 
     run = commands.add_parser("run", help="run experiments and make the leaderboard")
@@ -77,12 +80,6 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     check.add_argument("strategy", help="such as GlobalMagnitude or mymethod.py:MyScore(alpha=2)")
     check.set_defaults(command=_check)
     return parser
-
-
-def _version() -> str:
-    from prunebench import __version__
-
-    return __version__
 
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -128,6 +125,8 @@ def _positive(text: str) -> int:
 def _run(options: argparse.Namespace) -> int:
     from .grid import grid, read_settings
 
+    if options.timeout is not None and options.workers == 1:
+        raise UsageError("--timeout needs --workers of at least 2: a process cannot stop itself")
     settings = read_settings(options.config) if options.config else {}
     experiments = grid(**_overlaid(settings, options))
     from .sweep import check, data_folder, sweep, unfinished
@@ -138,8 +137,6 @@ def _run(options: argparse.Namespace) -> int:
         check(waiting, data_folder(options.data))
         return _print_grid(experiments, {experiment.id for experiment in waiting})
     _say(f"{len(experiments)} cells, {len(experiments) - len(waiting)} of them finished before")
-    if options.timeout is not None and options.workers == 1:
-        raise UsageError("--timeout needs --workers of at least 2: a process cannot stop itself")
     try:
         records = sweep(
             experiments,
@@ -212,34 +209,36 @@ def _print_grid(experiments: Sequence[Any], waiting: set[str]) -> int:
 
 def _report(records: Sequence[Record], runs: Path) -> int:
     """Print and draw the leaderboard of what was run, and say what failed."""
-    from ..results import accuracy_vs_compression, accuracy_vs_speedup, as_text, leaderboard
-    from ..results import write_csv
+    from ..results import as_text, leaderboard, write_csv
 
     frame = leaderboard(records)
-    files = {
-        "leaderboard": runs / "leaderboard.csv",
-        "accuracy against compression": runs / "accuracy-vs-compression.png",
-        "accuracy against speedup": runs / "accuracy-vs-speedup.png",
-    }
-    write_csv(frame, files["leaderboard"])
+    write_csv(frame, runs / "leaderboard.csv")
     failures = [record for record in records if record.error is not None]
     if len(failures) < len(records):
-        accuracy_vs_compression(frame, files["accuracy against compression"])
-        accuracy_vs_speedup(frame, files["accuracy against speedup"])
+        plots = _plots(frame, runs)
         print(as_text(frame))
-        print()
-        for title, path in files.items():
-            print(f"{title + ':':30}{path}")
-        print(f"{'records:':30}{runs}/*/*.json")
+        print(f"\nleaderboard: {runs / 'leaderboard.csv'}")
+        print(f"plots:       {', '.join(map(str, plots))}")
+        print(f"records:     {runs}/??/*.json")
     for record in failures:
-        error: types.SimpleNamespace | Any = record.error
-        settings = record.experiment
+        error, settings = record.error, record.experiment
+        assert error is not None  # these are the records that have one
         target = settings["compression"] or settings["sparsity"]
         _say(
             f"failed: {settings['strategy']} at {target:g}, seed {settings['seed']} "
             f"({record.id}): {error.type}: {error.message}"
         )
     return 1 if failures else 0
+
+
+def _plots(frame: DataFrame, folder: Path) -> list[Path]:
+    """Draw the two plots of a leaderboard into a folder and return their paths."""
+    from ..results.plots import accuracy_vs_compression, accuracy_vs_speedup
+
+    paths = [folder / "accuracy-vs-compression.png", folder / "accuracy-vs-speedup.png"]
+    accuracy_vs_compression(frame, paths[0])
+    accuracy_vs_speedup(frame, paths[1])
+    return paths
 
 
 def _list(options: argparse.Namespace) -> int:
@@ -250,8 +249,7 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _leaderboard(options: argparse.Namespace) -> int:
-    from ..results import accuracy_vs_compression, accuracy_vs_speedup, as_text, leaderboard
-    from ..results import write_csv
+    from ..results import as_text, leaderboard, write_csv
 
     frame = leaderboard(options.runs)
     if frame.empty:
@@ -261,9 +259,7 @@ def _leaderboard(options: argparse.Namespace) -> int:
         write_csv(frame, options.output)
         print(f"\n{options.output}")
     if options.plots:
-        accuracy_vs_compression(frame, options.plots / "accuracy-vs-compression.png")
-        accuracy_vs_speedup(frame, options.plots / "accuracy-vs-speedup.png")
-        print(f"{options.plots}/accuracy-vs-*.png")
+        print("\n".join(map(str, _plots(frame, options.plots))))
     return 0
 
 
@@ -272,7 +268,7 @@ def _show(options: argparse.Namespace) -> int:
     if options.json:
         sys.stdout.write(record.to_json().decode())
     else:
-        from ..results import summary
+        from ..results.summary import summary
 
         print(summary(record))
     return 0
@@ -280,7 +276,6 @@ def _show(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     from ..strategies import STRATEGIES
-    from .conformance import CHECKS, violations
 
     component = STRATEGIES.component(options.strategy)
     return 0

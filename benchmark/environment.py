@@ -42,7 +42,7 @@ def _processor() -> str:
 
 
 def _commit() -> str | None:
-    """The commit of the checkout that runs, marked if it was changed; None for an installed copy."""
+    """The commit of the checkout that runs, marked if it is dirty; None for an installed copy."""
     root = Path(__file__).resolve().parents[1]
     if not (root / ".git").exists():
         return None

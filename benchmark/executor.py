@@ -74,7 +74,8 @@ def in_processes(jobs: Sequence[Job], workers: int, timeout: float | None = None
     for job in jobs:
         waiting.setdefault(job.experiment.pretraining_id, []).append(job)
     networks = {
-        pool.schedule(_pretrain, args=[same[0]]): identity for identity, same in waiting.items()
+        pool.schedule(_pretrain, args=_plain(same[0])): identity
+        for identity, same in waiting.items()
     }
     running: dict[Any, Job] = {}
     try:
@@ -86,7 +87,7 @@ def in_processes(jobs: Sequence[Job], workers: int, timeout: float | None = None
                 if future in networks:
                     # A network that could not be trained fails again, on record, in each job.
                     for job in waiting.pop(networks.pop(future)):
-                        running[pool.schedule(_run, args=[job], timeout=timeout)] = job
+                        running[pool.schedule(_run, args=_plain(job), timeout=timeout)] = job
                 else:
                     yield _record_of(future, running.pop(future), timeout)
     finally:
@@ -95,28 +96,33 @@ def in_processes(jobs: Sequence[Job], workers: int, timeout: float | None = None
 
 
 def _record_of(future: Any, job: Job, timeout: float | None) -> Record:
-    """The record that a job left, or one that says how its process ended."""
+    """The record that a job left, or else one that says why it left none."""
     store = Store(job.runs)
-    try:
-        future.result()
-    except TimeoutError:
-        store.save(failed(job.experiment, TimeoutError(f"not finished after {timeout:g} seconds")))
-    except ProcessExpired as expired:
-        code = expired.exitcode
+    error = future.exception()
+    if isinstance(error, TimeoutError):
+        error = TimeoutError(f"not finished after {timeout:g} seconds")
+    elif isinstance(error, ProcessExpired):
+        code = error.exitcode
         by = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        error = ChildProcessError(f"the worker process ended with {by}, perhaps out of memory")
+        error = ChildProcessError(f"the worker process ended with {by}")
+    if error is not None:
         store.save(failed(job.experiment, error))
     record = store.load(job.experiment.id)
-    assert record is not None  # the job saved it, or else raised what was raised above
+    assert record is not None  # one of the two was saved
     return record
 
 
-def _run(job: Job) -> None:
-    job.run()
+def _plain(job: Job) -> tuple[Any, ...]:
+    """A job as data that another process can read before it has loaded the user's files."""
+    return job.experiment.model_dump(mode="json"), job.runs, job.data, job.weights
 
 
-def _pretrain(job: Job) -> None:
-    job.pretrain()
+def _run(settings: dict[str, Any], runs: Path, data: Path, weights: bool) -> None:
+    Job(Experiment(**settings), runs, data, weights).run()
+
+
+def _pretrain(settings: dict[str, Any], runs: Path, data: Path, weights: bool) -> None:
+    Job(Experiment(**settings), runs, data, weights).pretrain()
 
 
 def _become_worker() -> None:

@@ -120,10 +120,12 @@ class Experiment(_Settings):
     )
     rounds: int = Field(default=1, ge=1, description="how often to prune and recover (K)")
     schedule: ScheduleComponent = Field(
-        default="Geometric", description="how the rounds divide the pruning among them"
+        default="Geometric",  # type: ignore[arg-type] # looked up when validated
+        description="how the rounds divide the pruning among them",
     )
     recovery: RecoveryComponent = Field(
-        default="FineTune", description="the weights from which training goes on after pruning"
+        default="FineTune",  # type: ignore[arg-type] # likewise
+        description="the weights from which training goes on after pruning",
     )
     prune_classifier: bool = Field(
         default=True, description="false leaves the output layer dense, as ShrinkBench does"
@@ -138,7 +140,9 @@ class Experiment(_Settings):
         default=(), description="metrics to record beside accuracy, size, FLOPs and latency"
     )
     seed: int = Field(default=0, ge=0, description="source of everything random")
-    threads: int = Field(default=1, ge=1, description="CPU threads; results depend on it bit by bit")
+    threads: int = Field(
+        default=1, ge=1, description="CPU threads; bits of the result depend on it"
+    )
 
     @model_validator(mode="after")
     def _settings_agree(self) -> Experiment:
@@ -160,30 +164,31 @@ class Experiment(_Settings):
         Defaults are left out, so that a setting added later gives no old run a new identity. Of a
         component from a user's own file the contents count, not the path.
         """
-        return _digest(self._identified(self.canonical()))
+        return _digest({name: self._identified(name, v) for name, v in self.canonical().items()})
 
     @property
     def pretraining_id(self) -> str:
         """The identity of the pretrained network: of what it depends on, and nothing else."""
         shared = ("dataset", "model", "pretraining", "seed", "threads")
         settings = self.canonical()
-        return _digest(self._identified({n: settings[n] for n in shared if n in settings}))
+        return _digest({n: self._identified(n, settings[n]) for n in shared if n in settings})
 
     @property
     def sources(self) -> dict[str, str]:
         """For each component from outside prunebench the SHA-256 of its file."""
         named = ("dataset", "model", "strategy", "schedule", "recovery")
         components = {name: getattr(self, name) for name in named}
-        components |= {f"metric {metric}": metric for metric in self.metrics}
+        components |= {f"metrics.{metric.factory.__name__}": metric for metric in self.metrics}
         return {name: part.source for name, part in components.items() if part.source}
 
-    def _identified(self, settings: dict[str, Any]) -> dict[str, Any]:
-        sources = {name: digest for name, digest in self.sources.items() if name in settings}
-        without_paths = {
-            name: str(settings[name]).rpartition(":")[2] if name in sources else value
-            for name, value in settings.items()
-        }
-        return without_paths | ({"sources": sources} if sources else {})
+    def _identified(self, name: str, written: Any) -> Any:
+        """A setting as it counts in an identity: a component by its contents, not by its path."""
+        value = getattr(self, name)
+        if isinstance(value, Component):
+            return value.identity
+        if isinstance(value, tuple):
+            return [component.identity for component in value]
+        return written
 
 
 def _digest(settings: dict[str, Any]) -> str:

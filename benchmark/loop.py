@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 import traceback
 from collections.abc import Iterator
@@ -16,13 +15,21 @@ from safetensors.torch import save
 from torch import nn
 
 from ..datasets import Task
-from ..metrics import METRICS, Flops, Latency, Measurements, Metric, Size, Subject
-from ..metrics import layer_table
+from ..metrics import METRICS, Flops, Latency, Measurements, Metric, Size, Subject, layer_table
 from ..registry import Component
 from ..results import Failure, Layer, Record, Round, Store, write_atomically
 from ..seeding import generator
-from ..strategies import Context, MaskedWeights, Masks, State, Strategy, collapsed, full_masks
-from ..strategies import kept, output_weight
+from ..strategies import (
+    Context,
+    MaskedWeights,
+    Masks,
+    State,
+    Strategy,
+    collapsed,
+    full_masks,
+    kept,
+    output_weight,
+)
 from .environment import environment
 from .experiment import Experiment
 from .pretraining import Pretrained, build
@@ -207,7 +214,7 @@ def _measured(experiment: Experiment, task: Task, folder: Path) -> tuple[Record,
         },
         dense=report.test | _all(metrics, dense_subject),
         rounds=tuple(pruned.rounds),
-        final=pruned.rounds[-1].after | _all(metrics, final_subject),
+        final={**pruned.rounds[-1].after, **_all(metrics, final_subject)},
         layers=tuple(Layer(**row._asdict()) for row in layer_table(pruned.model, task.inputs(1))),
         collapsed_layers=tuple(dead),
         timings={

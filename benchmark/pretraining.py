@@ -118,6 +118,6 @@ def build(experiment: Experiment, task: Task, purpose: str = "initialisation") -
             input_shape=task.input_shape, classes=task.classes
         )
     if any(parameter.ndim == 4 for parameter in model.parameters()):
-        # LeNet-5 trains 1.4 times as fast on one CPU thread, and no network that we tried is slower.
-        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        # LeNet-5 trains 1.4 times as fast with it on one CPU thread.
+        model = model.to(memory_format=torch.channels_last)
     return model

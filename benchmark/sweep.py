@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -119,7 +120,7 @@ def data_folder(chosen: str | Path | None) -> Path:
     return Path(chosen).expanduser()
 
 
-def _show(results: Iterable[Record | str], bar: tqdm[None]) -> None:
+def _show(results: Iterable[Record | str], bar: tqdm[Any]) -> None:
     """Draw the sweep's results into the progress bar as they come."""
     outcomes: Counter[str] = Counter()
     for result in results:

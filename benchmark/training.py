@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -16,7 +17,11 @@ from ..seeding import generator, seeded
 from ..strategies import State
 from .experiment import Recipe
 
-_OPTIMIZERS = {"SGD": torch.optim.SGD, "Adam": torch.optim.Adam, "AdamW": torch.optim.AdamW}
+_OPTIMIZERS: dict[str, Any] = {
+    "SGD": torch.optim.SGD,
+    "Adam": torch.optim.Adam,
+    "AdamW": torch.optim.AdamW,
+}
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,7 @@ def epochs(
             for batch in task.batches("train", recipe.batch_size, order):
                 loss = task.loss(model, batch)
                 optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
                 optimizer.step()
                 if after_step is not None:
                     after_step()

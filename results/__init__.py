@@ -1,6 +1,29 @@
-"""What comes out: records, where they are stored, and what is made of them."""
+"""What comes out of a run: records, their store, and the leaderboard and plots made of them.
 
-from .record import Failure, Layer, Record, Round
+Everything here is a function of records and knows nothing of how they came about, nor of torch.
+The plots are in :mod:`prunebench.results.plots`, which alone imports matplotlib.
+"""
+
+from .columns import COLUMNS, columns_as_markdown
+from .leaderboard import leaderboard
+from .record import Failure, Layer, Measurements, Record, Round
+from .statistics import Statistics, describe
 from .store import Store, write_atomically
+from .tables import as_text, write_csv
 
-__all__ = ["Failure", "Layer", "Record", "Round", "Store", "write_atomically"]
+__all__ = [
+    "COLUMNS",
+    "Failure",
+    "Layer",
+    "Measurements",
+    "Record",
+    "Round",
+    "Statistics",
+    "Store",
+    "as_text",
+    "columns_as_markdown",
+    "describe",
+    "leaderboard",
+    "write_atomically",
+    "write_csv",
+]

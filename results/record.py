@@ -7,6 +7,7 @@ not finite is None from the moment the record is made, and a record equals what 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
@@ -30,7 +31,7 @@ def _as_json_value(value: Any) -> Any:
     return value
 
 
-Measurements: TypeAlias = Annotated[dict[str, float | int | None], BeforeValidator(_plain)]
+Measurements: TypeAlias = Annotated[Mapping[str, float | int | None], BeforeValidator(_plain)]
 """Metric name → value: fractions for accuracies; None where the value is not finite."""
 
 Timings: TypeAlias = Annotated[dict[str, float | None], BeforeValidator(_plain)]

@@ -115,7 +115,9 @@ class Store:
         if len(candidates) > 1 and prefix not in candidates:
             more = ", …" if len(candidates) > _SHOWN_CANDIDATES else ""
             shown = ", ".join(candidates[:_SHOWN_CANDIDATES]) + more
-            raise UsageError(f"{reference!s} is the beginning of {len(candidates)} records: {shown}")
+            raise UsageError(
+                f"{reference!s} is the beginning of {len(candidates)} records: {shown}"
+            )
         return _read(self.record_path(prefix if prefix in candidates else candidates[0]))
 
     def _ids(self) -> Iterator[str]:

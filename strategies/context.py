@@ -93,9 +93,7 @@ def prunable_weights(model: nn.Module, *, classifier: bool = True) -> list[str]:
     names = [
         name
         for name, parameter in model.named_parameters()
-        if parameter.requires_grad
-        and parameter.ndim >= 2
-        and "weight" in name.rpartition(".")[2]
+        if parameter.requires_grad and parameter.ndim >= 2 and "weight" in name.rpartition(".")[2]
     ]
     return names if classifier else [name for name in names if name != output_weight(model)]
 

@@ -19,9 +19,9 @@ class Random(Strategy):
     def score(self, context: Context) -> Scores:
         """Independent draws from U(0, 1), in float64 so that ties are practically absent."""
         return {
-            name: torch.rand(
-                weight.shape, generator=context.generator, dtype=torch.float64
-            ).to(weight.device)
+            name: torch.rand(weight.shape, generator=context.generator, dtype=torch.float64).to(
+                weight.device
+            )
             for name, weight in context.weights.items()
         }
 

@@ -1,0 +1,34 @@
+# Everything here works in a virtual environment of its own, .venv, made on first use.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/ready
+
+.PHONY: demo test check build constraints clean
+
+# The standard comparison on data that need no network; about two minutes after the installation.
+demo: $(READY)
+	$(BIN)/prunebench run experiments/digits.yaml --workers 2 --runs runs/digits
+
+test: $(READY) check
+	$(BIN)/python -m pytest
+
+# mypy looks for the package by its name, and the checkout may have any: hence the link.
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	MYPYPATH=.venv/link $(BIN)/mypy -p prunebench
+
+$(READY): setup.cfg constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --constraint constraints.txt --editable '.[test,check]'
+	mkdir -p .venv/link && ln -sfn ../.. .venv/link/prunebench
+	touch $(READY)
+
+# The exact versions that `make` installs, from the newest that setup.cfg allows.
+constraints:
+	rm -rf .venv && $(PYTHON) -m venv .venv
+	$(BIN)/pip install --editable '.[test,check]'
+	$(BIN)/pip freeze --exclude-editable > constraints.txt
+
+clean:
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

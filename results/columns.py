@@ -1,0 +1,113 @@
+"""The columns of the leaderboard and what they mean; the documentation is made from this."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+_SETTINGS = {
+    "dataset": "Data set, as in the experiment.",
+    "model": "Network, as in the experiment.",
+    "strategy": "Pruning strategy with the hyperparameters that are not at their default.",
+    "strategy_source": "Digest of the strategy's own source file; empty for a built-in strategy.",
+    "target_compression": "Parameters of the whole network per nonzero one that was asked for; "
+    "empty if a sparsity was asked for.",
+    "target_sparsity": "Fraction of the prunable weights to be zero that was asked for; empty if "
+    "a compression was asked for.",
+    "rounds": "Rounds of pruning and recovery.",
+    "schedule": "How the target is approached over the rounds.",
+    "recovery": "What follows the pruning in each round.",
+    "settings": "Hash of all else in the experiment but the seed (recipes, threads, sources, …). "
+    "Rows are comparable only where dataset, model and settings are equal.",
+    "seeds": "Seeds whose run finished: those that the means are over.",
+    "seeds_collapsed": "Finished seeds in which some layer lost all of its weights; they count "
+    "in the means.",
+    "seeds_failed": "Seeds whose run ended in an error; they count in no mean.",
+    "seeds_missing": "Seeds that other rows of this comparison have and this one has not.",
+    "quality": "Name of the primary quality metric.",
+    "better": "Whether a `higher` or a `lower` value of the primary quality metric is better.",
+}
+
+_QUALITY = {
+    "<quality>_mean": "Mean over seeds of the quality metric on the test set after the last "
+    "round (accuracies as fractions); empty if it is not finite for some seed.",
+    "<quality>_std": "Sample standard deviation over seeds; empty for one seed.",
+    "<quality>_ci95_low": "Lower end of the 95 % Student-t confidence interval of the mean.",
+    "<quality>_ci95_high": "Upper end of the 95 % Student-t confidence interval of the mean.",
+    "<quality>_dense_mean": "Mean over the same seeds of the unpruned network's value.",
+    "<quality>_change_mean": "Mean over seeds of the value minus the unpruned network's value of "
+    "the same seed.",
+    "<quality>_change_ci95_low": "Lower end of the 95 % Student-t interval of that change.",
+    "<quality>_change_ci95_high": "Upper end of the 95 % Student-t interval of that change.",
+}
+
+_COST = {
+    "compression_mean": "Achieved compression of the whole network: parameters per nonzero one.",
+    "prunable_sparsity_mean": "Achieved fraction of zeros among the prunable weights.",
+    "parameters": "Parameters of the unpruned network.",
+    "nonzero_mean": "Parameters of the pruned network that are not zero.",
+    "flops": "Multiply–adds of the unpruned network for one example.",
+    "effective_flops_mean": "Multiply–adds of the pruned network whose weight is not zero.",
+    "theoretical_speedup_mean": "FLOPs of the unpruned network per effective FLOP.",
+    "latency_batch1_dense_ms": "Inference time of the unpruned network for a batch of 1, in "
+    "milliseconds: the median over repeats, and of these the median over the seeds measured.",
+    "latency_batch1_pruned_ms": "The same of the pruned network as it is, zeros and all.",
+    "measured_speedup_batch1": "Median over seeds of dense time / pruned time, batch of 1.",
+    "latency_batch256_dense_ms": "As latency_batch1_dense_ms, for a batch of 256.",
+    "latency_batch256_pruned_ms": "As latency_batch1_pruned_ms, for a batch of 256.",
+    "measured_speedup_batch256": "As measured_speedup_batch1, for a batch of 256.",
+    "training_seconds_mean": "Wall-clock time of pretraining and fine-tuning together, in "
+    "seconds, over the seeds measured; a shared pretraining counts in full for each run.",
+}
+
+_METRICS = {
+    "<metric>_mean": "Mean over seeds of any further metric of the experiment after the last "
+    "round, in its own unit.",
+}
+
+COLUMNS: dict[str, str] = {**_SETTINGS, **_QUALITY, **_COST, **_METRICS}
+"""Column → definition, in the order of the table.
+
+The columns with ``<quality>`` stand there once for every quality metric of the tasks, the last one
+once for every metric beyond the built-in ones.
+"""
+
+INTEGER_COLUMNS = (
+    "rounds",
+    "seeds",
+    "seeds_collapsed",
+    "seeds_failed",
+    "seeds_missing",
+    "parameters",
+    "flops",
+)
+"""The columns of whole numbers."""
+
+TEXT_COLUMNS = (
+    "dataset",
+    "model",
+    "strategy",
+    "strategy_source",
+    "schedule",
+    "recovery",
+    "settings",
+    "quality",
+    "better",
+)
+"""The columns of text; all that are in neither list are floating-point numbers."""
+
+
+def expand_columns(qualities: Iterable[str], metrics: Iterable[str]) -> list[str]:
+    """The columns of a leaderboard with these quality metrics and these further metrics."""
+    return [
+        *_SETTINGS,
+        *(name.replace("<quality>", quality) for quality in qualities for name in _QUALITY),
+        *_COST,
+        *(name.replace("<metric>", metric) for metric in metrics for name in _METRICS),
+    ]
+
+
+def columns_as_markdown() -> str:
+    """The definitions of all columns as a Markdown table that ends with a newline."""
+    lines = ["| Column | Definition |", "| --- | --- |"]
+    lines += [f"| `{name}` | {definition} |" for name, definition in COLUMNS.items()]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,102 @@
+"""A comparison as people look at it: what one table or one panel of a plot shows of the frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+_QUALITY_TITLES = {
+    "top1": "Top-1 accuracy",
+    "top5": "Top-5 accuracy",
+    "loss": "Loss",
+}
+_FRACTIONS = frozenset({"top1", "top5"})
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The rows of a leaderboard with one data set, model and settings, never empty."""
+
+    rows: pd.DataFrame
+
+    @property
+    def title(self) -> str:
+        """The network and the data set."""
+        return f"{self._common('model')} on {self._common('dataset')}"
+
+    @property
+    def conditions(self) -> str:
+        """Rounds, schedule, recovery and the hash of all settings."""
+        rounds = self._common("rounds")
+        return " · ".join(
+            [
+                "1 round" if rounds == "1" else f"{rounds} rounds",
+                f"{self._common('schedule')} schedule",
+                f"recovery {self._common('recovery')}",
+                f"settings {self._common('settings')}",
+            ]
+        )
+
+    @property
+    def quality(self) -> str:
+        """The name of the primary quality metric; empty if no run finished."""
+        return self._common("quality")
+
+    @property
+    def quality_title(self) -> str:
+        """The primary quality metric in words, with its unit."""
+        title = _QUALITY_TITLES.get(self.quality, self.quality)
+        return f"{title} (%)" if self.is_fraction else title
+
+    @property
+    def is_fraction(self) -> bool:
+        """Whether the primary quality metric is a fraction, which people read in percent."""
+        return self.quality in _FRACTIONS
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether a higher value of the primary quality metric is better."""
+        return self._common("better") == "higher"
+
+    @property
+    def dense(self) -> float:
+        """The unpruned network's quality, from the row with the most finished seeds."""
+        return float(self.rows.loc[self.rows["seeds"].idxmax(), f"{self.quality}_dense_mean"])
+
+    @property
+    def seeds(self) -> int:
+        """How many seeds a complete row has."""
+        counts = self.rows[["seeds", "seeds_failed", "seeds_missing"]].sum(axis="columns")
+        return int(counts.max())
+
+    def methods(self) -> list[tuple[str, pd.DataFrame]]:
+        """Each strategy's name and its rows by ascending target.
+
+        Where versions of one strategy differ in their source file, the names say which.
+        """
+        groups = {
+            (str(strategy), _text(source)): rows
+            for (strategy, source), rows in self.rows.groupby(
+                ["strategy", "strategy_source"], sort=False, dropna=False
+            )
+        }
+        names = [strategy for strategy, _ in groups]
+        return [
+            (f"{name} @{source[:8]}" if names.count(name) > 1 else name, rows)
+            for (name, source), rows in groups.items()
+        ]
+
+    def _common(self, column: str) -> str:
+        return _text(self.rows[column].iloc[0])
+
+
+def comparisons(frame: pd.DataFrame) -> list[Comparison]:
+    """The comparisons of a leaderboard, in its order; the frame may come from a CSV file."""
+    groups = frame.groupby(["dataset", "model", "settings"], sort=False)
+    return [Comparison(rows) for _, rows in groups]
+
+
+def _text(value: object) -> str:
+    """A cell as text; pandas reads an empty one from CSV as NaN."""
+    return "" if pd.isna(value) else str(value)  # type: ignore[call-overload]

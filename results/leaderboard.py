@@ -1,0 +1,251 @@
+"""The leaderboard: records → one row per data set, model, strategy, target and settings.
+
+Runs are compared only within a *comparison*: the same data set, model and settings. The rows of a
+comparison are its strategies × its targets, so that a point that nobody ran shows as a gap.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import statistics
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from .columns import INTEGER_COLUMNS, TEXT_COLUMNS, expand_columns
+from .record import Record
+from .statistics import describe
+from .store import Store
+
+_SIZE_AND_COST = frozenset(
+    {
+        "parameters",
+        "nonzero",
+        "compression",
+        "sparsity",
+        "prunable_parameters",
+        "prunable_nonzero",
+        "prunable_compression",
+        "prunable_sparsity",
+        "flops",
+        "effective_flops",
+        "theoretical_speedup",
+    }
+)
+_NOT_SETTINGS = frozenset({"dataset", "model", "strategy", "compression", "sparsity", "seed"})
+
+
+def leaderboard(records: Iterable[Record] | str | Path) -> pd.DataFrame:
+    """One row per data set, model, strategy, target and settings, over seeds.
+
+    ``records`` is the folder of a store, or the records themselves in any order. The columns are
+    those of :data:`prunebench.results.COLUMNS`; the rows are ordered by data set, model, settings,
+    strategy and target, and depend on nothing but the set of records.
+
+    Raises:
+        UsageError: the folder does not exist, or holds a file that cannot be read.
+    """
+    if isinstance(records, str | Path):
+        records = Store(records).records()
+    comparisons = _compare(records)
+    runs = [run for comparison in comparisons for run in comparison.finished()]
+    qualities = list(dict.fromkeys(name for run in runs for name in run.quality))
+    metrics = sorted({name for run in runs for name in run.final} - {*qualities, *_SIZE_AND_COST})
+    rows = [row for comparison in comparisons for row in comparison.rows(metrics)]
+    columns = expand_columns(qualities, metrics)
+    types = dict.fromkeys(columns, "float64")
+    types |= dict.fromkeys(INTEGER_COLUMNS, "Int64") | dict.fromkeys(TEXT_COLUMNS, "str")
+    return pd.DataFrame(rows, columns=columns).astype(types)
+
+
+class _Key(NamedTuple):
+    """What makes runs comparable."""
+
+    dataset: str
+    model: str
+    settings: str
+
+
+class _Method(NamedTuple):
+    """A strategy as it was when it ran."""
+
+    strategy: str
+    source: str
+
+
+class _Target(NamedTuple):
+    """What was asked for: a compression, or else a sparsity. Compressions sort first."""
+
+    is_sparsity: bool
+    value: float
+
+
+class _Run(NamedTuple):
+    """What is kept of a record; ``changed`` are the final minus the dense quality metrics."""
+
+    status: str
+    quality: Mapping[str, str]
+    dense: Mapping[str, float | None]
+    final: Mapping[str, float | None]
+    timings: Mapping[str, float | None]
+
+    @property
+    def finished(self) -> bool:
+        return self.status != "failed"
+
+
+@dataclass
+class _Comparison:
+    """The runs of one comparison, by method, target and seed."""
+
+    key: _Key
+    experiment: Mapping[str, Any]
+    runs: dict[tuple[_Method, _Target], dict[int, _Run]] = field(default_factory=dict)
+
+    def finished(self) -> list[_Run]:
+        """The finished runs in the order of the rows, then of the seeds."""
+        return [
+            seeds[seed]
+            for _, seeds in sorted(self.runs.items())
+            for seed in sorted(seeds)
+            if seeds[seed].finished
+        ]
+
+    def rows(self, metrics: list[str]) -> list[dict[str, Any]]:
+        """A row for every method at every target of the comparison."""
+        methods = sorted({method for method, _ in self.runs})
+        targets = sorted({target for _, target in self.runs})
+        expected = {seed for seeds in self.runs.values() for seed in seeds}
+        quality = next((run.quality for run in self.finished()), {})
+        primary, better = next(iter(quality.items()), ("", ""))
+        head = {
+            **self.key._asdict(),
+            "rounds": self.experiment["rounds"],
+            "schedule": str(self.experiment["schedule"]),
+            "recovery": str(self.experiment["recovery"]),
+            "quality": primary,
+            "better": better,
+        }
+        rows = []
+        for method in methods:
+            for target in targets:
+                seeds = self.runs.get((method, target), {})
+                finished = [seeds[seed] for seed in sorted(seeds) if seeds[seed].finished]
+                row = {
+                    **head,
+                    "strategy": method.strategy,
+                    "strategy_source": method.source,
+                    "target_compression": None if target.is_sparsity else target.value,
+                    "target_sparsity": target.value if target.is_sparsity else None,
+                    "seeds": len(finished),
+                    "seeds_collapsed": sum(run.status == "collapsed" for run in finished),
+                    "seeds_failed": len(seeds) - len(finished),
+                    "seeds_missing": len(expected) - len(seeds),
+                }
+                if finished:
+                    row |= _quality_cells(finished) | _cost_cells(finished)
+                    row |= {f"{name}_mean": _mean(_final(finished, name)) for name in metrics}
+                rows.append(row)
+        return rows
+
+
+def _compare(records: Iterable[Record]) -> list[_Comparison]:
+    """Sort the records into comparisons; of two records of one run the finished one counts."""
+    comparisons: dict[_Key, _Comparison] = {}
+    for record in records:
+        experiment = record.experiment
+        key = _Key(experiment["dataset"], experiment["model"], _settings(experiment))
+        comparison = comparisons.setdefault(key, _Comparison(key, experiment))
+        method = _Method(experiment["strategy"], experiment.get("sources", {}).get("strategy", ""))
+        seeds = comparison.runs.setdefault((method, _target(experiment)), {})
+        known = seeds.get(experiment["seed"])
+        if known is None or not known.finished:
+            seeds[experiment["seed"]] = _Run(
+                record.status, record.quality, record.dense, record.final, record.timings
+            )
+    return [comparisons[key] for key in sorted(comparisons)]
+
+
+def _settings(experiment: Mapping[str, Any]) -> str:
+    """Eight hexadecimal digits that differ as soon as anything but the row's own key differs."""
+    settings = {name: value for name, value in experiment.items() if name not in _NOT_SETTINGS}
+    sources = settings.get("sources", {})
+    settings["sources"] = {name: sources[name] for name in sources if name != "strategy"}
+    canonical = json.dumps(settings, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:8]
+
+
+def _target(experiment: Mapping[str, Any]) -> _Target:
+    if experiment.get("sparsity") is not None:
+        return _Target(is_sparsity=True, value=experiment["sparsity"])
+    return _Target(is_sparsity=False, value=experiment["compression"])
+
+
+def _quality_cells(runs: list[_Run]) -> dict[str, float]:
+    cells = {}
+    for name in runs[0].quality:
+        final = describe(_final(runs, name))
+        dense = [_number(run.dense.get(name)) for run in runs]
+        change = describe([a - b for a, b in zip(_final(runs, name), dense, strict=True)])
+        cells |= {
+            f"{name}_mean": final.mean,
+            f"{name}_std": final.std,
+            f"{name}_ci95_low": final.ci95_low,
+            f"{name}_ci95_high": final.ci95_high,
+            f"{name}_dense_mean": _mean(dense),
+            f"{name}_change_mean": change.mean,
+            f"{name}_change_ci95_low": change.ci95_low,
+            f"{name}_change_ci95_high": change.ci95_high,
+        }
+    return cells
+
+
+def _cost_cells(runs: list[_Run]) -> dict[str, float | None]:
+    training = [
+        _number(run.timings.get("pretraining_seconds"))
+        + _number(run.timings.get("finetuning_seconds"))
+        for run in runs
+    ]
+    latencies = (
+        f"{name}_batch{size}{unit}"
+        for size in (1, 256)
+        for name, unit in (
+            ("latency", "_dense_ms"),
+            ("latency", "_pruned_ms"),
+            ("measured_speedup", ""),
+        )
+    )
+    return {
+        "compression_mean": _mean(_final(runs, "compression")),
+        "prunable_sparsity_mean": _mean(_final(runs, "prunable_sparsity")),
+        "parameters": runs[0].dense.get("parameters"),
+        "nonzero_mean": _mean(_final(runs, "nonzero")),
+        "flops": runs[0].dense.get("flops"),
+        "effective_flops_mean": _mean(_final(runs, "effective_flops")),
+        "theoretical_speedup_mean": _mean(_final(runs, "theoretical_speedup")),
+        **{name: _median_of_measured(runs, name) for name in latencies},
+        "training_seconds_mean": _mean([seconds for seconds in training if seconds >= 0]),
+    }
+
+
+def _final(runs: list[_Run], name: str) -> list[float]:
+    return [_number(run.final.get(name)) for run in runs]
+
+
+def _number(value: float | None) -> float:
+    """A measurement to calculate with: what was not finite makes every mean it enters NaN."""
+    return math.nan if value is None else value
+
+
+def _mean(values: list[float]) -> float:
+    return math.fsum(values) / len(values) if values else math.nan
+
+
+def _median_of_measured(runs: list[_Run], name: str) -> float:
+    values = [value for run in runs if (value := run.timings.get(name)) is not None]
+    return statistics.median(values) if values else math.nan

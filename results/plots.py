@@ -1,0 +1,258 @@
+"""Plots of the leaderboard: quality against compression and against theoretical speedup.
+
+One panel per comparison. Accuracies are drawn on a logit scale, which spreads out the percents near
+100 where good methods differ and still shows the methods that have dropped to chance.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator
+from itertools import cycle
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.style import context as style_context
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from ..errors import UsageError
+from .comparison import Comparison, comparisons
+from .store import write_atomically
+
+_DOTS_PER_INCH = 160
+_PANEL_INCHES = (6.4, 4.6)
+_LEGEND_LINE_INCHES = 0.24
+_PANELS_ABREAST = 2
+_LEGEND_COLUMNS = 3
+
+# Okabe and Ito's palette, which people of any colour vision can tell apart.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_BASELINE_COLOUR = "#8C8C8C"
+_INK = "#262626"
+_FAINT_INK = "#6B6B6B"
+
+_PERCENT_TICKS = (0.1, 1, 5, 10, 20, 30, 50, 70, 80, 90, 95, 98, 99, 99.5, 99.8, 99.9, 99.95, 99.99)
+_LEAST_TICK_DISTANCE = 0.055
+_MOST_X_TICKS = 8
+_FRACTION_LIMITS = (0.0005, 0.9999)
+
+
+def accuracy_vs_compression(frame: pd.DataFrame, path: str | Path) -> None:
+    """Write a PNG of the primary quality metric against the achieved compression.
+
+    ``frame`` is a leaderboard. Lines are means over seeds, bands ± one sample standard deviation.
+
+    Raises:
+        UsageError: no run of the leaderboard finished, so there is nothing to draw.
+        OSError: the file could not be written.
+    """
+    _write(frame, Path(path), "compression_mean", "Compression of the whole network")
+
+
+def accuracy_vs_speedup(frame: pd.DataFrame, path: str | Path) -> None:
+    """Write a PNG of the primary quality metric against the theoretical speedup.
+
+    ``frame`` is a leaderboard. Lines are means over seeds, bands ± one sample standard deviation.
+
+    Raises:
+        UsageError: no run of the leaderboard finished, so there is nothing to draw.
+        OSError: the file could not be written.
+    """
+    _write(frame, Path(path), "theoretical_speedup_mean", "Theoretical speedup (FLOPs)")
+
+
+class _Look(NamedTuple):
+    """How one strategy is drawn, the same in all panels."""
+
+    colour: str
+    marker: str
+    line: str
+
+
+def _write(frame: pd.DataFrame, path: Path, x: str, x_title: str) -> None:
+    drawn = [comparison for comparison in comparisons(frame) if comparison.quality]
+    if not drawn:
+        raise UsageError("there is nothing to plot: the leaderboard has no finished run")
+    looks = _looks(sorted({name for comparison in drawn for name, _ in comparison.methods()}))
+    with style_context(["default", _style()]):
+        figure = _figure(len(drawn), len(looks))
+        for axes, comparison in zip(_panels(figure, len(drawn)), drawn, strict=True):
+            _draw(axes, comparison, looks, x, x_title)
+        _legend(figure, looks, drawn)
+        content = io.BytesIO()
+        FigureCanvasAgg(figure).print_png(content, metadata={"Software": None})
+    write_atomically(path, content.getvalue())
+
+
+def _style() -> dict[str, object]:
+    return {
+        "axes.edgecolor": _FAINT_INK,
+        "axes.grid": True,
+        "axes.labelcolor": _INK,
+        "axes.spines.right": False,
+        "axes.spines.top": False,
+        "axes.titlelocation": "left",
+        "font.family": "DejaVu Sans",
+        "font.size": 10,
+        "grid.color": "#E6E6E6",
+        "grid.linewidth": 0.8,
+        "text.color": _INK,
+        "xtick.color": _INK,
+        "ytick.color": _INK,
+    }
+
+
+def _looks(names: list[str]) -> dict[str, _Look]:
+    """Colours for the methods and grey for the random baselines."""
+    markers = cycle(_MARKERS)
+    colours = cycle(_COLOURS)
+    looks = {}
+    for name in names:
+        if "Random" in name:
+            looks[name] = _Look(_BASELINE_COLOUR, next(markers), "-")
+        else:
+            repeated = sum(look.colour != _BASELINE_COLOUR for look in looks.values())
+            line = ("-", "-.", ":")[repeated // len(_COLOURS) % 3]
+            looks[name] = _Look(next(colours), next(markers), line)
+    return looks
+
+
+def _figure(panels: int, methods: int) -> Figure:
+    across = min(panels, _PANELS_ABREAST)
+    down = math.ceil(panels / _PANELS_ABREAST)
+    legend_lines = math.ceil((methods + 1) / _LEGEND_COLUMNS) + 2
+    width, height = _PANEL_INCHES
+    return Figure(
+        figsize=(across * width, down * height + legend_lines * _LEGEND_LINE_INCHES),
+        dpi=_DOTS_PER_INCH,
+        layout="constrained",
+    )
+
+
+def _panels(figure: Figure, count: int) -> Iterator[Axes]:
+    across = min(count, _PANELS_ABREAST)
+    down = math.ceil(count / _PANELS_ABREAST)
+    return (figure.add_subplot(down, across, position + 1) for position in range(count))
+
+
+def _draw(
+    axes: Axes, comparison: Comparison, looks: dict[str, _Look], x: str, x_title: str
+) -> None:
+    mean, std = f"{comparison.quality}_mean", f"{comparison.quality}_std"
+    axes.set_xscale("log", base=2)
+    axes.axhline(_drawable(comparison, comparison.dense), color=_INK, ls=(0, (5, 3)), lw=1.1)
+    heights = [comparison.dense]
+    widths: list[float] = []
+    for name, rows in comparison.methods():
+        points = rows.dropna(subset=[x, mean])
+        look = looks[name]
+        baseline = look.colour == _BASELINE_COLOUR
+        below = [_drawable(comparison, value) for value in points[mean] - points[std].fillna(0)]
+        above = [_drawable(comparison, value) for value in points[mean] + points[std].fillna(0)]
+        axes.fill_between(points[x], below, above, color=look.colour, alpha=0.16, lw=0)
+        axes.plot(
+            points[x],
+            [_drawable(comparison, value) for value in points[mean]],
+            color=look.colour,
+            marker=look.marker,
+            ls=look.line,
+            lw=1.5 if baseline else 1.9,
+            ms=5.5,
+            mec="white",
+            mew=0.7,
+            zorder=2.5 if baseline else 3,
+        )
+        heights += points[mean].tolist()
+        widths += points[x].tolist()
+    _scale_x(axes, widths)
+    _scale_y(axes, comparison, [_drawable(comparison, value) for value in heights])
+    axes.set_xlabel(x_title)
+    direction = "" if comparison.higher_is_better else ", lower is better"
+    axes.set_ylabel(comparison.quality_title + direction)
+    axes.set_title(comparison.title, fontsize=12, fontweight="bold", pad=22)
+    axes.annotate(
+        comparison.conditions,
+        xy=(0, 1),
+        xytext=(0, 8),
+        xycoords="axes fraction",
+        textcoords="offset points",
+        color=_FAINT_INK,
+        fontsize=8.5,
+    )
+
+
+def _drawable(comparison: Comparison, value: float) -> float:
+    """A fraction moved off 0 and 1, which a logit scale cannot show."""
+    low, high = _FRACTION_LIMITS
+    return min(max(value, low), high) if comparison.is_fraction else value
+
+
+def _scale_x(axes: Axes, values: list[float]) -> None:
+    """Powers of two as ticks, written 1×, 2×, 4×, …"""
+    first = math.floor(math.log2(min(values)) + 0.01)
+    last = max(math.ceil(math.log2(max(values)) - 0.01), first + 1)
+    step = math.ceil((last - first + 1) / _MOST_X_TICKS)
+    axes.xaxis.set_major_locator(FixedLocator([2.0**n for n in range(first, last + 1, step)]))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
+    axes.set_xlim(min(*values, 2.0**first) * 0.93, max(*values, 2.0 ** (last - 1)) * 1.08)
+
+
+def _scale_y(axes: Axes, comparison: Comparison, values: list[float]) -> None:
+    """A logit scale for fractions, a logarithmic one for other positive values, else linear."""
+    if comparison.is_fraction:
+        axes.set_yscale("logit")
+    elif min(values) > 0:
+        axes.set_yscale("log")
+    transform = axes.yaxis.get_transform()
+    low, high = (float(transform.transform([value])[0]) for value in (min(values), max(values)))
+    margin = 0.07 * (high - low) or 0.1
+    low, high = low - margin, high + margin
+    axes.set_ylim(*(float(transform.inverted().transform([value])[0]) for value in (low, high)))
+    if comparison.is_fraction:
+        ticks: list[float] = []
+        heights: list[float] = []
+        for tick in _PERCENT_TICKS:
+            height = (float(transform.transform([tick / 100])[0]) - low) / (high - low)
+            if 0 <= height <= 1 and (not heights or height - heights[-1] >= _LEAST_TICK_DISTANCE):
+                ticks.append(tick / 100)
+                heights.append(height)
+        axes.yaxis.set_major_locator(FixedLocator(ticks))
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}"))
+
+
+def _legend(figure: Figure, looks: dict[str, _Look], drawn: list[Comparison]) -> None:
+    handles = [
+        mpl.lines.Line2D(
+            [],
+            [],
+            color=look.colour,
+            marker=look.marker,
+            ls=look.line,
+            lw=1.9,
+            mec="white",
+            mew=0.7,
+        )
+        for look in looks.values()
+    ]
+    handles.append(mpl.lines.Line2D([], [], color=_INK, ls=(0, (5, 3)), lw=1.1))
+    figure.legend(
+        handles,
+        [*looks, "unpruned network"],
+        loc="outside lower left",
+        ncols=_LEGEND_COLUMNS,
+        frameon=False,
+        fontsize=9,
+    )
+    caption = "Lines: mean over seeds. Bands: ± 1 standard deviation."
+    if any(comparison.is_fraction for comparison in drawn):
+        caption += " Accuracy on a logit scale."
+    figure.supxlabel(caption, x=0.01, ha="left", fontsize=8.5, color=_FAINT_INK)

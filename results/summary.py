@@ -1,0 +1,98 @@
+"""One record as a text for people: the answer of ``prunebench show``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tabulate import tabulate
+
+from .record import Record
+
+
+def summary(record: Record) -> str:
+    """What was run, what came out beside the dense network, round by round and layer by layer."""
+    parts = [_heading(record), _settings(record.experiment)]
+    if record.error is not None:
+        parts.append(f"{record.error.type}: {record.error.message}\n\n{record.error.traceback}")
+    else:
+        parts += [_measurements(record), _rounds(record), _layers(record), _timings(record)]
+    parts.append(_pairs("environment", record.environment))
+    return "\n\n".join(parts)
+
+
+def _heading(record: Record) -> str:
+    experiment = record.experiment
+    compression = experiment["compression"]
+    target = f"{compression:g}×" if compression else f"sparsity {experiment['sparsity']:g}"
+    dead = ", ".join(record.collapsed_layers)
+    status = f"collapsed: nothing is left of {dead}" if dead else record.status
+    return (
+        f"{record.id}: {experiment['strategy']} at {target} on {experiment['model']} and "
+        f"{experiment['dataset']}, seed {experiment['seed']}\nstatus: {status}"
+    )
+
+
+def _settings(experiment: Mapping[str, Any]) -> str:
+    named = ("dataset", "model", "strategy", "compression", "sparsity", "seed")
+    return _pairs("settings", {k: v for k, v in experiment.items() if k not in named})
+
+
+def _measurements(record: Record) -> str:
+    rows = [(name, record.dense.get(name), value) for name, value in record.final.items()]
+    return tabulate(rows, headers=("metric", "dense", "pruned"), floatfmt=".6g")
+
+
+def _rounds(record: Record) -> str:
+    primary = next(iter(record.quality))
+    rows = [
+        (
+            each.round,
+            each.density,
+            each.kept,
+            each.before[primary],
+            each.after[primary],
+            each.validation[primary],
+        )
+        for each in record.rounds
+    ]
+    headers = (
+        "round",
+        "density",
+        "weights kept",
+        f"{primary} after pruning",
+        f"{primary} after recovery",
+        f"validation {primary}",
+    )
+    return tabulate(rows, headers=headers, floatfmt=".4g")
+
+
+def _layers(record: Record) -> str:
+    rows = [
+        (
+            layer.name,
+            "×".join(map(str, layer.shape)),
+            layer.parameters,
+            layer.nonzero,
+            layer.density,
+            layer.flops,
+            round(layer.effective_flops),
+        )
+        for layer in record.layers
+    ]
+    headers = ("layer", "shape", "parameters", "nonzero", "density", "FLOPs", "effective FLOPs")
+    return tabulate(rows, headers=headers, floatfmt=".4f")
+
+
+def _timings(record: Record) -> str:
+    return tabulate(record.timings.items(), headers=("timing", ""), floatfmt=".4g")
+
+
+def _pairs(title: str, values: Mapping[str, Any]) -> str:
+    lines = (
+        f"  {name}: {', '.join(f'{k} {v}' for k, v in value.items()) or '-'}"
+        if isinstance(value, Mapping)
+        else f"  {name}: {value}"
+        for name, value in values.items()
+    )
+    return f"{title}\n" + "\n".join(lines)

@@ -1,0 +1,224 @@
+"""The command line as a person uses it."""
+
+import json
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+from prunebench.benchmark.command_line import main
+
+QUICK = ["--dataset", "Digits", "--model", "LeNetSmall", "--pretraining.epochs", "2",
+         "--finetuning.epochs", "1"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """The records of a small comparison, run from flags alone."""
+    folder = tmp_path_factory.mktemp("comparison") / "runs"
+    status = main(
+        [
+            "run",
+            *QUICK,
+            "--strategy",
+            "Random",
+            "GlobalMagnitude",
+            "--compression",
+            "2",
+            "8",
+            "--seed",
+            "0",
+            "1",
+            "--rounds",
+            "2",
+            "--runs",
+            str(folder),
+        ]  # fmt: skip
+    )
+    assert status == 0
+    return folder
+
+
+def test_a_comparison_leaves_a_leaderboard_two_plots_and_its_records(runs):
+    frame = pd.read_csv(runs / "leaderboard.csv")
+    assert list(frame["strategy"]) == ["GlobalMagnitude"] * 2 + ["Random"] * 2
+    assert set(frame["seeds"]) == {2}
+    assert set(frame["rounds"]) == {2}
+    for name in ("accuracy-vs-compression.png", "accuracy-vs-speedup.png"):
+        assert (runs / name).read_bytes().startswith(b"\x89PNG")
+    assert len(list(runs.glob("??/*.json"))) == 8
+
+
+def test_the_table_is_printed_with_the_files_that_were_written(runs, capsys):
+    arguments = ["run", *QUICK, "--strategy", "Random", "GlobalMagnitude", "--compression", "2",
+                 "8", "--seed", "0", "1", "--rounds", "2", "--runs", str(runs)]  # fmt: skip
+    assert main(arguments) == 0
+    output = capsys.readouterr()
+    assert "8 cells, 8 of them finished before" in output.err
+    for text in ("GlobalMagnitude", "Random", "2×", "8×", str(runs / "leaderboard.csv")):
+        assert text in output.out
+
+
+def test_a_dry_run_shows_the_grid_and_what_is_finished_and_runs_nothing(runs, capsys):
+    before = sorted(runs.rglob("*"))
+    assert main(["run", *QUICK, "--strategy", "Random", "--compression", "2", "4", "--seed", "0",
+                 "--rounds", "2", "--runs", str(runs), "--dry-run"]) == 0  # fmt: skip
+    lines = capsys.readouterr().out.splitlines()
+    assert "finished" in lines[0]
+    assert "to run" in lines[1]
+    assert lines[-1] == "2 cells, 1 finished, 1 to run"
+    assert sorted(runs.rglob("*")) == before
+
+
+def test_flags_take_the_place_of_what_the_file_says(tmp_path, capsys):
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        "dataset: Digits\nmodel: LeNetSmall\nstrategy: [Random, GlobalMagnitude]\n"
+        "sparsity: 0.5\npretraining: {epochs: 2, learning_rate: 1e-3}\n"
+    )
+    assert main(["run", str(config), "--strategy", "LayerMagnitude", "--compression", "3",
+                 "--pretraining.epochs", "4", "--dry-run", "--runs", str(tmp_path)]) == 0  # fmt: skip
+    out = capsys.readouterr().out
+    assert "LayerMagnitude  3×" in out
+    assert "1 cells" in out
+
+
+def test_the_leaderboard_command_rebuilds_the_csv_from_the_records(runs, tmp_path, capsys):
+    path = tmp_path / "again.csv"
+    assert main(["leaderboard", str(runs), "-o", str(path), "--plots", str(tmp_path)]) == 0
+    assert path.read_bytes() == (runs / "leaderboard.csv").read_bytes()
+    assert (tmp_path / "accuracy-vs-compression.png").exists()
+    assert "GlobalMagnitude" in capsys.readouterr().out
+
+
+def test_one_record_is_shown_by_the_beginning_of_its_id(runs, capsys):
+    path = next(runs.glob("??/*.json"))
+    assert main(["show", path.stem[:12], "--runs", str(runs)]) == 0
+    shown = capsys.readouterr().out
+    assert path.stem in shown
+    assert "linear1.weight" in shown
+    assert main(["show", str(path), "--json", "--runs", str(runs)]) == 0
+    assert json.loads(capsys.readouterr().out) == json.loads(path.read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("strategies", "GlobalGradientMagnitude("),
+        ("models", "LeNetDropout("),
+        ("datasets", "FashionMNIST(validation: int = 5000)"),
+        ("metrics", "Latency("),
+        ("schedules", "Geometric"),
+        ("recoveries", "Rewind(epoch: int = 0)"),
+    ],
+)
+def test_each_kind_of_component_is_listed_with_its_hyperparameters(kind, expected, capsys):
+    assert main(["list", kind]) == 0
+    assert expected in capsys.readouterr().out
+
+
+def test_one_strategy_is_described_in_detail(capsys):
+    assert main(["list", "strategies", "GlobalGradientMagnitude"]) == 0
+    out = capsys.readouterr().out
+    assert "Blalock" in out
+    assert "batches: int = 8" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["run", *QUICK, "--strategy", "GlobalMagnitud", "--compression", "2"],
+         "unknown strategy 'GlobalMagnitud': did you mean 'GlobalMagnitude'?"),
+        (["run", *QUICK, "--strategy", "Random", "--compression", "0.5"], "compression: 0.5"),
+        (["run", *QUICK, "--strategy", "Random", "--compression", "two"], "compression: 'two'"),
+        (["run", *QUICK, "--strategy", "Random"], "exactly one of compression and sparsity"),
+        (["run", *QUICK, "--strategy", "Random", "--compression", "2", "--workers", "0"], "'0'"),
+        (["run", *QUICK, "--strategy", "none.py:Mine", "--compression", "2"], "no file 'none.py'"),
+        (["run", "--strategy", "Random", "--compression", "2"], "dataset is missing"),
+        (["run", "missing.yaml"], "cannot read the configuration missing.yaml"),
+        (["run", *QUICK, "--strategy", "Random", "--compression", "2", "--timeout", "5"],
+         "--timeout needs --workers"),
+        (["run", "--dataset", "Digits", "--model", "LeNet5", "--strategy", "Random",
+          "--compression", "2", "--dry-run"], "LeNet5 needs images of at least 16×16"),
+        (["leaderboard", "nowhere"], "nowhere"),
+        (["show", "abc", "--runs", "nowhere"], "nowhere"),
+        (["list", "strategy"], "did you mean 'strategies'?"),
+        (["list", "models", "LeNet6"], "did you mean"),
+        (["check", "Nothing"], "unknown strategy 'Nothing'"),
+        (["frobnicate"], "frobnicate"),
+        ([], "command"),
+    ],
+)  # fmt: skip
+def test_a_mistake_gets_one_sentence_and_exit_status_2(arguments, sentence, capsys, monkeypatch,
+                                                       tmp_path):  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    said = capsys.readouterr().err
+    assert sentence in said
+    assert said.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_failed_cell_gives_exit_status_1_and_is_named(tmp_path, capsys):
+    path = tmp_path / "broken.py"
+    path.write_text(
+        "from prunebench.strategies import Strategy\n"
+        "class Broken(Strategy):\n    '''Breaks.'''\n    def score(self, context):\n        1 / 0\n"
+    )
+    arguments = ["run", *QUICK, "--strategy", f"{path}:Broken", "Random", "--compression", "2",
+                 "--runs", str(tmp_path / "runs")]  # fmt: skip
+    assert main(arguments) == 1
+    output = capsys.readouterr()
+    assert "ZeroDivisionError" in output.err
+    assert "Random" in output.out
+
+
+def test_missing_data_without_a_network_are_explained_in_one_sentence(
+    tmp_path, capsys, monkeypatch
+):
+    def unreachable(*arguments, **keywords):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("urllib.request.urlopen", unreachable)
+    status = main(["run", "--dataset", "MNIST", "--model", "LeNet5", "--strategy", "Random",
+                   "--compression", "2", "--data", str(tmp_path / "data"),
+                   "--runs", str(tmp_path / "runs")])  # fmt: skip
+    assert status == 2
+    said = capsys.readouterr().err
+    assert "connect to the internet" in said
+    assert "PRUNEBENCH_DATA" in said
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["leaderboard", "--help"]])
+def test_help_does_not_import_torch(arguments):
+    code = (
+        "import sys\n"
+        "from prunebench.benchmark.command_line import main\n"
+        f"try:\n    main({arguments})\nexcept SystemExit as end:\n    assert end.code == 0\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_the_leaderboard_of_records_does_not_import_torch(runs):
+    code = (
+        "import sys\n"
+        "from prunebench.benchmark.command_line import main\n"
+        f"assert main(['leaderboard', {str(runs)!r}]) == 0\n"
+        f"assert main(['show', {next(runs.glob('??/*.json')).stem!r}, '--runs', {str(runs)!r}]) == 0\n"
+        "import prunebench\n"
+        f"assert len(prunebench.leaderboard({str(runs)!r})) == 4\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_the_module_runs_as_a_command():
+    done = subprocess.run(
+        [sys.executable, "-m", "prunebench", "--version"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.startswith("prunebench 0.")

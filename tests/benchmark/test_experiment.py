@@ -1,0 +1,146 @@
+"""An experiment is checked data with an identity."""
+
+import hashlib
+import json
+
+import prunebench
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prunebench import Experiment, UsageError
+from prunebench.strategies import Global, GlobalMagnitude, LayerMagnitude
+from pydantic import ValidationError
+
+
+def test_the_identity_is_pinned_so_that_old_records_are_found_by_new_versions(experiment):
+    made = experiment(compression=8, rounds=3, seed=2)
+    canonical = (
+        '{"compression":8.0,"dataset":"Digits","finetuning":{"epochs":1},"model":"LeNetSmall",'
+        '"pretraining":{"epochs":3},"rounds":3,"seed":2,"strategy":"GlobalMagnitude"}'
+    )
+    assert made.id == hashlib.sha256(canonical.encode()).hexdigest()[:16] == "11064bff403e6c91"
+
+
+def test_settings_at_their_default_do_not_change_the_identity(experiment):
+    explicit = experiment(rounds=1, schedule="Geometric", recovery="FineTune", threads=1)
+    assert explicit.id == experiment().id
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"strategy": "LayerMagnitude"},
+        {"strategy": "GlobalMagnitude(allocation=Global(minimum=1))"},
+        {"compression": 5.0},
+        {"sparsity": 0.75},
+        {"rounds": 2},
+        {"schedule": "OneShot"},
+        {"recovery": "Rewind(epoch=1)"},
+        {"prune_classifier": False},
+        {"pretraining": {"epochs": 4}},
+        {"finetuning": {"epochs": 1, "learning_rate": 1e-4}},
+        {"seed": 1},
+        {"threads": 2},
+        {"dataset": "Digits(validation=200)"},
+    ],
+)
+def test_whatever_can_change_the_result_changes_the_identity(experiment, change):
+    assert experiment(**change).id != experiment().id
+
+
+def test_only_what_determines_the_dense_network_changes_its_identity(experiment):
+    base = experiment().pretraining_id
+    assert experiment(strategy="Random", compression=2.0, rounds=3).pretraining_id == base
+    assert experiment(seed=1).pretraining_id != base
+    assert experiment(pretraining={"epochs": 5}).pretraining_id != base
+
+
+def test_a_component_is_the_same_however_it_is_written(experiment):
+    written = experiment(strategy="GlobalMagnitude( allocation = Global( ) )")
+    assert str(written.strategy) == "GlobalMagnitude"
+    assert written.id == experiment(strategy=GlobalMagnitude()).id == experiment().id
+    changed = experiment(strategy=LayerMagnitude(allocation=Global(minimum=3)))
+    assert str(changed.strategy) == "LayerMagnitude(allocation=Global(minimum=3))"
+    assert changed.id == experiment(strategy=str(changed.strategy)).id
+
+
+def test_a_method_in_a_file_is_identified_by_its_contents_and_not_by_its_path(experiment, tmp_path):
+    code = (
+        "from prunebench.strategies import GlobalMagnitude\n"
+        "class Mine(GlobalMagnitude):\n    '''Mine.'''\n"
+    )
+    paths = [tmp_path / "a" / "mine.py", tmp_path / "b" / "mine.py", tmp_path / "c" / "mine.py"]
+    for path in paths:
+        path.parent.mkdir()
+    paths[0].write_text(code)
+    paths[1].write_text(code)
+    paths[2].write_text(code + "# edited\n")
+    first, moved, edited = (experiment(strategy=f"{path}:Mine") for path in paths)
+    assert first.id == moved.id != edited.id
+
+
+def test_an_experiment_is_the_same_again_from_its_plain_data(experiment):
+    made = experiment(strategy="StructuredL1", metrics=["Size"], pretraining={"epochs": 7})
+    plain = json.loads(json.dumps(made.model_dump(mode="json")))
+    assert Experiment(**plain) == made
+    assert Experiment(**plain).id == made.id
+
+
+def test_one_target_is_needed_and_no_more(experiment):
+    for targets in ({"compression": None}, {"compression": 2.0, "sparsity": 0.5}):
+        with pytest.raises(UsageError, match="exactly one of compression and sparsity"):
+            experiment(**targets)
+
+
+def test_rewinding_beyond_the_pretraining_is_refused(experiment):
+    with pytest.raises(UsageError, match="pretraining has only 3 epochs"):
+        experiment(recovery="Rewind(epoch=4)")
+
+
+def test_momentum_without_sgd_is_refused_rather_than_ignored(experiment):
+    with pytest.raises(UsageError, match="only the optimizer SGD"):
+        experiment(finetuning={"optimizer": "Adam", "momentum": 0.9})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"compression": 0.5},
+        {"compression": float("inf")},
+        {"compression": True},
+        {"sparsity": 1.0, "compression": None},
+        {"rounds": 0},
+        {"rounds": 1.5},
+        {"rounds": "3"},
+        {"seed": -1},
+        {"prune_classifier": "False"},
+        {"pretraining": {"epochs": 0}},
+        {"pretraining": {"optimizer": "Sgd"}},
+    ],
+)
+def test_values_out_of_range_or_of_the_wrong_type_are_refused(experiment, wrong):
+    with pytest.raises(ValidationError):
+        experiment(**wrong)
+
+
+@given(seeds=st.lists(st.integers(0, 5), min_size=1, max_size=4, unique=True))
+def test_a_grid_holds_every_combination_once_with_whole_comparisons_first(seeds):
+    experiments = prunebench.grid(
+        dataset="Digits",
+        model="LeNetSmall",
+        strategy=["Random", "GlobalMagnitude"],
+        compression=[2, 4, 8],
+        seed=seeds,
+    )
+    found = [(e.seed, str(e.strategy), e.compression) for e in experiments]
+    expected = [
+        (s, n, c) for s in seeds for n in ("Random", "GlobalMagnitude") for c in (2.0, 4.0, 8.0)
+    ]
+    assert found == expected
+    assert len({e.id for e in experiments}) == len(expected)
+
+
+def test_an_experiment_cannot_be_changed(experiment):
+    with pytest.raises(ValidationError):
+        experiment().seed = 3
+    assert isinstance(experiment(), Experiment)

@@ -1,0 +1,230 @@
+"""The loop: what becomes of a network between the pretrained weights and the record."""
+
+import copy
+
+import prunebench
+import pytest
+import torch
+from prunebench.benchmark.pretraining import Pretrained, build
+from prunebench.benchmark.training import quality
+from prunebench.results import Store
+from safetensors.torch import load_file
+from torch.nn.utils import prune as torch_prune
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """One folder for the module, so that the dense network is trained once."""
+    return tmp_path_factory.mktemp("runs")
+
+
+def weights_of(record, runs):
+    return load_file(Store(runs).weights_path(record.id))
+
+
+@pytest.mark.parametrize("strategy", ["GlobalMagnitude", "Random", "GlobalGradientMagnitude"])
+@pytest.mark.parametrize("rounds", [1, 3])
+def test_the_network_keeps_exactly_as_many_parameters_as_the_compression_leaves(
+    experiment, runs, strategy, rounds
+):
+    record = prunebench.run(
+        experiment(strategy=strategy, compression=8.0, rounds=rounds), runs=runs
+    )
+    assert record.final["nonzero"] == round(71_754 / 8)
+    nonzero = sum(int(t.count_nonzero()) for t in weights_of(record, runs).values())
+    assert nonzero == record.final["nonzero"]
+
+
+def test_without_training_global_magnitude_equals_what_torch_prunes(experiment, runs, digits):
+    made = experiment(sparsity=0.9, recovery="NoRecovery")
+    record = prunebench.run(made, runs=runs)
+    reference = build(made, digits)
+    reference.load_state_dict(Pretrained(made, digits, runs).state())
+    reference.to(memory_format=torch.contiguous_format)  # torch's pruning needs it
+    layers = [m for m in reference.modules() if isinstance(m, torch.nn.Conv2d | torch.nn.Linear)]
+    torch_prune.global_unstructured(
+        [(layer, "weight") for layer in layers], torch_prune.L1Unstructured, amount=0.9
+    )
+    ours = weights_of(record, runs)
+    for name, layer in reference.named_modules():
+        if layer in layers:
+            assert torch.equal(ours[f"{name}.weight"], layer.weight)
+            assert torch.equal(ours[f"{name}.bias"], layer.bias)
+    assert record.final["top1"] == quality(reference, digits, "test")["top1"]
+
+
+def test_weights_once_pruned_stay_zero_through_later_rounds(experiment, runs):
+    shared = {"strategy": "Random", "finetuning": {"epochs": 1, "optimizer": "SGD",
+              "momentum": 0.9, "weight_decay": 0.01, "learning_rate": 0.01}}  # fmt: skip
+    # The first round of a linear schedule of two rounds to 90 % is one round to 45 %.
+    first = prunebench.run(experiment(sparsity=0.45, **shared), runs=runs)
+    both = prunebench.run(
+        experiment(sparsity=0.9, rounds=2, schedule="Linear", **shared), runs=runs
+    )
+    assert both.rounds[0].kept == first.rounds[0].kept
+    earlier, later = weights_of(first, runs), weights_of(both, runs)
+    for layer in ("conv1", "conv2", "linear1", "linear2"):
+        gone = earlier[f"{layer}.weight"] == 0
+        assert gone.any()
+        assert (later[f"{layer}.weight"][gone] == 0).all()
+
+
+def test_rewinding_without_pruning_trains_on_from_the_weights_of_that_epoch(
+    experiment, runs, digits
+):
+    made = experiment(recovery="Rewind(epoch=2)", compression=1.0)
+    record = prunebench.run(made, runs=runs)
+    by_hand = build(made, digits)
+    by_hand.load_state_dict(Pretrained(made, digits, runs).at_epoch(2))
+    from prunebench.benchmark.training import Purpose, train
+
+    train(by_hand, digits, made.finetuning, Purpose(made.seed, "fine-tuning 1"))
+    for name, tensor in weights_of(record, runs).items():
+        assert torch.equal(tensor, by_hand.state_dict()[name]), name
+
+
+def test_an_epoch_of_the_history_is_the_same_training_cut_short(experiment, runs, digits):
+    short = experiment(pretraining={"epochs": 2})
+    history = Pretrained(experiment(), digits, runs).at_epoch(2)
+    last = Pretrained(short, digits, runs).at_epoch(2)
+    assert all(torch.equal(history[name], last[name]) for name in last)
+    initial = Pretrained(short, digits, runs).at_epoch(0)
+    assert all(torch.equal(t, initial[n]) for n, t in build(short, digits).state_dict().items())
+
+
+def test_reinitialising_keeps_the_mask_and_draws_other_weights(experiment, runs):
+    none = {"compression": 4.0, "finetuning": {"epochs": 1, "learning_rate": 1e-12}}
+    kept = weights_of(prunebench.run(experiment(recovery="FineTune", **none), runs=runs), runs)
+    drawn = weights_of(prunebench.run(experiment(recovery="Reinitialise", **none), runs=runs), runs)
+    for layer in ("conv1", "linear1"):
+        assert torch.equal(kept[f"{layer}.weight"] != 0, drawn[f"{layer}.weight"] != 0)
+        assert not torch.allclose(kept[f"{layer}.weight"], drawn[f"{layer}.weight"], atol=1e-3)
+
+
+def test_the_classifier_can_be_left_dense(experiment, runs):
+    record = prunebench.run(experiment(prune_classifier=False, compression=16.0), runs=runs)
+    densities = {layer.name: layer.density for layer in record.layers}
+    assert densities["linear2.weight"] == 1
+    assert densities["linear1.weight"] < 1
+    assert record.final["compression"] == pytest.approx(16, rel=1e-3)
+
+
+def test_no_bias_is_ever_pruned(experiment, runs):
+    for strategy in ("GlobalMagnitude", "StructuredL1", "Random"):
+        record = prunebench.run(experiment(strategy=strategy, compression=16.0), runs=runs)
+        biases = [layer for layer in record.layers if layer.name.endswith("bias")]
+        assert len(biases) == 4
+        assert all(layer.density == 1 for layer in biases)
+
+
+def test_a_collapsed_layer_is_found_and_named(experiment, runs, tmp_path):
+    # Small weights on purpose: a global ranking takes all of the first layer.
+    path = tmp_path / "unbalanced.py"
+    path.write_text(
+        "from dataclasses import dataclass\n"
+        "from prunebench.strategies import GlobalMagnitude\n"
+        "@dataclass(frozen=True)\n"
+        "class Unbalanced(GlobalMagnitude):\n"
+        "    '''Ranks the first layer last.'''\n"
+        "    def score(self, context):\n"
+        "        scores = super().score(context)\n"
+        "        return {n: s - 100 * (n == 'conv1.weight') for n, s in scores.items()}\n"
+    )
+    dead = prunebench.run(experiment(strategy=f"{path}:Unbalanced"), runs=runs)
+    assert dead.status == "collapsed"
+    assert dead.collapsed_layers == ("conv1.weight",)
+    guarded = f"{path}:Unbalanced(allocation=Global(minimum=1))"
+    alive = prunebench.run(experiment(strategy=guarded), runs=runs)
+    assert alive.status == "ok"
+    assert {la.name: la.nonzero for la in alive.layers}["conv1.weight"] == 1
+    assert alive.final["nonzero"] == dead.final["nonzero"]
+
+
+def test_a_method_that_breaks_leaves_a_failed_record_that_says_why(experiment, runs, tmp_path):
+    path = tmp_path / "broken.py"
+    path.write_text(
+        "from prunebench.strategies import Strategy\n"
+        "class Broken(Strategy):\n"
+        "    '''Breaks.'''\n"
+        "    def score(self, context):\n"
+        "        return {n: w / 0 * 0 for n, w in context.weights.items()}\n"
+    )
+    made = experiment(strategy=f"{path}:Broken")
+    record = prunebench.run(made, runs=runs)
+    assert record.status == "failed"
+    assert "contains NaN" in record.error.message
+    assert "Broken" in record.error.traceback
+    assert not Store(runs).weights_path(made.id).exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "limit"),
+    [
+        ({"compression": 500.0}, "383.7"),
+        ({"strategy": "StructuredL1", "compression": 64.0}, "33.6"),
+        ({"strategy": "StructuredL1", "sparsity": 0.999}, "0.9905"),
+    ],
+)
+def test_an_unreachable_target_is_refused_with_the_one_that_can_be_reached(
+    experiment, tmp_path, settings, limit
+):
+    with pytest.raises(prunebench.UsageError, match=f"can reach at most {limit}"):
+        prunebench.run(experiment(**settings), runs=tmp_path)
+    assert not list(tmp_path.rglob("*.json"))
+
+
+def test_the_dense_baseline_is_the_pretrained_network(experiment, runs, digits):
+    made = experiment(recovery="NoRecovery", compression=1.0)
+    record = prunebench.run(made, runs=runs)
+    dense = build(made, digits)
+    dense.load_state_dict(Pretrained(made, digits, runs).state())
+    assert record.dense["top1"] == quality(dense, digits, "test")["top1"] == record.final["top1"]
+    assert record.rounds[0].before == record.rounds[0].after
+
+
+def test_a_users_metric_is_recorded_for_the_dense_and_the_pruned_network(
+    experiment, runs, tmp_path
+):
+    path = tmp_path / "norms.py"
+    path.write_text(
+        "from prunebench.metrics import Metric\n"
+        "class Norm(Metric):\n"
+        "    '''Norm.'''\n"
+        "    definitions = {'norm': 'sum of |w|'}\n"
+        "    def measure(self, subject):\n"
+        "        return {'norm': sum(float(p.detach().abs().sum()) for p in subject.model.parameters())}\n"
+    )
+    record = prunebench.run(experiment(recovery="NoRecovery", metrics=[f"{path}:Norm"]), runs=runs)
+    final = sum(float(t.abs().sum()) for t in weights_of(record, runs).values())
+    assert record.final["norm"] == pytest.approx(final)
+    assert record.final["norm"] < record.dense["norm"]
+
+
+def test_scoring_never_sees_the_validation_or_the_test_split(experiment, runs, digits):
+    made = experiment(strategy="GlobalGradientMagnitude", recovery="NoRecovery")
+    from prunebench.benchmark.loop import prune
+
+    watched = copy.copy(digits)
+    seen = []
+    batches = digits.batches
+
+    def watching(split, *arguments):
+        seen.append(split)
+        return batches(split, *arguments)
+
+    watched.batches = watching
+    from prunebench.strategies import Context
+
+    original = Context.gradients
+    splits_in_scoring = []
+
+    def gradients(context, *arguments):
+        before = len(seen)
+        result = original(context, *arguments)
+        splits_in_scoring.extend(seen[before:])
+        return result
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Context, "gradients", gradients)
+        prune(made, watched, Pretrained(made, watched, runs))
+    assert set(splits_in_scoring) == {"train"}

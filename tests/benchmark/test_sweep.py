@@ -1,0 +1,225 @@
+"""Sweeps: the same records however they are run, and nothing lost whatever dies."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import prunebench
+import pytest
+from prunebench.results import Store
+
+SWEEP = """
+import sys
+from prunebench import grid, sweep
+
+if __name__ == "__main__":
+    experiments = grid(
+        dataset="Digits", model="LeNetSmall", strategy=["Random", "GlobalMagnitude"],
+        compression=[2, 4, 8], seed=[0, 1], pretraining={"epochs": 3}, finetuning={"epochs": 3},
+    )
+    sweep(experiments, runs=sys.argv[1], workers=2, progress=False)
+"""
+
+
+def few(**settings):
+    return prunebench.grid(
+        dataset="Digits",
+        model="LeNetSmall",
+        compression=4,
+        pretraining={"epochs": 2},
+        finetuning={"epochs": 1},
+        **settings,
+    )
+
+
+def results(records):
+    return [record.result() for record in records]
+
+
+def test_a_cell_gives_the_same_record_alone_in_a_sweep_and_on_two_workers(tmp_path):
+    strategies = ["Random", "GlobalMagnitude", "GlobalGradientMagnitude", "StructuredL1"]
+    experiments = few(strategy=strategies, rounds=2)
+    parallel = prunebench.sweep(experiments, runs=tmp_path / "two", workers=2, progress=False)
+    serial = prunebench.sweep(experiments, runs=tmp_path / "one", progress=False)
+    alone = prunebench.run(experiments[2], runs=tmp_path / "alone")
+    assert {record.status for record in parallel} == {"ok"}
+    assert results(parallel) == results(serial)
+    assert alone.result() == serial[2].result()
+
+
+def test_a_dropout_network_gives_the_same_record_twice(tmp_path, real_data):
+    settings = {"dataset": "MNIST(validation=59000)", "model": "LeNetDropout", "compression": 4.0}
+    made = prunebench.Experiment(
+        strategy="Random",
+        pretraining={"epochs": 1},
+        finetuning={"epochs": 1},
+        **settings,
+    )
+    records = [prunebench.run(made, runs=tmp_path / name, data=real_data) for name in "ab"]
+    assert records[0].result() == records[1].result()
+    assert records[0].status == "ok"
+
+
+def test_a_finished_cell_is_not_run_again_unless_forced(tmp_path):
+    (made,) = few(strategy="Random")
+    prunebench.run(made, runs=tmp_path)
+    path = Store(tmp_path).record_path(made.id)
+    before = path.stat().st_mtime_ns
+    prunebench.run(made, runs=tmp_path)
+    assert path.stat().st_mtime_ns == before
+    prunebench.run(made, runs=tmp_path, force=True)
+    assert path.stat().st_mtime_ns > before
+
+
+def test_the_dense_network_is_trained_once_for_all_cells_that_share_it(tmp_path):
+    experiments = few(strategy=["Random", "GlobalMagnitude"], seed=[0, 1])
+    records = prunebench.sweep(experiments, runs=tmp_path, workers=2, progress=False)
+    assert len(list((tmp_path / "pretrained").glob("*.json"))) == 2
+    seconds = {(r.experiment["seed"], r.timings["pretraining_seconds"]) for r in records}
+    assert len(seconds) == 2
+
+
+def test_an_experiment_listed_twice_is_run_once_and_returned_twice(tmp_path):
+    (made,) = few(strategy="Random")
+    first, second = prunebench.sweep([made, made], runs=tmp_path, progress=False)
+    assert first == second
+    assert len(list(Store(tmp_path).records())) == 1
+
+
+DYING = """
+import os, signal
+from prunebench.strategies import GlobalMagnitude
+class Dying(GlobalMagnitude):
+    '''Kills the process that runs it.'''
+    def score(self, context):
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+SLEEPING = """
+import time
+from prunebench.strategies import GlobalMagnitude
+class Sleeping(GlobalMagnitude):
+    '''Takes forever.'''
+    def score(self, context):
+        time.sleep(600)
+"""
+
+
+def test_a_worker_that_is_killed_fails_its_own_cell_only_and_the_record_says_why(tmp_path):
+    path = tmp_path / "dying.py"
+    path.write_text(DYING)
+    experiments = few(strategy=["Random", f"{path}:Dying", "GlobalMagnitude", "LayerMagnitude"])
+    records = prunebench.sweep(experiments, runs=tmp_path / "runs", workers=2, progress=False)
+    assert [record.status for record in records] == ["ok", "failed", "ok", "ok"]
+    assert "SIGKILL" in records[1].error.message
+
+
+def test_a_cell_that_takes_too_long_fails_and_the_others_go_on(tmp_path):
+    path = tmp_path / "sleeping.py"
+    path.write_text(SLEEPING)
+    experiments = few(strategy=[f"{path}:Sleeping", "Random"])
+    records = prunebench.sweep(
+        experiments, runs=tmp_path / "runs", workers=2, timeout=20, progress=False
+    )
+    assert [record.status for record in records] == ["failed", "ok"]
+    assert "20 seconds" in records[0].error.message
+
+
+def test_a_failed_cell_is_tried_again(tmp_path):
+    marker = tmp_path / "mended"
+    path = tmp_path / "flaky.py"
+    path.write_text(
+        "from pathlib import Path\n"
+        "from prunebench.strategies import GlobalMagnitude\n"
+        "class Flaky(GlobalMagnitude):\n"
+        "    '''Works once it is mended.'''\n"
+        "    def score(self, context):\n"
+        f"        assert Path({str(marker)!r}).exists()\n"
+        "        return super().score(context)\n"
+    )
+    (made,) = few(strategy=f"{path}:Flaky")
+    assert prunebench.run(made, runs=tmp_path / "runs").status == "failed"
+    marker.touch()
+    assert prunebench.run(made, runs=tmp_path / "runs").status == "ok"
+
+
+def start_sweep(script: Path, runs: Path) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, script, runs], start_new_session=True)
+
+
+def processes_of(group: int) -> list[int]:
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[3]) == group and fields[0] != "Z":  # its session
+            found.append(int(stat.parent.name))
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks processes up in /proc")
+@pytest.mark.parametrize("seed", [0, 1])
+def test_killing_the_whole_sweep_at_any_moment_loses_and_repeats_no_finished_cell(tmp_path, seed):
+    script, runs = tmp_path / "script.py", tmp_path / "runs"
+    script.write_text(SWEEP)
+    sweep = start_sweep(script, runs)
+    store = Store(runs)
+    deadline = time.monotonic() + 120
+    # Killed once some cells are finished and others are being worked on, at no particular point.
+    while len(finished := list(runs.glob("[0-9a-f][0-9a-f]/*.json"))) < 2 + 3 * seed:
+        assert time.monotonic() < deadline, "the sweep never got going"
+        assert sweep.poll() is None
+        time.sleep(0.02)
+    time.sleep(random.Random(seed).random() / 4)
+    sweep.send_signal(signal.SIGKILL)
+    sweep.wait()
+    while processes_of(sweep.pid):
+        assert time.monotonic() < deadline, "workers outlived the sweep"
+        time.sleep(0.05)
+    survivors = {path: path.stat().st_mtime_ns for path in runs.glob("[0-9a-f][0-9a-f]/*.json")}
+    assert set(finished) <= set(survivors)
+    for path in survivors:
+        json.loads(path.read_bytes())  # no half record
+
+    assert start_sweep(script, runs).wait(120) == 0
+    assert {path: path.stat().st_mtime_ns for path in survivors} == survivors
+    records = list(store.records())
+    assert len(records) == 12
+    assert {record.status for record in records} == {"ok"}
+    for path in runs.rglob("*"):
+        assert (
+            path.is_dir()
+            or path.suffix in {".json", ".safetensors", ".lock"}
+            or (
+                path.name.endswith("~")  # what a process was writing when it was killed
+            )
+        )
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends POSIX signals")
+def test_ctrl_c_keeps_every_finished_cell_and_says_how_to_go_on(tmp_path):
+    command = [sys.executable, "-m", "prunebench", "run", "--dataset", "Digits", "--model",
+               "LeNetSmall", "--strategy", "Random", "--compression", "2", "4", "8", "16", "--seed",
+               "0", "1", "2", "--finetuning.epochs", "20", "--pretraining.epochs", "2",
+               "--runs", "runs"]  # fmt: skip
+    run = subprocess.Popen(
+        command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "runs").glob("[0-9a-f][0-9a-f]/*.json")):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(run.pid, signal.SIGINT)
+    _, said = run.communicate(timeout=60)
+    assert run.returncode == 130
+    finished = len(list(Store(tmp_path / "runs").records()))
+    assert f"{finished} of 12 cells are finished and kept in runs" in said
+    assert "give the same command again" in said
+    assert "Traceback" not in said

@@ -1,0 +1,99 @@
+"""Data sets: real images, held-out splits, batches that depend on the seed alone."""
+
+import numpy as np
+import pytest
+import torch
+from prunebench import UsageError
+from prunebench.datasets import KMNIST, MNIST, Classification, Digits, FashionMNIST
+from prunebench.seeding import generator
+from torchvision import datasets as tv
+
+
+def test_the_digits_are_divided_without_overlap_and_without_loss():
+    from sklearn.datasets import load_digits
+
+    images, _ = load_digits(return_X_y=True)
+    task = Digits().load(None)
+    sizes = {split: task.size(split) for split in ("train", "validation", "test")}
+    assert sizes == {"train": 1257, "validation": 180, "test": 360}
+    scale, shift = task._scale, task._shift
+    everything = torch.cat(
+        [(x - shift) / scale for split in sizes for x, _ in task.batches(split, 100)]
+    )
+    ours = sorted(map(tuple, everything.flatten(1).round().int().tolist()))
+    assert ours == sorted(map(tuple, images.astype(int).tolist()))
+
+
+def test_the_split_is_the_same_in_every_process_and_for_every_seed():
+    torch.manual_seed(1)
+    first = next(Digits().load(None).batches("test", 360))
+    torch.manual_seed(2)
+    second = next(Digits().load(None).batches("test", 360))
+    assert torch.equal(first[0], second[0])
+    assert torch.equal(first[1], second[1])
+
+
+@pytest.mark.parametrize("count", [0, 1797])
+def test_a_split_that_leaves_nothing_is_refused(count):
+    with pytest.raises(UsageError, match="cannot be held out of 1797"):
+        Digits(test=count).load(None)
+
+
+def test_training_images_have_mean_zero_and_variance_one_in_each_channel():
+    images = torch.randint(0, 256, (500, 3, 4, 5), dtype=torch.uint8)
+    images[:, 1] //= 7
+    batch = (images, torch.zeros(500, dtype=torch.int64))
+    task = Classification({"train": batch, "validation": batch, "test": batch}, classes=2)
+    ((normalised, _),) = task.batches("train", 500)
+    assert torch.allclose(normalised.mean((0, 2, 3)), torch.zeros(3), atol=1e-5)
+    assert torch.allclose(normalised.var((0, 2, 3), correction=0), torch.ones(3), atol=1e-4)
+
+
+def test_a_shuffled_pass_gives_each_example_once_in_the_order_of_the_generator():
+    labels = torch.arange(103)
+    batch = (torch.zeros(103, 1, 2, 2, dtype=torch.uint8), labels)
+    task = Classification({"train": batch, "validation": batch, "test": batch}, classes=103)
+
+    def order(seed):
+        batches = [y for _, y in task.batches("train", 25, generator(seed, "order"))]
+        assert [len(y) for y in batches] == [25, 25, 25, 25, 3]
+        return torch.cat(batches).tolist()
+
+    assert sorted(order(0)) == labels.tolist()
+    assert order(0) == order(0) != order(1)
+    assert torch.cat([y for _, y in task.batches("train", 25)]).tolist() == labels.tolist()
+
+
+def test_exactly_as_many_inputs_come_as_are_asked_for_even_beyond_the_test_split(digits):
+    assert digits.inputs(1).shape == (1, 1, 8, 8)
+    many = digits.inputs(500)
+    assert many.shape == (500, 1, 8, 8)
+    assert torch.equal(many[:140], many[360:])
+
+
+def test_mnist_holds_out_5000_of_the_60000_and_leaves_the_test_set_whole(real_data):
+    task = MNIST().load(real_data)
+    assert [task.size(s) for s in ("train", "validation", "test")] == [55_000, 5_000, 10_000]
+    reference = tv.MNIST(real_data, train=False)
+    labels = torch.cat([y for _, y in task.batches("test", 3_000)])
+    assert torch.equal(labels, reference.targets)
+    training = tv.MNIST(real_data, train=True).targets
+    held = torch.cat([y for s in ("train", "validation") for _, y in task.batches(s, 9_000)])
+    assert np.array_equal(np.bincount(held), np.bincount(training))
+
+
+@pytest.mark.parametrize("dataset", [MNIST, FashionMNIST, KMNIST])
+def test_missing_files_are_downloaded_or_else_explained(dataset, tmp_path, monkeypatch):
+    asked = []
+
+    def unreachable(request, *arguments, **keywords):
+        asked.append(getattr(request, "full_url", request))
+        raise OSError("network is unreachable")
+
+    monkeypatch.setattr("urllib.request.urlopen", unreachable)
+    with pytest.raises(UsageError) as caught:
+        dataset().load(tmp_path / "data")
+    assert asked
+    sentence = str(caught.value)
+    for part in (dataset.__name__, str(tmp_path / "data"), "--data", "PRUNEBENCH_DATA"):
+        assert part in sentence

@@ -1,0 +1,56 @@
+"""The networks have the sizes that the literature gives."""
+
+import pytest
+import torch
+from prunebench import UsageError
+from prunebench.metrics import flops_by_module
+from prunebench.models import MODELS
+
+PUBLISHED = [
+    # model, input, parameters, multiply-adds, layer by layer from the architecture
+    ("LeNet5", 28, 431_080, 24 * 24 * 20 * 25 + 8 * 8 * 50 * 500 + 800 * 500 + 5_000),
+    ("LeNet5Classic", 28, 61_706, 28 * 28 * 6 * 25 + 100 * 16 * 150 + 48_000 + 10_080 + 840),
+    ("LeNetDropout", 28, 21_840, 24 * 24 * 10 * 25 + 8 * 8 * 20 * 250 + 320 * 50 + 500),
+    ("LeNet300100", 28, 266_610, 784 * 300 + 300 * 100 + 100 * 10),
+    ("LeNetSmall", 8, 71_754, 64 * 16 * 9 + 16 * 32 * 144 + 512 * 128 + 1_280),
+]
+
+
+@pytest.mark.parametrize(("name", "side", "parameters", "flops"), PUBLISHED)
+def test_a_network_has_its_published_size(name, side, parameters, flops):
+    model = MODELS.component(name).create(input_shape=(1, side, side), classes=10)
+    assert sum(p.numel() for p in model.parameters()) == parameters
+    assert sum(flops_by_module(model, torch.zeros(1, 1, side, side)).values()) == flops
+
+
+def test_the_documented_multiply_adds_are_the_counted_ones():
+    counted = {name: flops for name, _, _, flops in PUBLISHED}
+    assert counted["LeNet5"] == 2_293_000
+    assert counted["LeNetDropout"] == 480_500
+    for name, flops in counted.items():
+        assert f"{flops:,} multiply–adds" in MODELS.component(name).factory.__doc__
+
+
+@pytest.mark.parametrize("name", [name for name, *_ in PUBLISHED])
+def test_a_network_fits_the_inputs_and_classes_of_a_task(name):
+    model = MODELS.component(name).create(input_shape=(3, 32, 32), classes=7)
+    assert model(torch.zeros(2, 3, 32, 32)).shape == (2, 7)
+
+
+@pytest.mark.parametrize("name", ["LeNet5", "LeNet5Classic", "LeNetDropout"])
+def test_images_that_are_too_small_are_refused_with_the_size_that_is_needed(name):
+    with pytest.raises(UsageError, match=rf"{name} needs images of at least \d+×\d+ pixels"):
+        MODELS.component(name).create(input_shape=(1, 8, 8), classes=10)
+
+
+def test_dropout_acts_in_training_only():
+    model = MODELS.component("LeNetDropout(dropout=0.9)").create()
+    images = torch.randn(4, 1, 28, 28)
+    assert not torch.equal(model(images), model(images))
+    model.eval()
+    assert torch.equal(model(images), model(images))
+
+
+def test_a_dropout_rate_out_of_range_is_refused():
+    with pytest.raises(UsageError, match=r"dropout: 1\.5 is not allowed"):
+        MODELS.component("LeNetDropout(dropout=1.5)")
