@@ -132,11 +132,10 @@ def _run(options: argparse.Namespace) -> int:
     from .sweep import check, data_folder, sweep, unfinished
 
     store = Store(options.runs)
-    waiting = experiments if options.force else unfinished(experiments, store)
     if options.dry_run:
+        waiting = experiments if options.force else unfinished(experiments, store)
         check(waiting, data_folder(options.data))
         return _print_grid(experiments, {experiment.id for experiment in waiting})
-    _say(f"{len(experiments)} cells, {len(experiments) - len(waiting)} of them finished before")
     try:
         records = sweep(
             experiments,
@@ -276,9 +275,18 @@ def _show(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     from ..strategies import STRATEGIES
+    from .conformance import CHECKS
 
-    component = STRATEGIES.component(options.strategy)
-    return 0
+    strategy = STRATEGIES.component(options.strategy).create()
+    broken = 0
+    for check in CHECKS:
+        violations = check.violations(strategy)
+        print(f"{'broken' if violations else 'kept':8}{check.rule}")
+        for violation in violations:
+            print(f"{'':10}{violation}")
+        broken += bool(violations)
+    print(f"{options.strategy} keeps {len(CHECKS) - broken} of {len(CHECKS)} rules")
+    return 1 if broken else 0
 
 
 def _say(sentence: str) -> None:

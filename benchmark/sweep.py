@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -77,13 +77,15 @@ def sweep(
         UsageError: data are not to be had, or a target cannot be reached; nothing was run.
     """
     experiments = list(experiments)
+    distinct = list({experiment.id: experiment for experiment in experiments}.values())
     store, folder = Store(runs), data_folder(data)
-    waiting = experiments if force else unfinished(experiments, store)
+    waiting = distinct if force else unfinished(distinct, store)
     check(waiting, folder)
-    waiting = list({experiment.id: experiment for experiment in waiting}.values())
     jobs = [Job(experiment, store.folder, folder, weights) for experiment in waiting]
     results = in_this_process(jobs) if workers == 1 else in_processes(jobs, workers, timeout)
-    with _closing(results), tqdm(total=len(jobs), unit="cell", disable=not progress) as bar:
+    finished = len(distinct) - len(waiting)
+    bar = tqdm(total=len(distinct), initial=finished, unit="cell", disable=not progress)
+    with closing(results), bar:
         _show(results, bar)
     # Read back rather than remembered: what is returned is what is on the disk.
     return [record for record in map(store.load, (e.id for e in experiments)) if record]
@@ -133,11 +135,3 @@ def _show(results: Iterable[Record | str], bar: tqdm[Any]) -> None:
             bar.set_postfix(troubles)
         bar.update()
 
-
-@contextmanager
-def _closing(results: Iterator[Record | str]) -> Iterator[None]:
-    """Close a generator at the end, however it comes: its worker processes end with it."""
-    try:
-        yield
-    finally:
-        results.close()  # type: ignore[attr-defined]

@@ -62,7 +62,8 @@ class Comparison:
     @property
     def dense(self) -> float:
         """The unpruned network's quality, from the row with the most finished seeds."""
-        return float(self.rows.loc[self.rows["seeds"].idxmax(), f"{self.quality}_dense_mean"])
+        row = int(self.rows["seeds"].to_numpy().argmax())
+        return float(self.rows[f"{self.quality}_dense_mean"].iloc[row])
 
     @property
     def seeds(self) -> int:

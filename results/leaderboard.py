@@ -86,7 +86,7 @@ class _Target(NamedTuple):
 
 
 class _Run(NamedTuple):
-    """What is kept of a record; ``changed`` are the final minus the dense quality metrics."""
+    """What is kept of a record."""
 
     status: str
     quality: Mapping[str, str]
@@ -187,7 +187,7 @@ def _target(experiment: Mapping[str, Any]) -> _Target:
 
 
 def _quality_cells(runs: list[_Run]) -> dict[str, float]:
-    cells = {}
+    cells: dict[str, float] = {}
     for name in runs[0].quality:
         final = describe(_final(runs, name))
         dense = [_number(run.dense.get(name)) for run in runs]
@@ -229,7 +229,9 @@ def _cost_cells(runs: list[_Run]) -> dict[str, float | None]:
         "effective_flops_mean": _mean(_final(runs, "effective_flops")),
         "theoretical_speedup_mean": _mean(_final(runs, "theoretical_speedup")),
         **{name: _median_of_measured(runs, name) for name in latencies},
-        "training_seconds_mean": _mean([seconds for seconds in training if seconds >= 0]),
+        "training_seconds_mean": _mean(
+            [seconds for seconds in training if not math.isnan(seconds)]
+        ),
     }
 
 

@@ -11,13 +11,12 @@ import math
 from collections.abc import Iterator
 from itertools import cycle
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.style import context as style_context
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
@@ -33,10 +32,13 @@ _LEGEND_COLUMNS = 3
 
 # Okabe and Ito's palette, which people of any colour vision can tell apart.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_MARKERS = ("o", "s", "^", "D", "v", "p", "h")
 _BASELINE_COLOUR = "#8C8C8C"
+_BASELINE_MARKERS = ("X", "P")
 _INK = "#262626"
 _FAINT_INK = "#6B6B6B"
+_LINE: dict[str, Any] = {"lw": 1.9, "ms": 6, "mec": "white", "mew": 0.8}
+_DENSE_LINE: dict[str, Any] = {"lw": 1.1, "ls": (0, (5, 3)), "color": _INK}
 
 _PERCENT_TICKS = (0.1, 1, 5, 10, 20, 30, 50, 70, 80, 90, 95, 98, 99, 99.5, 99.8, 99.9, 99.95, 99.99)
 _LEAST_TICK_DISTANCE = 0.055
@@ -50,7 +52,7 @@ def accuracy_vs_compression(frame: pd.DataFrame, path: str | Path) -> None:
     ``frame`` is a leaderboard. Lines are means over seeds, bands ± one sample standard deviation.
 
     Raises:
-        UsageError: no run of the leaderboard finished, so there is nothing to draw.
+        UsageError: no run of the leaderboard has a finite result, so there is nothing to draw.
         OSError: the file could not be written.
     """
     _write(frame, Path(path), "compression_mean", "Compression of the whole network")
@@ -62,7 +64,7 @@ def accuracy_vs_speedup(frame: pd.DataFrame, path: str | Path) -> None:
     ``frame`` is a leaderboard. Lines are means over seeds, bands ± one sample standard deviation.
 
     Raises:
-        UsageError: no run of the leaderboard finished, so there is nothing to draw.
+        UsageError: no run of the leaderboard has a finite result, so there is nothing to draw.
         OSError: the file could not be written.
     """
     _write(frame, Path(path), "theoretical_speedup_mean", "Theoretical speedup (FLOPs)")
@@ -77,9 +79,9 @@ class _Look(NamedTuple):
 
 
 def _write(frame: pd.DataFrame, path: Path, x: str, x_title: str) -> None:
-    drawn = [comparison for comparison in comparisons(frame) if comparison.quality]
+    drawn = [each for each in comparisons(frame) if not _points(each, x).empty]
     if not drawn:
-        raise UsageError("there is nothing to plot: the leaderboard has no finished run")
+        raise UsageError("there is nothing to plot: no run of the leaderboard has a finite result")
     looks = _looks(sorted({name for comparison in drawn for name, _ in comparison.methods()}))
     with style_context(["default", _style()]):
         figure = _figure(len(drawn), len(looks))
@@ -87,7 +89,7 @@ def _write(frame: pd.DataFrame, path: Path, x: str, x_title: str) -> None:
             _draw(axes, comparison, looks, x, x_title)
         _legend(figure, looks, drawn)
         content = io.BytesIO()
-        FigureCanvasAgg(figure).print_png(content, metadata={"Software": None})
+        figure.savefig(content, format="png", metadata={"Software": None})
     write_atomically(path, content.getvalue())
 
 
@@ -111,12 +113,12 @@ def _style() -> dict[str, object]:
 
 def _looks(names: list[str]) -> dict[str, _Look]:
     """Colours for the methods and grey for the random baselines."""
-    markers = cycle(_MARKERS)
+    markers, baseline_markers = cycle(_MARKERS), cycle(_BASELINE_MARKERS)
     colours = cycle(_COLOURS)
     looks = {}
     for name in names:
         if "Random" in name:
-            looks[name] = _Look(_BASELINE_COLOUR, next(markers), "-")
+            looks[name] = _Look(_BASELINE_COLOUR, next(baseline_markers), "-")
         else:
             repeated = sum(look.colour != _BASELINE_COLOUR for look in looks.values())
             line = ("-", "-.", ":")[repeated // len(_COLOURS) % 3]
@@ -147,32 +149,31 @@ def _draw(
 ) -> None:
     mean, std = f"{comparison.quality}_mean", f"{comparison.quality}_std"
     axes.set_xscale("log", base=2)
-    axes.axhline(_drawable(comparison, comparison.dense), color=_INK, ls=(0, (5, 3)), lw=1.1)
-    heights = [comparison.dense]
-    widths: list[float] = []
+    axes.axhline(_drawable(comparison, comparison.dense), **_DENSE_LINE)
     for name, rows in comparison.methods():
-        points = rows.dropna(subset=[x, mean])
         look = looks[name]
-        baseline = look.colour == _BASELINE_COLOUR
-        below = [_drawable(comparison, value) for value in points[mean] - points[std].fillna(0)]
-        above = [_drawable(comparison, value) for value in points[mean] + points[std].fillna(0)]
-        axes.fill_between(points[x], below, above, color=look.colour, alpha=0.16, lw=0)
+        spread = rows[std].fillna(0)
+        below, middle, above = (
+            [_drawable(comparison, value) for value in values]
+            for values in (rows[mean] - spread, rows[mean], rows[mean] + spread)
+        )
+        axes.fill_between(rows[x], below, above, color=look.colour, alpha=0.16, lw=0)
         axes.plot(
-            points[x],
-            [_drawable(comparison, value) for value in points[mean]],
+            rows[x],
+            middle,
             color=look.colour,
             marker=look.marker,
             ls=look.line,
-            lw=1.5 if baseline else 1.9,
-            ms=5.5,
-            mec="white",
-            mew=0.7,
-            zorder=2.5 if baseline else 3,
+            zorder=2.5 if look.colour == _BASELINE_COLOUR else 3,
+            **_LINE,
         )
-        heights += points[mean].tolist()
-        widths += points[x].tolist()
-    _scale_x(axes, widths)
-    _scale_y(axes, comparison, [_drawable(comparison, value) for value in heights])
+    points = _points(comparison, x)
+    _scale_x(axes, points[x].tolist())
+    _scale_y(
+        axes,
+        comparison,
+        [_drawable(comparison, value) for value in (comparison.dense, *points[mean])],
+    )
     axes.set_xlabel(x_title)
     direction = "" if comparison.higher_is_better else ", lower is better"
     axes.set_ylabel(comparison.quality_title + direction)
@@ -186,6 +187,13 @@ def _draw(
         color=_FAINT_INK,
         fontsize=8.5,
     )
+
+
+def _points(comparison: Comparison, x: str) -> pd.DataFrame:
+    """The rows that have a place in the panel; a line breaks where one has none."""
+    if not comparison.quality:
+        return comparison.rows.iloc[:0]
+    return comparison.rows.dropna(subset=[x, f"{comparison.quality}_mean"])
 
 
 def _drawable(comparison: Comparison, value: float) -> float:
@@ -207,12 +215,13 @@ def _scale_x(axes: Axes, values: list[float]) -> None:
 
 def _scale_y(axes: Axes, comparison: Comparison, values: list[float]) -> None:
     """A logit scale for fractions, a logarithmic one for other positive values, else linear."""
+    finite = [value for value in values if math.isfinite(value)]
     if comparison.is_fraction:
         axes.set_yscale("logit")
-    elif min(values) > 0:
+    elif min(finite) > 0:
         axes.set_yscale("log")
     transform = axes.yaxis.get_transform()
-    low, high = (float(transform.transform([value])[0]) for value in (min(values), max(values)))
+    low, high = (float(transform.transform([value])[0]) for value in (min(finite), max(finite)))
     margin = 0.07 * (high - low) or 0.1
     low, high = low - margin, high + margin
     axes.set_ylim(*(float(transform.inverted().transform([value])[0]) for value in (low, high)))
@@ -231,28 +240,20 @@ def _scale_y(axes: Axes, comparison: Comparison, values: list[float]) -> None:
 
 def _legend(figure: Figure, looks: dict[str, _Look], drawn: list[Comparison]) -> None:
     handles = [
-        mpl.lines.Line2D(
-            [],
-            [],
-            color=look.colour,
-            marker=look.marker,
-            ls=look.line,
-            lw=1.9,
-            mec="white",
-            mew=0.7,
-        )
+        Line2D([], [], **_LINE, color=look.colour, marker=look.marker, ls=look.line)
         for look in looks.values()
     ]
-    handles.append(mpl.lines.Line2D([], [], color=_INK, ls=(0, (5, 3)), lw=1.1))
+    caption = "Lines: mean over seeds.  Bands: ± 1 standard deviation."
+    if any(comparison.is_fraction for comparison in drawn):
+        caption += "  Accuracy on a logit scale."
     figure.legend(
-        handles,
+        [*handles, Line2D([], [], **_DENSE_LINE)],
         [*looks, "unpruned network"],
         loc="outside lower left",
         ncols=_LEGEND_COLUMNS,
         frameon=False,
         fontsize=9,
-    )
-    caption = "Lines: mean over seeds. Bands: ± 1 standard deviation."
-    if any(comparison.is_fraction for comparison in drawn):
-        caption += " Accuracy on a logit scale."
-    figure.supxlabel(caption, x=0.01, ha="left", fontsize=8.5, color=_FAINT_INK)
+        title=caption,
+        title_fontproperties={"size": 8.5},
+        alignment="left",
+    ).get_title().set_color(_FAINT_INK)

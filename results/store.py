@@ -115,23 +115,18 @@ class Store:
         if len(candidates) > 1 and prefix not in candidates:
             more = ", …" if len(candidates) > _SHOWN_CANDIDATES else ""
             shown = ", ".join(candidates[:_SHOWN_CANDIDATES]) + more
-            raise UsageError(
-                f"{reference!s} is the beginning of {len(candidates)} records: {shown}"
-            )
+            raise UsageError(f"{reference!s} begins the ids of {len(candidates)} records: {shown}")
         return _read(self.record_path(prefix if prefix in candidates else candidates[0]))
 
     def _ids(self) -> Iterator[str]:
         """The ids that have a record, ascending; other files and folders are not looked at."""
         if not self.folder.is_dir():
             raise UsageError(f"there is no folder {self.folder} to read records from")
-        for folder in sorted(os.listdir(self.folder)):
-            if re.fullmatch("[0-9a-f]{2}", folder):
-                stems = (
-                    name.removesuffix(".json")
-                    for name in sorted(os.listdir(self.folder / folder))
-                    if name.startswith(folder) and name.endswith(".json")
-                )
-                yield from (stem for stem in stems if re.match(RECORD_ID_PATTERN, stem))
+        for folder in sorted(self.folder.glob("[0-9a-f][0-9a-f]")):
+            stems = sorted(path.stem for path in folder.iterdir() if path.suffix == ".json")
+            for stem in stems:
+                if stem.startswith(folder.name) and re.match(RECORD_ID_PATTERN, stem):
+                    yield stem
 
 
 def _read(path: Path) -> Record:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,8 @@ def as_text(frame: pd.DataFrame, width: int = 100) -> str:
     that do not fit side by side into ``width`` characters are continued in a further table.
     """
     if frame.empty:
-        return "There are no records yet.\n"
-    return "\n\n".join(_section(comparison, width) for comparison in comparisons(frame)) + "\n"
+        return "There are no records yet."
+    return "\n\n".join(_section(comparison, width) for comparison in comparisons(frame))
 
 
 def _section(comparison: Comparison, width: int) -> str:
@@ -42,9 +43,9 @@ def _section(comparison: Comparison, width: int) -> str:
     if comparison.quality:
         what = f"{comparison.quality_title}, mean ± std of {_count(comparison.seeds)}"
         heading += f"\n{what}; unpruned {_number(comparison, comparison.dense)}"
-    table = _table(comparison, " ± ")
+    table = _table(comparison, " ")
     if _width_of(table) > width:
-        table = _table(comparison, "±")
+        table = _table(comparison, "")
     return "\n".join([heading, "", *_fit(table, width), *_legend(comparison)])
 
 
@@ -52,19 +53,22 @@ def _count(seeds: int) -> str:
     return "1 seed" if seeds == 1 else f"{seeds} seeds"
 
 
-def _table(comparison: Comparison, plus_minus: str) -> list[list[str]]:
-    """A header and a line per strategy, the cells of a column padded to line up."""
+def _table(comparison: Comparison, space: str) -> list[list[str]]:
+    """A header and a line per strategy, the cells of a column padded to line up.
+
+    ``space`` sets the parts of a cell apart; without it the table is narrower.
+    """
     methods = comparison.methods()
     columns = [["strategy", *(name for name, _ in methods)]]
     for position in range(len(methods[0][1])):
         rows = [rows.iloc[position] for _, rows in methods]
-        numbers = [_mean_and_std(comparison, row, plus_minus) for row in rows]
-        marks = [_marks(row) for row in rows]
+        numbers = [_mean_and_std(comparison, row, f"{space}±{space}") for row in rows]
+        marks = [_marks(row, space) for row in rows]
         number_width = max(map(len, numbers))
         mark_width = max(map(len, marks))
         columns.append(
             [
-                _target(rows[0]),
+                _target(rows[0]) + " " * mark_width,
                 *(
                     number.rjust(number_width) + mark.ljust(mark_width)
                     for number, mark in zip(numbers, marks, strict=True)
@@ -75,13 +79,17 @@ def _table(comparison: Comparison, plus_minus: str) -> list[list[str]]:
 
 
 def _fit(table: list[list[str]], width: int) -> list[str]:
-    """The table as lines, cut after as many columns as fit and continued below."""
-    columns = 2
-    while columns < len(table[0]) and _width_of([line[: columns + 1] for line in table]) <= width:
-        columns += 1
-    lines = _lines([line[:columns] for line in table])
-    rest = [[line[0], *line[columns:]] for line in table]
-    return lines if len(rest[0]) == 1 else [*lines, "", *_fit(rest, width)]
+    """The table as lines, its columns shared out evenly over as few tables as fit the width."""
+    columns = len(table[0]) - 1
+    for tables in range(1, columns + 1):
+        share = math.ceil(columns / tables)
+        parts = [
+            [[line[0], *line[start : start + share]] for line in table]
+            for start in range(1, columns + 1, share)
+        ]
+        if all(_width_of(part) <= width for part in parts):
+            break
+    return [line for part in parts for line in ["", *_lines(part)]][1:]
 
 
 def _lines(table: list[list[str]]) -> list[str]:
@@ -113,11 +121,11 @@ def _mean_and_std(comparison: Comparison, row: pd.Series[Any], plus_minus: str) 
     return mean if pd.isna(std) else mean + plus_minus + _number(comparison, std)
 
 
-def _marks(row: pd.Series[Any]) -> str:
+def _marks(row: pd.Series[Any], space: str) -> str:
     """What a reader must know beside the number."""
     collapsed = _COLLAPSED if row["seeds_collapsed"] else ""
     absent = row["seeds_failed"] + row["seeds_missing"]
-    fewer = f" ({row['seeds']}/{row['seeds'] + absent})" if row["seeds"] and absent else ""
+    fewer = f"{space}({row['seeds']}/{row['seeds'] + absent})" if row["seeds"] and absent else ""
     return collapsed + fewer
 
 
