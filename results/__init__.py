@@ -6,7 +6,7 @@ The plots are in :mod:`prunebench.results.plots`, which alone imports matplotlib
 
 from .columns import COLUMNS, columns_as_markdown
 from .leaderboard import leaderboard
-from .record import Failure, Layer, Measurements, Record, Round
+from .record import Failure, Layer, Measurements, Outcome, Record, Round
 from .statistics import Statistics, describe
 from .store import Store, write_atomically
 from .tables import as_text, write_csv
@@ -16,6 +16,7 @@ __all__ = [
     "Failure",
     "Layer",
     "Measurements",
+    "Outcome",
     "Record",
     "Round",
     "Statistics",

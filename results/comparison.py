@@ -84,7 +84,7 @@ class Comparison:
         }
         names = [strategy for strategy, _ in groups]
         return [
-            (f"{name} @{source[:8]}" if names.count(name) > 1 else name, rows)
+            (f"{name} @{source[:8]}" if source and names.count(name) > 1 else name, rows)
             for (name, source), rows in groups.items()
         ]
 

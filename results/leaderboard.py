@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from .columns import INTEGER_COLUMNS, TEXT_COLUMNS, expand_columns
-from .record import Record
+from .record import Outcome
 from .statistics import describe
 from .store import Store
 
@@ -40,7 +40,7 @@ _SIZE_AND_COST = frozenset(
 _NOT_SETTINGS = frozenset({"dataset", "model", "strategy", "compression", "sparsity", "seed"})
 
 
-def leaderboard(records: Iterable[Record] | str | Path) -> pd.DataFrame:
+def leaderboard(records: Iterable[Outcome] | str | Path) -> pd.DataFrame:
     """One row per data set, model, strategy, target and settings, over seeds.
 
     ``records`` is the folder of a store, or the records themselves in any order. The columns are
@@ -51,7 +51,7 @@ def leaderboard(records: Iterable[Record] | str | Path) -> pd.DataFrame:
         UsageError: the folder does not exist, or holds a file that cannot be read.
     """
     if isinstance(records, str | Path):
-        records = Store(records).records()
+        records = Store(records).outcomes()
     comparisons = _compare(records)
     runs = [run for comparison in comparisons for run in comparison.finished()]
     qualities = list(dict.fromkeys(name for run in runs for name in run.quality))
@@ -154,7 +154,7 @@ class _Comparison:
         return rows
 
 
-def _compare(records: Iterable[Record]) -> list[_Comparison]:
+def _compare(records: Iterable[Outcome]) -> list[_Comparison]:
     """Sort the records into comparisons; of two records of one run the finished one counts."""
     comparisons: dict[_Key, _Comparison] = {}
     for record in records:

@@ -11,12 +11,15 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeVar
 from uuid import uuid4
 
 from pydantic import ValidationError
 
 from ..errors import UsageError
-from .record import RECORD_ID_PATTERN, Record
+from .record import RECORD_ID_PATTERN, Outcome, Record
+
+AnyOutcome = TypeVar("AnyOutcome", bound=Outcome)
 
 _SHOWN_CANDIDATES = 5
 
@@ -64,7 +67,7 @@ class Store:
             UsageError: the file is damaged, or of another schema version.
         """
         try:
-            return _read(self.record_path(record_id))
+            return _read(Record, self.record_path(record_id))
         except FileNotFoundError:
             return None
 
@@ -95,7 +98,17 @@ class Store:
                 version.
         """
         for record_id in self._ids():
-            yield _read(self.record_path(record_id))
+            yield _read(Record, self.record_path(record_id))
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """What a leaderboard needs of all records, by ascending id, read one at a time.
+
+        Raises:
+            UsageError: the folder does not exist, or a file in it is damaged or of another schema
+                version.
+        """
+        for record_id in self._ids():
+            yield _read(Outcome, self.record_path(record_id))
 
     def find(self, reference: str | Path) -> Record:
         """The record that ``reference`` means: an id, a unique beginning of one, or a path.
@@ -105,7 +118,7 @@ class Store:
         """
         if Path(reference).suffix == ".json":
             try:
-                return _read(Path(reference))
+                return _read(Record, Path(reference))
             except FileNotFoundError:
                 raise UsageError(f"there is no record {reference}") from None
         prefix = str(reference).lower()
@@ -116,7 +129,7 @@ class Store:
             more = ", …" if len(candidates) > _SHOWN_CANDIDATES else ""
             shown = ", ".join(candidates[:_SHOWN_CANDIDATES]) + more
             raise UsageError(f"{reference!s} begins the ids of {len(candidates)} records: {shown}")
-        return _read(self.record_path(prefix if prefix in candidates else candidates[0]))
+        return _read(Record, self.record_path(prefix if prefix in candidates else candidates[0]))
 
     def _ids(self) -> Iterator[str]:
         """The ids that have a record, ascending; other files and folders are not looked at."""
@@ -129,10 +142,10 @@ class Store:
                     yield stem
 
 
-def _read(path: Path) -> Record:
+def _read(model: type[AnyOutcome], path: Path) -> AnyOutcome:
     content = path.read_bytes()
     try:
-        record = Record.from_json(content)
+        record = model.from_json(content)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"]))

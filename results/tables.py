@@ -130,7 +130,7 @@ def _marks(row: pd.Series[Any], space: str) -> str:
 
 
 def _number(comparison: Comparison, value: float) -> str:
-    if pd.isna(value):
+    if math.isnan(value):
         return "not finite"
     return f"{100 * value:.2f}" if comparison.is_fraction else f"{value:.4g}"
 

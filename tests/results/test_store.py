@@ -1,0 +1,242 @@
+"""The store keeps what it is given, whole, whatever happens while it writes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from prunebench.errors import UsageError
+from prunebench.results import Failure, Layer, Record, Round, Store, write_atomically
+
+names = st.text(max_size=12)
+numbers = st.none() | st.integers(-(10**15), 10**15) | st.floats(allow_nan=False)
+measurements = st.dictionaries(names, numbers, max_size=4)
+finite = st.floats(allow_nan=False, allow_infinity=False)
+whole = st.integers(0, 10**12)
+documents = st.dictionaries(
+    names,
+    st.recursive(
+        st.none() | st.booleans() | st.integers(-(10**15), 10**15) | finite | names,
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3),
+        max_leaves=6,
+    ),
+    max_size=4,
+)
+common = {
+    "id": st.from_regex(r"\A[0-9a-f]{8,64}\Z"),
+    "experiment": documents,
+    "timings": st.dictionaries(names, st.none() | finite, max_size=3),
+    "environment": documents,
+    "collapsed_layers": st.lists(names, max_size=2).map(tuple),
+    "layers": st.lists(
+        st.builds(
+            Layer,
+            name=names,
+            shape=st.lists(whole, max_size=4).map(tuple),
+            parameters=whole,
+            nonzero=whole,
+            density=finite,
+            flops=whole,
+            effective_flops=finite,
+        ),
+        max_size=2,
+    ).map(tuple),
+}
+finished_records = st.builds(
+    Record,
+    status=st.sampled_from(["ok", "collapsed"]),
+    error=st.none(),
+    quality=st.dictionaries(names, st.sampled_from(["higher", "lower"]), min_size=1, max_size=3),
+    dense=measurements,
+    final=measurements,
+    rounds=st.lists(
+        st.builds(
+            Round,
+            round=whole,
+            density=finite,
+            kept=whole,
+            before=measurements,
+            after=measurements,
+            validation=measurements,
+        ),
+        max_size=2,
+    ).map(tuple),
+    **common,
+)
+failed_records = st.builds(
+    Record,
+    status=st.just("failed"),
+    error=st.builds(Failure, type=names, message=names, traceback=names),
+    quality=st.just({}),
+    dense=st.just({}),
+    final=st.just({}),
+    rounds=st.just(()),
+    **common,
+)
+
+
+@settings(max_examples=40)  # each one waits for the disk
+@given(finished_records | failed_records)
+def test_any_record_comes_back_as_it_was_saved(record):
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(folder)
+        store.save(record)
+        assert store.load(record.id) == record
+        assert list(store.records()) == [record]
+        assert store.is_finished(record.id) == (record.status != "failed")
+
+
+def test_records_and_weights_lie_beside_each_other_by_the_first_digits_of_the_id(tmp_path):
+    store = Store(tmp_path)
+    assert store.record_path("abcdef0123") == tmp_path / "ab" / "abcdef0123.json"
+    assert store.weights_path("abcdef0123") == tmp_path / "ab" / "abcdef0123.safetensors"
+
+
+def test_what_was_never_saved_is_none_and_not_finished(tmp_path):
+    assert Store(tmp_path / "nowhere").load("abcdef0123") is None
+    assert not Store(tmp_path / "nowhere").is_finished("abcdef0123")
+
+
+def test_saving_again_replaces_the_earlier_record(make_record, tmp_path):
+    store = Store(tmp_path)
+    path = store.save(make_record(status="failed"))
+    assert store.save(make_record()) == path
+    assert store.is_finished(make_record().id)
+
+
+def test_records_come_by_ascending_id_and_nothing_else_is_taken_for_one(make_sweep, tmp_path):
+    store = Store(tmp_path)
+    records = make_sweep(seeds=range(10))
+    for record in records:
+        store.save(record)
+    some = store.record_path(records[0].id)
+    for stray in (
+        some.with_name(f".{some.name}.123~"),
+        some.with_suffix(".safetensors"),
+        some.with_name("notes.json"),
+        some.with_name(f"{(int(some.stem[:2], 16) + 1) % 256:02x}cdef0123.json"),
+        tmp_path / "leaderboard.csv",
+        tmp_path / "pretrained" / "abcdef0123.json",
+        tmp_path / "zz" / "abcdef0123.json",
+    ):
+        stray.parent.mkdir(exist_ok=True)
+        stray.write_text("not a record")
+    ids = [record.id for record in store.records()]
+    assert ids == sorted(record.id for record in records)
+    assert [outcome.id for outcome in store.outcomes()] == ids
+
+
+def test_reading_a_folder_that_does_not_exist_is_a_usage_error(tmp_path):
+    with pytest.raises(UsageError, match=r"no folder .*nowhere"):
+        list(Store(tmp_path / "nowhere").records())
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: content[: len(content) // 2],
+        lambda content: b"",
+        lambda content: b"\xff" + content,
+        lambda content: content.replace(b'"schema_version": 1', b'"schema_version": 2'),
+        lambda content: content.replace(b'"status"', b'"state"'),
+    ],
+)
+def test_a_damaged_or_foreign_file_is_a_usage_error_that_names_it(make_record, tmp_path, damage):
+    store = Store(tmp_path)
+    path = store.save(make_record())
+    path.write_bytes(damage(path.read_bytes()))
+    for read in (lambda: store.load(path.stem), lambda: list(store.records())):
+        with pytest.raises(UsageError, match=path.name):
+            read()
+
+
+def test_a_file_under_the_name_of_another_record_is_a_usage_error(make_record, tmp_path):
+    store = Store(tmp_path)
+    path = store.save(make_record())
+    path.rename(path.with_stem(path.stem + "0"))
+    with pytest.raises(UsageError, match=f"another experiment, {path.stem}"):
+        store.load(path.stem + "0")
+
+
+def test_a_record_is_found_by_its_id_by_a_beginning_and_by_its_path(make_record, tmp_path):
+    store = Store(tmp_path)
+    record = make_record()
+    path = store.save(record)
+    for reference in (record.id, record.id[:5], record.id[:5].upper(), str(path), path):
+        assert store.find(reference) == record
+
+
+def test_an_id_is_found_even_if_it_is_the_beginning_of_another(make_record, tmp_path):
+    store = Store(tmp_path)
+    short, long = (make_record().model_copy(update={"id": "ab" * n}) for n in (4, 5))
+    store.save(short)
+    store.save(long)
+    assert store.find("ab" * 4) == short
+
+
+def test_an_ambiguous_beginning_is_refused_with_the_candidates(make_record, tmp_path):
+    store = Store(tmp_path)
+    ids = [f"abcd{n:08d}" for n in range(7)]
+    for record_id in ids:
+        store.save(make_record().model_copy(update={"id": record_id}))
+    with pytest.raises(UsageError, match=f"ids of 7 records: {', '.join(ids[:5])}, …"):
+        store.find("abc")
+
+
+@pytest.mark.parametrize("reference", ["ffff", "no-such", "no/such.json", "../x"])
+def test_an_unknown_reference_is_refused_in_one_sentence(make_record, tmp_path, reference):
+    store = Store(tmp_path)
+    store.save(make_record().model_copy(update={"id": "abcdef0123"}))
+    with pytest.raises(UsageError, match="there is no record"):
+        store.find(reference)
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_a_failing_disk_leaves_the_old_file_whole_and_nothing_else(tmp_path, monkeypatch, step):
+    def fail(*_):
+        raise OSError("no space left on device")
+
+    path = tmp_path / "file"
+    write_atomically(path, b"old")
+    monkeypatch.setattr(*((os, "fsync") if step == "fsync" else (Path, "replace")), fail)
+    with pytest.raises(OSError, match="no space left"):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_process_killed_before_the_rename_leaves_the_old_file_whole(tmp_path):
+    path = tmp_path / "file"
+    write_atomically(path, b"old")
+    program = (
+        "import os, signal; from pathlib import Path; from prunebench.results import *\n"
+        "Path.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"write_atomically(Path({str(path)!r}), b'new')"
+    )
+    killed = subprocess.run([sys.executable, "-c", program], check=False, cwd=tmp_path)
+    assert killed.returncode == -9
+    assert path.read_bytes() == b"old"
+
+
+def test_the_content_is_on_the_disk_before_its_name_changes(tmp_path, monkeypatch):
+    steps = []
+    fsync, replace = os.fsync, Path.replace
+    monkeypatch.setattr(os, "fsync", lambda file: (steps.append("fsync"), fsync(file)))
+    monkeypatch.setattr(Path, "replace", lambda *paths: (steps.append("replace"), replace(*paths)))
+    write_atomically(tmp_path / "file", b"new")
+    assert steps == ["fsync", "replace", "fsync"]
+
+
+def test_the_results_package_imports_neither_torch_nor_matplotlib():
+    program = (
+        "import prunebench.results, sys; "
+        "assert not {'torch', 'matplotlib'} & set(sys.modules), 'a heavy import'"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -1,0 +1,129 @@
+"""The leaderboard as CSV and as text says what the frame says."""
+
+from __future__ import annotations
+
+import io
+
+import pandas as pd
+import pytest
+
+from prunebench.results import as_text, leaderboard, write_csv
+
+
+def line_of(text, start):
+    """The one line of a table that starts so."""
+    (line,) = [line for line in text.splitlines() if line.startswith(start)]
+    return line
+
+
+def test_csv_has_unix_line_ends_whole_integers_and_six_significant_digits(make_record, tmp_path):
+    large = {"flops": 4_089_184_256}
+    write_csv(leaderboard([make_record(top1=2 / 3, dense=large)]), tmp_path / "new" / "board.csv")
+    content = (tmp_path / "new" / "board.csv").read_bytes()
+    assert b"\r" not in content
+    assert content.endswith(b"\n")
+    row = pd.read_csv(io.BytesIO(content), dtype="str").iloc[0]
+    assert row["flops"] == "4089184256"
+    assert row["seeds"] == "1"
+    assert row["top1_mean"] == "0.666667"
+    assert row["target_compression"] == "4"
+    assert pd.isna(row["top1_std"])
+
+
+def test_a_leaderboard_read_back_from_csv_makes_the_same_text(make_sweep, make_record, tmp_path):
+    records = make_sweep()
+    records.append(make_record(strategy="Random", sources={"strategy": "aaaa1111ffff"}))
+    records.append(make_record(dataset="KMNIST", status="failed"))
+    frame = leaderboard(records)
+    assert "Random @aaaa1111 " in as_text(frame)
+    write_csv(frame, tmp_path / "board.csv")
+    assert as_text(pd.read_csv(tmp_path / "board.csv")) == as_text(frame)
+
+
+def test_a_table_has_strategies_down_and_targets_across(make_record):
+    records = [
+        make_record(strategy=strategy, seed=seed, top1=top1, **target)
+        for strategy, tops in (("Random", (0.5, 0.6)), ("SNIP", (0.98, 0.98)))
+        for seed, top1 in enumerate(tops)
+        for target in ({"compression": 8.0}, {"compression": None, "sparsity": 0.9})
+    ]
+    text = as_text(leaderboard(records))
+    assert line_of(text, "strategy").split() == ["strategy", "8×", "90", "%"]
+    assert line_of(text, "Random").split("  ")[-2:] == ["55.00 ± 7.07"] * 2
+    assert line_of(text, "SNIP").split("  ")[-2:] == ["98.00 ± 0.00"] * 2
+    assert text.index("Random") < text.index("SNIP")
+
+
+def test_the_heading_says_what_was_compared(make_record):
+    first, second, *_ = as_text(leaderboard([make_record(rounds=3)])).splitlines()
+    assert first.startswith("LeNet5 on MNIST · 3 rounds · Geometric schedule · recovery FineTune")
+    assert second == "Top-1 accuracy (%), mean ± std of 1 seed; unpruned 99.00"
+
+
+def test_a_complete_table_needs_no_legend(make_sweep):
+    text = as_text(leaderboard(make_sweep()))
+    assert not any(mark in text for mark in ("†", "—", "(n/m)", "failed"))
+
+
+def test_collapsed_fewer_failed_and_missing_are_marked_and_explained(make_record):
+    records = [
+        make_record(strategy="Complete", compression=2.0, seed=0),
+        make_record(strategy="Complete", compression=2.0, seed=1),
+        make_record(strategy="Collapsed", compression=2.0, seed=0, status="collapsed"),
+        make_record(strategy="Collapsed", compression=2.0, seed=1),
+        make_record(strategy="Fewer", compression=2.0, seed=0),
+        make_record(strategy="PartlyFailed", compression=2.0, seed=0),
+        make_record(strategy="PartlyFailed", compression=2.0, seed=1, status="failed"),
+        make_record(strategy="WhollyFailed", compression=2.0, seed=0, status="failed"),
+        make_record(strategy="Elsewhere", compression=4.0, seed=0),
+    ]
+    text = as_text(leaderboard(records))
+    assert line_of(text, "Complete").split() == ["Complete", "90.00", "±", "0.00", "—"]
+    assert line_of(text, "Collapsed").split() == ["Collapsed", "90.00", "±", "0.00†", "—"]
+    assert line_of(text, "Fewer").split() == ["Fewer", "90.00", "(1/2)", "—"]
+    assert line_of(text, "PartlyFailed").split() == ["PartlyFailed", "90.00", "(1/2)", "—"]
+    assert line_of(text, "WhollyFailed").split() == ["WhollyFailed", "failed", "—"]
+    assert line_of(text, "Elsewhere").split() == ["Elsewhere", "—", "90.00", "(1/2)"]
+    explained = text.splitlines()[-4:]
+    assert [line.split()[0] for line in explained] == ["†", "(n/m)", "failed:", "—"]
+
+
+def test_settings_that_differ_make_two_tables(make_record):
+    text = as_text(leaderboard([make_record(), make_record(rounds=3)]))
+    assert text.count("LeNet5 on MNIST") == 2
+
+
+def test_a_metric_that_is_no_fraction_is_not_shown_in_percent(make_record):
+    record = make_record(quality={"perplexity": "lower"}, final={"perplexity": 5.1234567})
+    text = as_text(leaderboard([record]))
+    assert line_of(text, "GlobalMagnitude").split()[1] == "5.123"
+    assert "%" not in text
+
+
+def test_versions_of_one_strategy_are_told_apart(make_record):
+    records = [
+        make_record(strategy="mine.py:Mine", sources={"strategy": source})
+        for source in ("aaaa1111ffff", "bbbb2222ffff")
+    ]
+    text = as_text(leaderboard(records))
+    assert "mine.py:Mine @aaaa1111 " in text
+    assert "mine.py:Mine @bbbb2222 " in text
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_no_table_is_wider_than_asked_and_no_target_is_lost(make_sweep, width):
+    compressions = [2**n for n in range(10)]
+    text = as_text(leaderboard(make_sweep(compressions=compressions)), width=width)
+    tables = [line for line in text.splitlines() if line.startswith(("strategy", "Random"))]
+    assert all(len(line) <= width for line in tables)
+    targets = [word for line in tables if line.startswith("strategy") for word in line.split()[1:]]
+    assert targets == [f"{compression}×" for compression in compressions]
+
+
+def test_an_empty_leaderboard_says_so():
+    assert as_text(leaderboard([])) == "There are no records yet."
+
+
+def test_a_comparison_in_which_all_failed_is_shown(make_record):
+    text = as_text(leaderboard([make_record(status="failed")]))
+    assert line_of(text, "GlobalMagnitude").split() == ["GlobalMagnitude", "failed"]
