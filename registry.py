@@ -23,8 +23,8 @@ import re
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, is_dataclass
-from functools import cache
-from importlib.metadata import entry_points
+from functools import cache, cached_property
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar, Generic, TypeVar, get_type_hints
@@ -153,7 +153,7 @@ class Registry(Generic[T]):
     def names(self) -> list[str]:
         """All names that can be used without a path, sorted."""
         self._load_home()
-        return sorted({*self._classes, *self._entry_points()})
+        return sorted({*self._classes, *self._plug_ins})
 
     def component(self, value: object) -> Component[T]:
         """The component that ``value`` means: a text, an instance, a class, or a component.
@@ -185,7 +185,7 @@ class Registry(Generic[T]):
             if name not in self.given
         }
         values = {
-            name: _nested(value, parameters[name].annotation if name in parameters else None)
+            name: self._nested(reference, name, value, parameters.get(name))
             for name, value in arguments.items()
         }
         checker = _checker(factory, tuple(parameters))  # type: ignore[arg-type] # classes do hash
@@ -200,6 +200,19 @@ class Registry(Generic[T]):
         )
         return Component(reference, factory, changed)
 
+    def _nested(self, reference: str, name: str, value: Any, parameter: Parameter | None) -> Any:
+        """An argument's value: a component written inside another is built, all else stays."""
+        if not isinstance(value, _Call) or parameter is None:
+            return value
+        for registry in Registry._all:
+            hint = parameter.annotation
+            if isinstance(hint, type) and issubclass(hint, registry.base):
+                return registry.component(value.text).create()
+        raise UsageError(
+            f"{self.kind} {reference}: {name}: {value.text} is not allowed: "
+            "give a number or a text in quotes"
+        )
+
     def _find(self, reference: str) -> type[T]:
         module, separator, name = reference.rpartition(":")
         if separator:
@@ -208,8 +221,8 @@ class Registry(Generic[T]):
                 raise UsageError(f"{self.kind} {reference!r}: {module} defines no {name!r}")
         else:
             self._load_home()
-            if reference not in self._classes and reference in (points := self._entry_points()):
-                self._classes[reference] = points[reference].load()
+            if reference in self._plug_ins:
+                self._classes[reference] = self._plug_ins[reference].load()
             found = self._classes.get(reference)
             if found is None:
                 raise UsageError(
@@ -240,14 +253,17 @@ class Registry(Generic[T]):
     def _load_home(self) -> None:
         importlib.import_module(self._home)
 
-    def _entry_points(self) -> dict[str, Any]:
-        points = {point.name: point for point in entry_points(group=f"prunebench.{self.kinds}")}
-        for name in points.keys() & self._classes.keys():
-            if self._classes[name] is not points[name].load():
+    @cached_property
+    def _plug_ins(self) -> dict[str, EntryPoint]:
+        """The entry points of installed distributions, by name; they are loaded when asked for."""
+        points: dict[str, EntryPoint] = {}
+        for point in entry_points(group=f"prunebench.{self.kinds}"):
+            if point.name in points or point.name in self._classes:
                 raise UsageError(
-                    f"the installed plug-in {points[name].value} gives a {self.kind} called "
-                    f"{name!r}, which exists already; uninstall it or rename the entry point"
+                    f"the installed plug-in {point.value} gives a {self.kind} called "
+                    f"{point.name!r}, which exists already; uninstall it or rename the entry point"
                 )
+            points[point.name] = point
         return points
 
 
@@ -294,16 +310,6 @@ class _Call:
     text: str
 
 
-def _nested(value: Any, annotation: Any) -> Any:
-    """An argument's value: a component written inside another is built, all else stays."""
-    if not isinstance(value, _Call):
-        return value
-    for registry in Registry._all:
-        if isinstance(annotation, type) and issubclass(annotation, registry.base):
-            return registry.component(value.text).create()
-    return value.text
-
-
 def _parse(text: str, kind: str) -> tuple[str, dict[str, Any]]:
     """Split ``Name(argument=value, ...)`` into the name and the values, evaluating nothing."""
     match = re.fullmatch(r"\s*([^()]+?)\s*(?:\((.*)\))?\s*", text, re.DOTALL)
@@ -312,9 +318,11 @@ def _parse(text: str, kind: str) -> tuple[str, dict[str, Any]]:
         raise UsageError(problem)
     try:
         call = ast.parse(f"call({match[2] or ''})", mode="eval").body
-        if not isinstance(call, ast.Call) or call.args or any(k.arg is None for k in call.keywords):
+        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
             raise ValueError
-        arguments = {str(item.arg): _literal(item.value) for item in call.keywords}
+        arguments = {item.arg: _literal(item.value) for item in call.keywords if item.arg}
+        if len(arguments) < len(call.keywords):  # an argument given twice, or **unpacked
+            raise ValueError
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         raise UsageError(problem) from None
     return match[1], arguments

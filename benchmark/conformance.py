@@ -1,15 +1,25 @@
 """The conformance kit: the rules that every strategy keeps, and how one is caught breaking them.
 
-Each check runs a strategy on small seeded networks in which a certain mistake shows, and says in
-words what is wrong. Our own strategies pass all checks; ``prunebench check`` runs them on anybody's.
+Each check runs a strategy on small seeded networks on which a certain mistake shows, and says in
+words what was expected, what happened and how to put it right. Our own strategies keep all rules;
+``prunebench check`` holds anybody's to them, and so does a test of their own::
+
+    @pytest.mark.parametrize("check", CHECKS, ids=str)
+    def test_my_score_conforms(check):
+        assert check.violations(MyScore()) == []
 """
 
 from __future__ import annotations
 
 import copy
+import pickle
 import random
+import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,6 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..datasets import Batch, Split, Task
+from ..errors import UsageError
 from ..seeding import generator, seeded
 from ..strategies import (
     Context,
@@ -24,13 +35,13 @@ from ..strategies import (
     MaskedWeights,
     Masks,
     Strategy,
+    Uniform,
     full_masks,
     kept,
     output_weight,
 )
 
-_INPUTS, _CLASSES, _HIDDEN = 36, 4, 24
-_DENSITIES = (0.5, 0.2, 0.05)
+_INPUTS, _HIDDEN, _CLASSES = 36, 32, 4
 
 
 @dataclass(frozen=True)
@@ -38,201 +49,42 @@ class Check:
     """A rule, and the function that finds where a strategy breaks it.
 
     Attributes:
-        rule: what a strategy does, as the end of a sentence that begins with its name.
-        find: gives a sentence for each violation.
+        rule: what is always so, as a sentence.
+        find: gives the strategy's violations, a sentence each.
     """
 
     rule: str
-    find: Callable[[Strategy], Iterator[str]]
+    find: Callable[[Strategy], list[str]]
+
+    def __str__(self) -> str:
+        return self.rule
 
     def violations(self, strategy: Strategy) -> list[str]:
-        """What ``strategy`` does against the rule; empty if it keeps it."""
-        try:
-            return list(self.find(strategy))
-        except Exception as error:  # whatever a user's code raises is a finding, not our failure
-            return [f"raises {type(error).__name__}: {error}"]
+        """What ``strategy`` does against the rule, in words; empty if it keeps it.
+
+        Whatever the strategy raises is one of its violations. The global random states and
+        torch's global settings are the same afterwards.
+        """
+        with _global_state_restored():
+            return self.find(strategy)
 
 
-def _fits_the_weights(strategy: Strategy) -> Iterator[str]:
-    for title, model in _networks().items():
-        context = _context(strategy, model)
-        scores = strategy.score(context)
-        if set(scores) != set(context.weights):
-            names = ", ".join(sorted(set(scores) ^ set(context.weights)))
-            yield f"{title}: score() must have the names of context.weights; it differs in {names}"
-            continue
-        for name, weight in context.weights.items():
-            if scores[name].shape != weight.shape:
-                wrong, right = tuple(scores[name].shape), tuple(weight.shape)
-                yield f"{title}: the score of {name} has shape {wrong}, its weight {right}"
-            elif scores[name].isnan().any():
-                yield f"{title}: the score of {name} contains NaN"
-        for name, mask in _masks(strategy, model, 0.5).items():
-            weight = context.weights[name]
-            if mask.dtype != torch.bool or mask.shape != weight.shape:
-                yield (
-                    f"{title}: the mask of {name} must be bool of shape {tuple(weight.shape)}; "
-                    f"it is {mask.dtype} of shape {tuple(mask.shape)}"
-                )
+@dataclass(frozen=True)
+class Network:
+    """A kind of network on which strategies are tried.
 
+    Attributes:
+        title: what it is called in sentences.
+        make: builds it; its weights are drawn from torch's global generator, if at all.
+    """
 
-def _keeps_the_budget(strategy: Strategy) -> Iterator[str]:
-    for title, model in _networks().items():
-        for density in _DENSITIES:
-            yield from _wrong_count(strategy, model, density, f"{title} at density {density}")
+    title: str
+    make: Callable[[], nn.Module]
 
-
-def _keeps_the_budget_on_ties(strategy: Strategy) -> Iterator[str]:
-    for title, value in (("all weights equal", 0.5), ("all weights zero", 0.0)):
-        model = _perceptron()
-        with torch.no_grad():
-            for parameter in model.parameters():
-                parameter.fill_(value)
-        for density in _DENSITIES:
-            yield from _wrong_count(strategy, model, density, f"{title}, density {density}")
-
-
-def _keeps_everything_or_next_to_nothing(strategy: Strategy) -> Iterator[str]:
-    for title, model in _networks().items():
-        weights = _context(strategy, model).weights
-        every = sum(weight.numel() for weight in weights.values())
-        if kept(_masks(strategy, model, 1.0)) != every:
-            yield f"{title}: prunes although all {every} weights are to be kept"
-        fewest = strategy.smallest_budget(weights)
-        yield from _wrong_count(strategy, model, fewest / every, f"{title}, {fewest} to be kept")
-
-
-def _gives_nothing_back(strategy: Strategy) -> Iterator[str]:
-    for title, model in _networks().items():
-        for first, second in ((0.5, 0.2), (0.2, 0.5)):
-            masks = _masks(strategy, model, first)
-            MaskedWeights(model, masks).apply()
-            later = _masks(strategy, model, second, masks)
-            back = sum(int((later[name] & ~mask).sum()) for name, mask in masks.items())
-            if back:
-                yield (
-                    f"{title}: pruned to density {first} and then to {second}, {back} weights "
-                    "that were pruned are kept again; leave what context.masks has pruned"
-                )
-
-
-def _stays_zero_in_training(strategy: Strategy) -> Iterator[str]:
-    for title, model in _networks().items():
-        first = _masks(strategy, model, 0.5)
-        _train(model, first)
-        _train(model, _masks(strategy, model, 0.25, first))
-        weights = dict(model.named_parameters())
-        alive = sum(int(weights[name][~mask].count_nonzero()) for name, mask in first.items())
-        if alive:
-            yield f"{title}: {alive} weights pruned in the first round are not zero in the end"
-
-
-def _repeats_itself(strategy: Strategy) -> Iterator[str]:
-    for title, model in _networks().items():
-        masks = []
-        for state in (1, 2):
-            _seed_all(state)
-            masks.append(_masks(strategy, copy.deepcopy(model), 0.3))
-        if not _equal(*masks):
-            yield f"{title}: two runs differ; draw random numbers from context.generator only"
-
-
-def _leaves_no_trace(strategy: Strategy) -> Iterator[str]:
-    for title, model in _networks().items():
-        model.train()
-        next(model.children()).eval()
-        for parameter in model.parameters():
-            parameter.grad = torch.ones_like(parameter)
-        before = _observed(model)
-        _masks(strategy, model, 0.3)
-        after = _observed(model)
-        changed = [name for name in before if not _same(before[name], after[name])]
-        if changed:
-            yield f"{title}: scoring changes {', '.join(changed)}"
-
-
-def _ignores_the_sign_of_units(strategy: Strategy) -> Iterator[str]:
-    model = _perceptron()
-    mirrored = copy.deepcopy(model)
-    flipped = slice(0, _HIDDEN, 2)
-    with torch.no_grad():  # tanh is odd: the network computes the same function
-        for parameter in (mirrored.first.weight, mirrored.first.bias):
-            parameter[flipped] *= -1
-        mirrored.last.weight[:, flipped] *= -1
-    one, other = _masks(strategy, model, 0.3), _masks(strategy, mirrored, 0.3)
-    differing = sum(int((mask != other[name]).sum()) for name, mask in one.items())
-    if differing > 0.05 * sum(mask.numel() for mask in one.values()):
-        yield (
-            f"turning the sign of hidden units, which changes nothing that the network computes, "
-            f"changes {differing} entries of the masks; is an absolute value missing?"
-        )
-
-
-def _prunes_the_useless_first(strategy: Strategy) -> Iterator[str]:
-    model = _perceptron()
-    useless = slice(0, _HIDDEN // 2)
-    with torch.no_grad():
-        model.first.weight[useless] *= 1e-3
-        model.first.bias[useless] = 0
-        model.last.weight[:, useless] *= 1e-3
-    masks = _masks(strategy, model, 0.5)
-    parts = []
-    if "first.weight" in masks:
-        parts.append(masks["first.weight"][useless].flatten())
-    if "last.weight" in masks:
-        parts.append(masks["last.weight"][:, useless].flatten())
-    share = torch.cat(parts).float().mean().item()
-    if share > 0.75:
-        yield (
-            f"half of the weights are to be kept, and {share:.0%} of those are that hardly touch "
-            "the output; does score() give low values to what matters?"
-        )
-
-
-CHECKS = (
-    Check("scores and masks fit the weights", _fits_the_weights),
-    Check("keeps exactly the budget", _keeps_the_budget),
-    Check("keeps exactly the budget where scores tie", _keeps_the_budget_on_ties),
-    Check("copes with extreme budgets", _keeps_everything_or_next_to_nothing),
-    Check("never gives back what was pruned", _gives_nothing_back),
-    Check("pruned weights stay zero through training", _stays_zero_in_training),
-    Check("the same seed gives the same masks", _repeats_itself),
-    Check("scoring leaves model and random state as they were", _leaves_no_trace),
-    Check("does not depend on the sign of a weight", _ignores_the_sign_of_units),
-    Check("prunes what is useless before what matters", _prunes_the_useless_first),
-)
-"""All checks, in the order in which they make sense to read."""
-
-
-class _Synthetic(Task):
-    """Random inputs whose class is decided by a random linear function: enough for gradients."""
-
-    input_shape = (_INPUTS,)
-    classes = _CLASSES
-    quality = "Accuracy"
-
-    def __init__(self, examples: int = 256) -> None:
-        rng = generator(0, "conformance")
-        self._inputs = torch.randn(examples, _INPUTS, generator=rng)
-        self._labels = (self._inputs @ torch.randn(_INPUTS, _CLASSES, generator=rng)).argmax(1)
-
-    def size(self, split: Split) -> int:
-        return len(self._labels)
-
-    def batches(
-        self, split: Split, batch_size: int, generator: torch.Generator | None = None
-    ) -> Iterator[Batch]:
-        order = torch.arange(len(self._labels))
-        if generator is not None:
-            order = torch.randperm(len(order), generator=generator)
-        for index in order.split(batch_size):
-            yield self._inputs[index], self._labels[index]
-
-    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        return F.cross_entropy(model(batch[0]), batch[1])
-
-    def inputs(self, batch_size: int) -> Tensor:
-        return self._inputs[torch.arange(batch_size) % len(self._inputs)]
+    def fresh(self) -> nn.Module:
+        """A new network, the same one at each call."""
+        with seeded(0, "conformance", self.title):
+            return self.make()
 
 
 class _Perceptron(nn.Module):
@@ -249,13 +101,13 @@ class _Convolutional(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.first = nn.Conv2d(1, 6, 3)
-        self.norm = nn.BatchNorm2d(6)
+        self.normalisation = nn.BatchNorm2d(6)
         self.second = nn.Conv2d(6, 8, 3)
         self.dropout = nn.Dropout(0.5)
         self.last = nn.Linear(32, _CLASSES)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        x = F.relu(self.norm(self.first(inputs.view(-1, 1, 6, 6))))
+        x = F.relu(self.normalisation(self.first(inputs.view(-1, 1, 6, 6))))
         return self.last(self.dropout(F.relu(self.second(x)).flatten(1)))
 
 
@@ -282,45 +134,333 @@ class _Recurrent(nn.Module):
         return self.last(outputs[:, -1])
 
 
-class _PartlyZero(_Perceptron):
-    """A perceptron of which one layer is all zeros already."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        nn.init.zeros_(self.first.weight)
+def _with_a_zero_layer() -> nn.Module:
+    model = _Perceptron()
+    nn.init.zeros_(model.first.weight)
+    return model
 
 
-def _networks() -> dict[str, nn.Module]:
-    """Fresh networks, the same ones at each call, under the names used in findings."""
-    kinds = {
-        "perceptron": _Perceptron,
-        "convolutional network with batch normalisation": _Convolutional,
-        "network with tied weights": _Tied,
-        "LSTM": _Recurrent,
-        "network with an all-zero layer": _PartlyZero,
-    }
-    with seeded(0, "conformance"):
-        return {title: kind() for title, kind in kinds.items()}
+def _with_equal_weights(value: float) -> nn.Module:
+    model = _Perceptron()
+    for parameter in model.parameters():
+        nn.init.constant_(parameter, value)
+    return model
 
 
-def _perceptron() -> _Perceptron:
-    with seeded(0, "conformance"):
-        return _Perceptron()
+_PERCEPTRON = Network("perceptron", _Perceptron)
+_ORDINARY = (
+    _PERCEPTRON,
+    Network("convolutional network", _Convolutional),
+    Network("network with tied weights", _Tied),
+    Network("LSTM", _Recurrent),
+)
+_DEGENERATE = (
+    Network("perceptron with an all-zero layer", _with_a_zero_layer),
+    Network("perceptron of equal weights", lambda: _with_equal_weights(0.1)),
+    Network("perceptron of zero weights", lambda: _with_equal_weights(0.0)),
+)
+
+
+class _Synthetic(Task):
+    """Random inputs whose class a random linear map decides; it notes which splits are read."""
+
+    input_shape = (_INPUTS,)
+    classes = _CLASSES
+    quality = "Accuracy"
+
+    def __init__(self, examples: int = 256) -> None:
+        rng = generator(0, "conformance", "task")
+        self._inputs = torch.randn(examples, _INPUTS, generator=rng)
+        self._labels = (self._inputs @ torch.randn(_INPUTS, _CLASSES, generator=rng)).argmax(1)
+        self.read: set[Split] = set()
+
+    def size(self, split: Split) -> int:
+        return len(self._labels)
+
+    def batches(
+        self, split: Split, batch_size: int, generator: torch.Generator | None = None
+    ) -> Iterator[Batch]:
+        self.read.add(split)
+        order = torch.arange(len(self._labels))
+        if generator is not None:
+            order = torch.randperm(len(order), generator=generator)
+        for index in order.split(batch_size):
+            yield self._inputs[index], self._labels[index]
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        inputs, labels = batch
+        return F.cross_entropy(model(inputs), labels)
+
+    def inputs(self, batch_size: int) -> Tensor:
+        return self._inputs[torch.arange(batch_size) % len(self._inputs)]
+
+
+_Finder = Callable[[Strategy], list[str]]
+_FinderOnOne = Callable[[Strategy, nn.Module], Iterator[str]]
+
+
+def _on(*networks: Network) -> Callable[[_FinderOnOne], _Finder]:
+    """Decorator: look for a violation on each network in turn, and tell the first one on each.
+
+    A network in which the strategy finds nothing to prune is passed over.
+    """
+
+    def decorate(find: _FinderOnOne) -> _Finder:
+        def find_on_all(strategy: Strategy) -> list[str]:
+            titles: dict[str, list[str]] = {}
+            for network in networks:
+                sentence = _first_violation(find, strategy, network)
+                if sentence is not None:
+                    titles.setdefault(sentence, []).append(network.title)
+            return [f"{', '.join(where)}: {what}" for what, where in titles.items()]
+
+        return find_on_all
+
+    return decorate
+
+
+def _first_violation(find: _FinderOnOne, strategy: Strategy, network: Network) -> str | None:
+    model = network.fresh()
+    try:
+        return next(find(strategy, model), None) if strategy.prunable(model) else None
+    except UsageError as error:
+        return f"is refused: {error}"
+    except Exception as error:  # whatever a user's code raises is a finding, not our failure
+        return f"raises {type(error).__name__}: {error}{_place(error, strategy)}"
+
+
+def _place(error: Exception, strategy: Strategy) -> str:
+    """Where in the strategy's own file ``error`` arose, for the end of a sentence."""
+    source = getattr(sys.modules[type(strategy).__module__], "__file__", None)
+    lines = [
+        frame.lineno
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename == source
+    ]
+    return f" ({Path(str(source)).name}, line {lines[-1]})" if lines else ""
+
+
+def _prunes_something(strategy: Strategy) -> list[str]:
+    """At least one of the ordinary networks has weights that the strategy prunes."""
+    # An error of prunable() itself is a finding of every other check.
+    with suppress(Exception):
+        if not any(strategy.prunable(network.fresh()) for network in _ORDINARY):
+            return ["prunable() finds no weights in any network of the kit, which can try nothing"]
+    return []
+
+
+@_on(*_ORDINARY, _DEGENERATE[0])
+def _fits_the_weights(strategy: Strategy, model: nn.Module) -> Iterator[str]:
+    """Scores, where they are used, and masks have the names, shapes and types they must have."""
+    context = _context(strategy, model)
+    if _is_ranked(strategy):
+        yield from _unfit_scores(strategy.score(context), context.weights)
+    yield from _unfit_masks(_masks(strategy, model, 0.5), context.weights)
+
+
+@_on(*_ORDINARY)
+def _keeps_the_budget(strategy: Strategy, model: nn.Module) -> Iterator[str]:
+    """Round by round, as many weights are left as were to be left."""
+    masks = None
+    for density in (0.5, 0.2, 0.05):
+        context = _context(strategy, model, masks)
+        budget = _budget(strategy, context, density)
+        masks = strategy.masks(context, budget)
+        yield from _miscounted(strategy, masks, budget)
+        MaskedWeights(model, masks).apply()
+
+
+@_on(*_DEGENERATE)
+def _keeps_the_budget_on_ties(strategy: Strategy, model: nn.Module) -> Iterator[str]:
+    """The same where weights and thereby scores are equal; to refuse such a network is allowed."""
+    with suppress(UsageError):
+        for density in (0.5, 0.2, 0.05):
+            context = _context(strategy, model)
+            budget = _budget(strategy, context, density)
+            yield from _miscounted(strategy, strategy.masks(context, budget), budget)
+
+
+@_on(*_ORDINARY, *_DEGENERATE)
+def _copes_with_extreme_budgets(strategy: Strategy, model: nn.Module) -> Iterator[str]:
+    """All weights, and as few as the strategy says that it can keep; or a refusal."""
+    context = _context(strategy, model)
+    every = kept(context.masks)
+    with suppress(UsageError):
+        left = kept(_masks(strategy, model, 1.0))
+        if left != every:
+            yield f"keeps {left} weights where all {every} are to be kept"
+    with suppress(UsageError):
+        fewest = _budget(strategy, context, 0.0)
+        yield from _miscounted(strategy, strategy.masks(context, fewest), fewest)
+
+
+@_on(*_ORDINARY, _DEGENERATE[1])
+def _gives_nothing_back(strategy: Strategy, model: nn.Module) -> Iterator[str]:
+    """A second pruning, stricter or gentler, keeps only weights that the first kept."""
+    for first, second in ((0.5, 0.2), (0.2, 0.5)):
+        pruned = copy.deepcopy(model)
+        masks = _masks(strategy, pruned, first)
+        MaskedWeights(pruned, masks).apply()
+        later = _masks(strategy, pruned, second, masks)
+        returned = sum(int((later[name].bool() & ~mask).sum()) for name, mask in masks.items())
+        if returned:
+            yield (
+                f"pruned to density {first} and then to {second}, {returned} weights that had "
+                "been pruned are kept again; a mask must keep nothing that context.masks has pruned"
+            )
+
+
+@_on(*_ORDINARY)
+def _stays_zero_in_training(strategy: Strategy, model: nn.Module) -> Iterator[str]:
+    """What the first round prunes is zero ever after: two rounds as the benchmark's loop runs."""
+    first = _masks(strategy, model, 0.5)
+    _train(model, first)
+    second = _masks(strategy, model, 0.25, first)
+    if written := _nonzero_where_pruned(model, first):
+        yield f"the second pruning itself writes into {written} weights that had been pruned"
+    _train(model, second)
+    if alive := _nonzero_where_pruned(model, first):
+        yield (
+            f"{alive} weights that the first round pruned are trained again after the second; "
+            "rank no weight that context.masks has pruned"
+        )
+
+
+@_on(*_ORDINARY, _DEGENERATE[1])
+def _repeats_itself(strategy: Strategy, model: nn.Module) -> Iterator[str]:
+    """Equal generators give equal masks, whatever the global random states are."""
+    runs = []
+    for state in (1, 2):
+        torch.manual_seed(state)
+        np.random.seed(state)
+        random.seed(state)
+        runs.append(_masks(strategy, copy.deepcopy(model), 0.3))
+    if differing := _differing(*runs):
+        yield (
+            f"two runs with the same seed differ in {differing} entries of their masks; "
+            "draw all random numbers from context.generator"
+        )
+
+
+@_on(*_ORDINARY)
+def _leaves_no_trace(strategy: Strategy, model: nn.Module) -> Iterator[str]:
+    """Model, masks, random states and torch's settings are the same before and after."""
+    model.train()
+    next(model.children()).eval()  # a module's mode is its own
+    for parameter in list(model.parameters())[::2]:
+        parameter.grad = torch.ones_like(parameter)
+    masks = _full_masks(strategy, model)
+    before = _observed(model, masks)
+    _masks(strategy, model, 0.3, masks)
+    after = _observed(model, masks)
+    changed = [name for name, value in before.items() if value != after[name]]
+    if changed:
+        yield f"scoring changes {', '.join(changed)}; leave everything as it was found"
+
+
+@_on(*_ORDINARY)
+def _reads_training_data_only(strategy: Strategy, model: nn.Module) -> Iterator[str]:
+    """The validation split chooses models, the test split measures them; neither prunes them."""
+    context = _context(strategy, model)
+    strategy.masks(context, _budget(strategy, context, 0.3))
+    assert isinstance(context.task, _Synthetic)
+    if foreign := context.task.read - {"train"}:
+        yield f"reads the {' and '.join(sorted(foreign))} split; only 'train' may be used"
+
+
+@_on(_PERCEPTRON)
+def _ignores_the_sign(strategy: Strategy, model: nn.Module) -> Iterator[str]:
+    """Two networks that compute the same, one with every weight negated, are pruned alike.
+
+    All hidden units are turned, not some: the distance between two filters may be a score. What
+    the choice of random numbers changes (probes of a Hessian, for one) is allowed here too.
+    """
+    assert isinstance(model, _Perceptron)
+    mirrored = copy.deepcopy(model)
+    with torch.no_grad():  # tanh is odd
+        for parameter in (mirrored.first.weight, mirrored.first.bias, mirrored.last.weight):
+            parameter.neg_()
+    masks = _masks(strategy, model, 0.3)
+    differing = _differing(masks, _masks(strategy, mirrored, 0.3))
+    chance = _differing(masks, _masks(strategy, model, 0.3, seed=1))
+    if differing > max(1.2 * chance, 0.02 * sum(mask.numel() for mask in masks.values())):
+        yield (
+            f"negating all weights, which leaves what this network computes as it is, changes "
+            f"{differing} entries of the masks; is an absolute value missing in the score?"
+        )
+
+
+@_on(_PERCEPTRON)
+def _prunes_the_useless_first(strategy: Strategy, model: nn.Module) -> Iterator[str]:
+    """Of hidden units that do nothing, not clearly more weights are kept than of the others.
+
+    The margin is wide: random pruning, averaged over a few seeds, stays far from it, and so does
+    a signed score, in which what does nothing stands in the middle.
+    """
+    assert isinstance(model, _Perceptron)
+    useless = slice(0, _HIDDEN // 2)
+    with torch.no_grad():
+        model.first.weight[useless] *= 1e-3
+        model.first.bias[useless] = 0
+        model.last.weight[:, useless] *= 1e-3
+    shares = [_shares(_masks(strategy, model, 0.25, seed=seed)) for seed in range(4)]
+    of_useless, of_others = torch.tensor(shares).mean(0).tolist()
+    if of_useless - of_others > 0.3:
+        yield (
+            f"of weights that hardly touch the output {of_useless:.0%} are kept, of the others "
+            f"{of_others:.0%}; the lowest scores are pruned: is the score's sign the wrong way?"
+        )
+
+
+def _shares(masks: Masks) -> tuple[float, float]:
+    """The shares kept of the first half of the perceptron's hidden units, and of the second."""
+    by_unit = [mask if name == "first.weight" else mask.T for name, mask in masks.items()]
+    halves = zip(*(mask.split(_HIDDEN // 2) for mask in by_unit), strict=True)
+    first, second = (torch.cat([part.flatten() for part in half]) for half in halves)
+    return first.float().mean().item(), second.float().mean().item()
+
+
+CHECKS = (
+    Check("There is something to prune", _prunes_something),
+    Check("Scores and masks fit the weights", _fits_the_weights),
+    Check("Exactly the budget is kept", _keeps_the_budget),
+    Check("Exactly the budget is kept where scores tie", _keeps_the_budget_on_ties),
+    Check("Keeping all weights or next to none works", _copes_with_extreme_budgets),
+    Check("What was pruned is never given back", _gives_nothing_back),
+    Check("Pruned weights stay zero through training", _stays_zero_in_training),
+    Check("The same seed gives the same masks", _repeats_itself),
+    Check("Scoring leaves everything as it was", _leaves_no_trace),
+    Check("Only training data are read", _reads_training_data_only),
+    Check("The sign of a weight does not matter", _ignores_the_sign),
+    Check("What is useless is pruned before what matters", _prunes_the_useless_first),
+)
+"""All checks; the first ones that fail explain most of the later ones."""
+
+
+def _full_masks(strategy: Strategy, model: nn.Module) -> Masks:
+    weights = dict(model.named_parameters())
+    return full_masks({name: weights[name] for name in strategy.prunable(model)})
 
 
 def _context(
-    strategy: Strategy, model: nn.Module, masks: Mapping[str, Tensor] | None = None
+    strategy: Strategy,
+    model: nn.Module,
+    masks: Mapping[str, Tensor] | None = None,
+    seed: int = 0,
 ) -> Context:
-    weights = dict(model.named_parameters())
-    if masks is None:
-        masks = full_masks({name: weights[name] for name in strategy.prunable(model)})
     return Context(
         model=model,
         task=_Synthetic(),
-        masks=masks,
+        masks=_full_masks(strategy, model) if masks is None else masks,
         output=output_weight(model),
-        generator=generator(0, "conformance", "scoring"),
+        generator=generator(seed, "conformance", "scoring"),
     )
+
+
+def _budget(strategy: Strategy, context: Context, density: float) -> int:
+    """The number of weights that a density leaves, or the fewest that the strategy can keep."""
+    total = sum(mask.numel() for mask in context.masks.values())
+    return max(round(density * total), strategy.smallest_budget(context.weights))
 
 
 def _masks(
@@ -328,29 +468,93 @@ def _masks(
     model: nn.Module,
     density: float,
     before: Mapping[str, Tensor] | None = None,
+    seed: int = 0,
 ) -> Masks:
-    context = _context(strategy, model, before)
-    total = sum(mask.numel() for mask in context.masks.values())
-    return strategy.masks(context, round(density * total))
+    context = _context(strategy, model, before, seed)
+    return strategy.masks(context, _budget(strategy, context, density))
 
 
-def _wrong_count(strategy: Strategy, model: nn.Module, density: float, where: str) -> Iterator[str]:
-    """A sentence if more or fewer weights are kept than the density says.
+def _is_ranked(strategy: Strategy) -> bool:
+    """Whether the masks come from scores by way of the allocation, as they do by default."""
+    return type(strategy).masks is Strategy.masks
 
-    Exactly so many where single weights are ranked together; where layers are rounded one by one
-    or whole units are removed, one unit in each layer is what rounding can amount to.
+
+def _unfit_scores(scores: object, weights: Mapping[str, Tensor]) -> Iterator[str]:
+    if not isinstance(scores, Mapping):
+        yield f"score() must give a mapping of names to tensors, not {type(scores).__name__}"
+        return
+    yield from _wrong_names("score()", scores, weights)
+    for name, weight in weights.items():
+        score = scores[name]
+        if not isinstance(score, Tensor):
+            yield f"the score of {name} must be a tensor, not {type(score).__name__}"
+        elif score.shape != weight.shape:
+            yield (
+                f"the score of {name} must have the shape of its weight, {tuple(weight.shape)}, "
+                f"not {tuple(score.shape)}"
+            )
+        elif score.isnan().any():
+            yield f"the score of {name} contains NaN; does it divide by a sum that is zero?"
+
+
+def _unfit_masks(masks: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> Iterator[str]:
+    yield from _wrong_names("masks()", masks, weights)
+    for name, weight in weights.items():
+        mask = masks[name]
+        is_like = (torch.bool, tuple(weight.shape), weight.device)
+        if (mask.dtype, tuple(mask.shape), mask.device) != is_like:
+            yield (
+                f"the mask of {name} must be torch.bool of shape {tuple(weight.shape)} on "
+                f"{weight.device}, not {mask.dtype} of shape {tuple(mask.shape)} on {mask.device}"
+            )
+
+
+def _wrong_names(
+    function: str, given: Mapping[str, Tensor], weights: Mapping[str, Tensor]
+) -> Iterator[str]:
+    missing, unknown = sorted(weights.keys() - given.keys()), sorted(given.keys() - weights.keys())
+    if missing or unknown:
+        yield (
+            f"{function} must have the names of context.weights; missing: "
+            f"{', '.join(missing) or 'none'}; unknown: {', '.join(unknown) or 'none'}"
+        )
+
+
+def _miscounted(strategy: Strategy, masks: Masks, budget: int) -> Iterator[str]:
+    """Sentences about the number of weights kept.
+
+    A global ranking misses the budget by less than one unit, and so not at all where units are
+    single weights. A uniform one rounds in each layer. An allocation of somebody's own, and masks
+    made without one, may round in each layer too.
     """
-    masks = _masks(strategy, model, density)
-    units = [strategy.structure.units(mask).shape[1] for mask in masks.values()]
-    exact = isinstance(strategy.allocation, Global) and set(units) == {1}
-    tolerance = 0 if exact else sum(units)
-    budget = round(density * sum(mask.numel() for mask in masks.values()))
-    if abs(kept(masks) - budget) > tolerance:
-        yield f"{where}: keeps {kept(masks)} weights, {budget} are to be kept"
+    allocation = type(strategy.allocation) if _is_ranked(strategy) else None
+    if allocation is Uniform:
+        yield from _miscounted_layers(strategy, masks, budget)
+        return
+    sizes = [strategy.structure.units(mask).shape[1] for mask in masks.values()]
+    below, above = (max(sizes) - 1, 0) if allocation is Global else (sum(sizes), sum(sizes))
+    if not budget - below <= kept(masks) <= budget + above:
+        yield (
+            f"keeps {kept(masks)} weights where {budget} are to be kept; choose so many, as "
+            "strategies.keep_largest does, instead of comparing with a threshold"
+        )
+
+
+def _miscounted_layers(strategy: Strategy, masks: Masks, budget: int) -> Iterator[str]:
+    share = budget / sum(mask.numel() for mask in masks.values())
+    for name, mask in masks.items():
+        alive = strategy.structure.units(mask).any(1)
+        wanted = max(share * len(alive), min(strategy.allocation.minimum, len(alive)))
+        if abs(int(alive.sum()) - wanted) > 0.5 + 1e-6:  # exactly half is rounded either way
+            yield f"keeps {int(alive.sum())} of {len(alive)} units of {name}, not {wanted:g}"
+
+
+def _differing(one: Masks, other: Masks) -> int:
+    return sum(int((mask != other[name]).sum()) for name, mask in one.items())
 
 
 def _train(model: nn.Module, masks: Masks, steps: int = 4) -> None:
-    """A few steps with momentum and weight decay, as the loop takes them."""
+    """Take a few steps with momentum and weight decay, as the benchmark's loop does."""
     masked = MaskedWeights(model, masks)
     masked.apply()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=0.01)
@@ -364,34 +568,60 @@ def _train(model: nn.Module, masks: Masks, steps: int = 4) -> None:
             masked.apply()
 
 
-def _observed(model: nn.Module) -> dict[str, object]:
-    """All that scoring must not change, under the names used in findings."""
+def _nonzero_where_pruned(model: nn.Module, masks: Masks) -> int:
+    weights = dict(model.named_parameters())
+    return sum(int(weights[name][~mask].count_nonzero()) for name, mask in masks.items())
+
+
+def _observed(model: nn.Module, masks: Masks) -> dict[str, object]:
+    """All that scoring must not change, under the names used in sentences."""
+    parameters, modules = dict(model.named_parameters()), dict(model.named_modules())
+    gradients = {name: p.grad for name, p in parameters.items() if p.grad is not None}
     return {
-        "parameters": [parameter.detach().clone() for parameter in model.parameters()],
-        "buffers such as normalisation statistics": [b.clone() for b in model.buffers()],
-        "gradients": [p.grad.clone() for p in model.parameters() if p.grad is not None],
-        "training or evaluation mode": [module.training for module in model.modules()],
-        "requires_grad": [parameter.requires_grad for parameter in model.parameters()],
-        "torch's random state": [torch.get_rng_state()],
-        "numpy's random state": [torch.from_numpy(np.random.get_state()[1].astype(np.int64))],  # type: ignore[index,union-attr]
-        "Python's random state": [random.getstate()],
+        "parameters": _bytes(parameters),
+        "gradients (parameter.grad)": _bytes(gradients),
+        "buffers such as BatchNorm statistics": _bytes(dict(model.named_buffers())),
+        "training or evaluation mode": {name: m.training for name, m in modules.items()},
+        "requires_grad": {name: p.requires_grad for name, p in parameters.items()},
+        "hooks": {name: _hooks(module) for name, module in modules.items()},
+        "context.masks": _bytes(masks),
+        "torch's global random state": _bytes({"": torch.get_rng_state()}),
+        "numpy's global random state": pickle.dumps(np.random.get_state()),
+        "Python's global random state": random.getstate(),
+        "torch's gradient mode": torch.is_grad_enabled(),
+        "torch's default dtype": torch.get_default_dtype(),
     }
 
 
-def _same(one: object, other: object) -> bool:
-    assert isinstance(one, list)
-    assert isinstance(other, list)
-    return len(one) == len(other) and all(
-        torch.equal(a, b) if isinstance(a, Tensor) else a == b
-        for a, b in zip(one, other, strict=True)
+def _bytes(tensors: Mapping[str, Tensor]) -> dict[str, bytes]:
+    return {name: tensor.detach().numpy().tobytes() for name, tensor in tensors.items()}
+
+
+def _hooks(module: nn.Module) -> int:
+    return len(
+        [
+            *module._forward_hooks,
+            *module._forward_pre_hooks,
+            *module._backward_hooks,
+            *module._backward_pre_hooks,
+        ]
     )
 
 
-def _equal(one: Masks, other: Masks) -> bool:
-    return all(torch.equal(mask, other[name]) for name, mask in one.items())
-
-
-def _seed_all(state: int) -> None:
-    torch.manual_seed(state)
-    np.random.seed(state)
-    random.seed(state)
+@contextmanager
+def _global_state_restored() -> Iterator[None]:
+    """Put back what a strategy may have changed outside the network that it was given."""
+    torch_state, numpy_state, python_state = (
+        torch.get_rng_state(),
+        np.random.get_state(),
+        random.getstate(),
+    )
+    gradient_mode, dtype = torch.is_grad_enabled(), torch.get_default_dtype()
+    try:
+        yield
+    finally:
+        torch.set_rng_state(torch_state)
+        np.random.set_state(numpy_state)
+        random.setstate(python_state)
+        torch.set_grad_enabled(gradient_mode)
+        torch.set_default_dtype(dtype)

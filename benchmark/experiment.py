@@ -31,12 +31,14 @@ def _lookup(package: str, registry: str) -> BeforeValidator:
 
 _written = PlainSerializer(str, return_type=str)
 
-DatasetComponent = Annotated[Component[Any], _lookup("datasets", "DATASETS"), _written]
-ModelComponent = Annotated[Component[Any], _lookup("models", "MODELS"), _written]
-StrategyComponent = Annotated[Component[Any], _lookup("strategies", "STRATEGIES"), _written]
-ScheduleComponent = Annotated[Component[Any], _lookup("strategies", "SCHEDULES"), _written]
-RecoveryComponent = Annotated[Component[Any], _lookup("strategies", "RECOVERIES"), _written]
-MetricComponent = Annotated[Component[Any], _lookup("metrics", "METRICS"), _written]
+# A field of these types holds a Component, and is given one, an instance, a class, or a text; Any
+# says both to a type checker.
+DatasetComponent = Annotated[Any, _lookup("datasets", "DATASETS"), _written]
+ModelComponent = Annotated[Any, _lookup("models", "MODELS"), _written]
+StrategyComponent = Annotated[Any, _lookup("strategies", "STRATEGIES"), _written]
+ScheduleComponent = Annotated[Any, _lookup("strategies", "SCHEDULES"), _written]
+RecoveryComponent = Annotated[Any, _lookup("strategies", "RECOVERIES"), _written]
+MetricComponent = Annotated[Any, _lookup("metrics", "METRICS"), _written]
 
 
 class _Settings(BaseModel):
@@ -46,7 +48,6 @@ class _Settings(BaseModel):
         strict=True,
         validate_default=True,
         allow_inf_nan=False,
-        arbitrary_types_allowed=True,
     )
 
     def canonical(self) -> dict[str, Any]:
@@ -120,11 +121,11 @@ class Experiment(_Settings):
     )
     rounds: int = Field(default=1, ge=1, description="how often to prune and recover (K)")
     schedule: ScheduleComponent = Field(
-        default="Geometric",  # type: ignore[arg-type] # looked up when validated
+        default="Geometric",
         description="how the rounds divide the pruning among them",
     )
     recovery: RecoveryComponent = Field(
-        default="FineTune",  # type: ignore[arg-type] # likewise
+        default="FineTune",
         description="the weights from which training goes on after pruning",
     )
     prune_classifier: bool = Field(

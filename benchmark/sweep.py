@@ -134,4 +134,3 @@ def _show(results: Iterable[Record | str], bar: tqdm[Any]) -> None:
         if troubles := {name: n for name, n in outcomes.items() if name != "ok"}:
             bar.set_postfix(troubles)
         bar.update()
-

@@ -1,7 +1,7 @@
 """Allocations: how a number of weights to keep is divided among the layers.
 
 An allocation sees the scores of *units*, whatever the structure removes as a whole (a single
-weight, a filter), and chooses units so that no more than the given number of weights stays.
+weight, a filter), and chooses units so that the given number of weights stays.
 """
 
 from __future__ import annotations
@@ -99,7 +99,8 @@ class Uniform(Allocation):
     """Layerwise: the same fraction of every layer.
 
     Of a layer's n units round(p·n) are removed, p being the network's sparsity, so that the total
-    is the budget up to the rounding in each layer.
+    is the budget up to the rounding in each layer, and more where ``minimum`` keeps a unit that
+    would have gone.
     """
 
     minimum: Annotated[int, Field(ge=0)] = 1
@@ -127,6 +128,6 @@ class Uniform(Allocation):
 def _keep_within(scores: Tensor, sizes: Tensor, budget: int, generator: torch.Generator) -> Tensor:
     """The highest-scoring units whose sizes add up to at most ``budget``, in order of score."""
     lots = torch.randperm(len(scores), generator=generator)
-    order = lots[scores[lots].argsort(descending=True, stable=True)]
-    fitting = order[sizes[order].cumsum(0) <= budget]
+    order = lots[scores.cpu()[lots].argsort(descending=True, stable=True)]
+    fitting = order[sizes[order].cumsum(0) <= budget].to(scores.device)
     return torch.zeros_like(scores, dtype=torch.bool).index_fill_(0, fitting, True)

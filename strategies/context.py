@@ -68,6 +68,10 @@ class Context:
         return dict(zip(self.masks, sums, strict=True))
 
 
+# The kinds of normalisation whose weights may have two dimensions or more.
+_NORMALISATION = (nn.LayerNorm, nn.RMSNorm)
+
+
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
     """Put ``model`` into evaluation mode, and each module back into its own mode afterwards."""
@@ -83,7 +87,7 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
 def prunable_weights(model: nn.Module, *, classifier: bool = True) -> list[str]:
     """Names of the parameters that may be pruned: trained weight matrices and kernels.
 
-    Biases and normalisation have one dimension and are left out, and so are frozen parameters.
+    Biases and normalisation are left out, and so are frozen parameters.
     A parameter shared by several modules is named once.
 
     Args:
@@ -93,7 +97,10 @@ def prunable_weights(model: nn.Module, *, classifier: bool = True) -> list[str]:
     names = [
         name
         for name, parameter in model.named_parameters()
-        if parameter.requires_grad and parameter.ndim >= 2 and "weight" in name.rpartition(".")[2]
+        if parameter.requires_grad
+        and parameter.ndim >= 2
+        and "weight" in name.rpartition(".")[2]
+        and not isinstance(model.get_submodule(name.rpartition(".")[0]), _NORMALISATION)
     ]
     return names if classifier else [name for name in names if name != output_weight(model)]
 

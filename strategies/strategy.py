@@ -35,7 +35,8 @@ class Strategy(Configured, ABC):
         """How much each prunable weight matters; the lowest scores are pruned first.
 
         Returns:
-            For each name in ``context.weights`` a tensor of the weight's shape, without NaN.
+            For each name in ``context.weights`` a floating-point tensor of the weight's shape,
+            without NaN.
         """
 
     def unit_scores(self, scores: Tensor) -> Tensor:
@@ -49,7 +50,7 @@ class Strategy(Configured, ABC):
         """The masks that keep ``budget`` of the prunable weights, all of them kept before.
 
         Raises:
-            UsageError: the scores do not fit the weights, or are NaN.
+            UsageError: the scores do not fit the weights, or are no numbers to rank by.
         """
         scores = self.score(context)
         self._check(scores, context.weights)
@@ -57,6 +58,8 @@ class Strategy(Configured, ABC):
         for name, mask in context.masks.items():
             alive = self.structure.units(mask)
             units = self.unit_scores(self.structure.units(scores[name]))
+            # What is gone ranks below everything else, below a score of -inf too.
+            units = units.clamp(min=torch.finfo(units.dtype).min)
             unit_scores[name] = units.masked_fill(~alive.any(1), -torch.inf)
             sizes[name] = alive.shape[1]
         chosen = self.allocation.keep(unit_scores, sizes, budget, context.generator)
@@ -90,6 +93,11 @@ class Strategy(Configured, ABC):
                 raise UsageError(
                     f"strategy {name}: the score of {layer} has shape "
                     f"{tuple(scores[layer].shape)}, its weight {tuple(weight.shape)}"
+                )
+            if not scores[layer].is_floating_point():
+                raise UsageError(
+                    f"strategy {name}: the score of {layer} must be of a floating-point type, "
+                    f"not {scores[layer].dtype}"
                 )
             if scores[layer].isnan().any():
                 raise UsageError(f"strategy {name}: the score of {layer} contains NaN")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from prunebench.benchmark.experiment import Experiment
 from prunebench.datasets import Digits, Task
 

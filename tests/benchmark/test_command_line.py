@@ -6,6 +6,7 @@ import sys
 
 import pandas as pd
 import pytest
+
 from prunebench.benchmark.command_line import main
 
 QUICK = ["--dataset", "Digits", "--model", "LeNetSmall", "--pretraining.epochs", "2",
@@ -33,7 +34,7 @@ def runs(tmp_path_factory):
             "2",
             "--runs",
             str(folder),
-        ]  # fmt: skip
+        ]
     )
     assert status == 0
     return folder
@@ -76,8 +77,8 @@ def test_flags_take_the_place_of_what_the_file_says(tmp_path, capsys):
         "dataset: Digits\nmodel: LeNetSmall\nstrategy: [Random, GlobalMagnitude]\n"
         "sparsity: 0.5\npretraining: {epochs: 2, learning_rate: 1e-3}\n"
     )
-    assert main(["run", str(config), "--strategy", "LayerMagnitude", "--compression", "3",
-                 "--pretraining.epochs", "4", "--dry-run", "--runs", str(tmp_path)]) == 0  # fmt: skip
+    flags = ["--strategy", "LayerMagnitude", "--compression", "3", "--pretraining.epochs", "4"]
+    assert main(["run", str(config), *flags, "--dry-run", "--runs", str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert "LayerMagnitude  3×" in out
     assert "1 cells" in out
@@ -202,11 +203,12 @@ def test_help_does_not_import_torch(arguments):
 
 
 def test_the_leaderboard_of_records_does_not_import_torch(runs):
+    record = next(runs.glob("??/*.json")).stem
     code = (
         "import sys\n"
         "from prunebench.benchmark.command_line import main\n"
         f"assert main(['leaderboard', {str(runs)!r}]) == 0\n"
-        f"assert main(['show', {next(runs.glob('??/*.json')).stem!r}, '--runs', {str(runs)!r}]) == 0\n"
+        f"assert main(['show', {record!r}, '--runs', {str(runs)!r}]) == 0\n"
         "import prunebench\n"
         f"assert len(prunebench.leaderboard({str(runs)!r})) == 4\n"
         "assert 'torch' not in sys.modules\n"

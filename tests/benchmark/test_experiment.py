@@ -3,13 +3,14 @@
 import hashlib
 import json
 
-import prunebench
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
+
+import prunebench
 from prunebench import Experiment, UsageError
 from prunebench.strategies import Global, GlobalMagnitude, LayerMagnitude
-from pydantic import ValidationError
 
 
 def test_the_identity_is_pinned_so_that_old_records_are_found_by_new_versions(experiment):

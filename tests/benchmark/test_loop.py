@@ -2,14 +2,15 @@
 
 import copy
 
-import prunebench
 import pytest
 import torch
+from safetensors.torch import load_file
+from torch.nn.utils import prune as torch_prune
+
+import prunebench
 from prunebench.benchmark.pretraining import Pretrained, build
 from prunebench.benchmark.training import quality
 from prunebench.results import Store
-from safetensors.torch import load_file
-from torch.nn.utils import prune as torch_prune
 
 
 @pytest.fixture(scope="module")
@@ -192,7 +193,8 @@ def test_a_users_metric_is_recorded_for_the_dense_and_the_pruned_network(
         "    '''Norm.'''\n"
         "    definitions = {'norm': 'sum of |w|'}\n"
         "    def measure(self, subject):\n"
-        "        return {'norm': sum(float(p.detach().abs().sum()) for p in subject.model.parameters())}\n"
+        "        parameters = subject.model.parameters()\n"
+        "        return {'norm': sum(float(p.detach().abs().sum()) for p in parameters)}\n"
     )
     record = prunebench.run(experiment(recovery="NoRecovery", metrics=[f"{path}:Norm"]), runs=runs)
     final = sum(float(t.abs().sum()) for t in weights_of(record, runs).values())

@@ -23,9 +23,7 @@ GOOD = {
 }
 
 names = st.text("abcdefghijklmnopqrstuvwxyzABC_", min_size=1, max_size=12)
-junk = st.one_of(
-    names, st.none(), st.booleans(), names.map(lambda name: {name: 1}), st.just([])
-)
+junk = st.one_of(names, st.none(), st.booleans(), names.map(lambda name: {name: 1}), st.just([]))
 not_positive = st.integers(-5, 0)
 not_finite = st.sampled_from([float("nan"), float("inf"), -float("inf")])
 numbers_out_of_range = {
@@ -49,9 +47,23 @@ component_errors = st.one_of(
     names.map(lambda name: f"{name}.py:Thing"),
     names.map(lambda name: f"no{name}.module:Thing"),
     st.sampled_from(
-        ["", "(", "Random(", "Random(1)", "Random(x=1)", "Random()()", "__import__('os')", "a b", ":",
-         "Random(allocation=Filters())", "Random(allocation=2)", "Digits(test=0)", "os:path", ".py:X"]
-    ),  # fmt: skip
+        [
+            "",
+            "(",
+            "Random(",
+            "Random(1)",
+            "Random(x=1)",
+            "Random()()",
+            "__import__('os')",
+            "a b",
+            ":",
+            "Random(allocation=Filters())",
+            "Random(allocation=2)",
+            "Digits(test=0)",
+            "os:path",
+            ".py:X",
+        ]
+    ),
     junk,
     st.integers(),
 )

@@ -9,8 +9,9 @@ import sys
 import time
 from pathlib import Path
 
-import prunebench
 import pytest
+
+import prunebench
 from prunebench.results import Store
 
 SWEEP = """
@@ -41,6 +42,7 @@ def results(records):
     return [record.result() for record in records]
 
 
+@pytest.mark.slow
 def test_a_cell_gives_the_same_record_alone_in_a_sweep_and_on_two_workers(tmp_path):
     strategies = ["Random", "GlobalMagnitude", "GlobalGradientMagnitude", "StructuredL1"]
     experiments = few(strategy=strategies, rounds=2)
@@ -76,6 +78,7 @@ def test_a_finished_cell_is_not_run_again_unless_forced(tmp_path):
     assert path.stat().st_mtime_ns > before
 
 
+@pytest.mark.slow
 def test_the_dense_network_is_trained_once_for_all_cells_that_share_it(tmp_path):
     experiments = few(strategy=["Random", "GlobalMagnitude"], seed=[0, 1])
     records = prunebench.sweep(experiments, runs=tmp_path, workers=2, progress=False)
@@ -110,6 +113,7 @@ class Sleeping(GlobalMagnitude):
 """
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_fails_its_own_cell_only_and_the_record_says_why(tmp_path):
     path = tmp_path / "dying.py"
     path.write_text(DYING)
@@ -119,6 +123,7 @@ def test_a_worker_that_is_killed_fails_its_own_cell_only_and_the_record_says_why
     assert "SIGKILL" in records[1].error.message
 
 
+@pytest.mark.slow
 def test_a_cell_that_takes_too_long_fails_and_the_others_go_on(tmp_path):
     path = tmp_path / "sleeping.py"
     path.write_text(SLEEPING)
@@ -164,6 +169,7 @@ def processes_of(group: int) -> list[int]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks processes up in /proc")
 @pytest.mark.parametrize("seed", [0, 1])
 def test_killing_the_whole_sweep_at_any_moment_loses_and_repeats_no_finished_cell(tmp_path, seed):
@@ -203,6 +209,7 @@ def test_killing_the_whole_sweep_at_any_moment_loses_and_repeats_no_finished_cel
         )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="sends POSIX signals")
 def test_ctrl_c_keeps_every_finished_cell_and_says_how_to_go_on(tmp_path):
     command = [sys.executable, "-m", "prunebench", "run", "--dataset", "Digits", "--model",

@@ -4,11 +4,12 @@ import copy
 
 import pytest
 import torch
+from torch.nn import functional as F
+
 from prunebench.benchmark.experiment import Recipe
 from prunebench.benchmark.training import Purpose, epochs, quality, train
 from prunebench.models import LeNet300100, LeNetDropout, LeNetSmall
 from prunebench.seeding import generator
-from torch.nn import functional as F
 
 
 def small():
@@ -60,9 +61,10 @@ def test_the_cosine_schedule_ends_at_zero(digits):
     def record():
         with torch.no_grad():
             grads = sum(p.grad.square().sum() for p in model.parameters()).sqrt()
-            moved = sum((p - q).square().sum() for p, q in zip(model.parameters(), before)).sqrt()
+            pairs = list(zip(model.parameters(), before, strict=True))
+            moved = sum((p - q).square().sum() for p, q in pairs).sqrt()
             sizes.append(float(moved / grads))
-            for p, q in zip(model.parameters(), before):
+            for p, q in pairs:
                 q.copy_(p)
 
     for _ in epochs(model, digits, recipe, Purpose(0, "test"), record):

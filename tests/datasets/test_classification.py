@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from torchvision import datasets as tv
+
 from prunebench import UsageError
 from prunebench.datasets import KMNIST, MNIST, Classification, Digits, FashionMNIST
 from prunebench.seeding import generator
-from torchvision import datasets as tv
 
 
 def test_the_digits_are_divided_without_overlap_and_without_loss():

@@ -6,6 +6,9 @@ import math
 import pytest
 import torch
 import torchvision
+from torch import nn
+from torch.nn import functional as F
+
 from prunebench.datasets import Classification
 from prunebench.metrics import (
     METRICS,
@@ -18,8 +21,6 @@ from prunebench.metrics import (
     layer_table,
 )
 from prunebench.models import LeNet5, LeNetSmall
-from torch import nn
-from torch.nn import functional as F
 
 
 def task_of(examples, classes, shape=(1, 3, 3)):

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from prunebench import UsageError
 from prunebench.metrics import flops_by_module
 from prunebench.models import MODELS

@@ -1,0 +1,167 @@
+"""Allocations, against torch's own pruning and against their definitions."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn.utils import prune
+
+from prunebench.seeding import generator
+from prunebench.strategies import (
+    Context,
+    Global,
+    GlobalMagnitude,
+    LayerMagnitude,
+    Uniform,
+    full_masks,
+    kept,
+)
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(2, 5, 3), nn.Flatten(), nn.Linear(45, 13), nn.Linear(13, 4))
+
+
+def masks_of(strategy, model, budget, masks=None):
+    weights = dict(model.named_parameters())
+    if masks is None:
+        masks = full_masks({name: weights[name] for name in strategy.prunable(model)})
+    context = Context(model, None, masks, "3.weight", generator(0))
+    return strategy.masks(context, budget)
+
+
+LAYERS = {"0.weight": 0, "2.weight": 2, "3.weight": 3}
+TOTAL = 90 + 585 + 52
+
+
+@pytest.mark.parametrize("budget", [0, 1, 50, 363, 726, 727])
+def test_global_magnitude_is_torchs_global_unstructured_l1(budget):
+    masks = masks_of(GlobalMagnitude(), network(), budget)
+    reference = network()
+    prune.global_unstructured(
+        [(reference[index], "weight") for index in LAYERS.values()],
+        prune.L1Unstructured,
+        amount=TOTAL - budget,
+    )
+    assert kept(masks) == budget
+    for name, index in LAYERS.items():
+        assert torch.equal(masks[name], reference[index].weight_mask.bool())
+
+
+@pytest.mark.parametrize("budget", [30, 100, 363, 727])
+def test_layer_magnitude_is_torchs_l1_unstructured_in_each_layer(budget):
+    masks = masks_of(LayerMagnitude(), network(), budget)
+    reference = network()
+    for name, index in LAYERS.items():
+        amount = round((1 - budget / TOTAL) * reference[index].weight.numel())
+        prune.l1_unstructured(reference[index], "weight", amount=amount)
+        assert torch.equal(masks[name], reference[index].weight_mask.bool())
+
+
+def test_uniform_removes_exactly_the_rounded_share_of_each_layer():
+    scores = {"a": torch.rand(10), "b": torch.rand(7), "c": torch.rand(3)}
+    chosen = Uniform().keep(scores, dict.fromkeys(scores, 1), 6, generator(0))
+    assert {name: int((~layer).sum()) for name, layer in chosen.items()} == {"a": 7, "b": 5, "c": 2}
+
+
+def test_uniform_leaves_each_layer_its_minimum():
+    scores = {"large": torch.rand(1000), "small": torch.rand(4)}
+    sizes = dict.fromkeys(scores, 1)
+    count = {n: int(m.sum()) for n, m in Uniform().keep(scores, sizes, 10, generator(0)).items()}
+    assert count == {"large": 10, "small": 1}
+    none = Uniform(minimum=0).keep(scores, sizes, 10, generator(0))
+    assert not none["small"].any()
+
+
+def test_global_may_empty_a_layer_and_its_minimum_forbids_it():
+    scores = {"high": torch.arange(10.0) + 100, "low": torch.arange(5.0)}
+    sizes = dict.fromkeys(scores, 1)
+    emptied = Global().keep(scores, sizes, 6, generator(0))
+    assert not emptied["low"].any()
+    spared = Global(minimum=2).keep(scores, sizes, 6, generator(0))
+    assert spared["low"].tolist() == [False, False, False, True, True]
+    assert spared["high"].tolist() == [False] * 6 + [True] * 4
+
+
+def test_a_minimum_brings_no_pruned_unit_back():
+    scores = {"dead": torch.full((3,), -torch.inf), "alive": torch.rand(3)}
+    chosen = Global(minimum=1).keep(scores, dict.fromkeys(scores, 1), 2, generator(0))
+    assert not chosen["dead"].any()
+
+
+def test_units_of_different_sizes_are_kept_in_order_of_score_while_they_fit():
+    scores = {"large": torch.tensor([5.0, 1.0]), "small": torch.tensor([4.0, 3.0, 2.0])}
+    chosen = Global().keep(scores, {"large": 10, "small": 3}, 17, generator(0))
+    assert chosen["large"].tolist() == [True, False]
+    assert chosen["small"].tolist() == [True, True, False]
+
+
+layers_of_units = st.lists(
+    st.tuples(st.integers(1, 6), st.lists(st.integers(0, 3), min_size=1, max_size=12)),
+    min_size=1,
+    max_size=4,
+)
+
+
+def scores_and_sizes(layers):
+    scores = {f"layer{i}": torch.tensor(v, dtype=torch.float) for i, (_, v) in enumerate(layers)}
+    return scores, {f"layer{i}": size for i, (size, _) in enumerate(layers)}
+
+
+def weights_kept(chosen, sizes):
+    return sum(int(layer.sum()) * sizes[name] for name, layer in chosen.items())
+
+
+@given(layers_of_units, st.floats(0, 1), st.integers(0, 100))
+def test_global_never_exceeds_the_budget_and_misses_it_by_less_than_a_unit(layers, density, seed):
+    scores, sizes = scores_and_sizes(layers)
+    budget = round(density * sum(len(layer) * sizes[name] for name, layer in scores.items()))
+    chosen = Global().keep(scores, sizes, budget, generator(seed))
+    assert budget - max(sizes.values()) < weights_kept(chosen, sizes) <= budget
+
+
+@given(layers_of_units, st.floats(0, 1), st.integers(0, 100))
+def test_global_is_exact_for_single_weights_however_scores_tie(layers, density, seed):
+    scores, _ = scores_and_sizes(layers)
+    total = sum(map(len, scores.values()))
+    budget = round(density * total)
+    chosen = Global().keep(scores, dict.fromkeys(scores, 1), budget, generator(seed))
+    assert sum(int(layer.sum()) for layer in chosen.values()) == budget
+    inside = [s for n, layer in chosen.items() for s in scores[n][layer].tolist()]
+    outside = [s for n, layer in chosen.items() for s in scores[n][~layer].tolist()]
+    assert not inside or not outside or min(inside) >= max(outside)
+
+
+@given(layers_of_units, st.integers(1, 3), st.floats(0, 1), st.integers(0, 100))
+def test_the_minimum_of_global_costs_no_weight_of_the_budget(layers, minimum, density, seed):
+    scores, _ = scores_and_sizes(layers)
+    sizes = dict.fromkeys(scores, 1)
+    needed = sum(min(minimum, len(layer)) for layer in scores.values())
+    budget = max(needed, round(density * sum(map(len, scores.values()))))
+    chosen = Global(minimum=minimum).keep(scores, sizes, budget, generator(seed))
+    assert weights_kept(chosen, sizes) == budget
+    assert all(int(layer.sum()) >= min(minimum, len(layer)) for layer in chosen.values())
+
+
+@given(layers_of_units, st.floats(0, 1), st.integers(0, 2), st.integers(0, 100))
+def test_uniform_is_within_half_a_unit_of_its_share_in_each_layer(layers, density, minimum, seed):
+    scores, sizes = scores_and_sizes(layers)
+    total = sum(len(layer) * sizes[name] for name, layer in scores.items())
+    budget = round(density * total)
+    chosen = Uniform(minimum=minimum).keep(scores, sizes, budget, generator(seed))
+    for layer in chosen.values():
+        wanted = max(budget / total * len(layer), min(minimum, len(layer)))
+        assert abs(int(layer.sum()) - wanted) <= 0.5 + 1e-9
+
+
+@pytest.mark.parametrize("kind", [GlobalMagnitude, LayerMagnitude])
+@given(first=st.integers(3, TOTAL), second=st.integers(3, TOTAL))
+def test_a_second_pruning_keeps_only_what_the_first_did(kind, first, second):
+    model = network()
+    masks = masks_of(kind(), model, first)
+    later = masks_of(kind(), model, second, masks)
+    assert not any((later[name] & ~mask).any() for name, mask in masks.items())
+    slack = 0 if kind is GlobalMagnitude else len(masks)
+    assert abs(kept(later) - min(first, second)) <= slack

@@ -1,0 +1,80 @@
+"""What the documentation shows is what happens."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from prunebench.benchmark.command_line import main
+from prunebench.benchmark.experiment import Experiment
+from prunebench.benchmark.grid import grid, read_settings
+from prunebench.results import Store, as_text, columns_as_markdown
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def commands(block: str) -> list[list[str]]:
+    lines = block.replace("\\\n", " ").splitlines()
+    return [shlex.split(line[2:], comments=True) for line in lines if line.startswith("$ ")]
+
+
+def test_the_readmes_method_keeps_the_rules_and_runs_against_the_others(
+    tmp_path, monkeypatch, capsys
+):
+    (method,) = (block for block in blocks("python") if block.startswith("# mymethod.py"))
+    body = [line for line in method.splitlines() if line and not line.startswith("#")]
+    assert len(body) <= 10
+    monkeypatch.chdir(tmp_path)
+    Path("mymethod.py").write_text(method)
+    (example,) = (block for block in blocks("console") if "check mymethod" in block)
+    check, run = commands(example)
+    assert check[0] == run[0] == "prunebench"
+    assert main(check[1:]) == 0
+    assert main(run[1:]) == 0
+    table = capsys.readouterr().out
+    assert "mymethod.py:RelativeMagnitude(epsilon=1e-06)" in table
+    records = list(Store("runs").records())
+    assert len(records) == 18
+    assert {record.status for record in records} == {"ok"}
+
+
+def test_the_readmes_python_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (example,) = (block for block in blocks("python") if "prunebench.sweep(" in block)
+    exec(compile(example, "README.md", "exec"), {"__name__": "__main__"})
+    assert "GlobalMagnitude" in capsys.readouterr().out
+    assert len(list(Store("runs").records())) == 18  # compression 8 of seed 0 is in both
+
+
+def test_the_readmes_other_commands_are_understood(tmp_path, monkeypatch, capsys, real_data):
+    monkeypatch.chdir(ROOT)
+    use = next(block for block in blocks("console") if "--rounds 3" in block)
+    for command in commands(use):
+        assert main([*command[1:], "--dry-run", "--runs", str(tmp_path)]) == 0
+    assert "108 cells" in capsys.readouterr().out
+
+
+def test_the_readme_shows_the_published_table():
+    published = pd.read_csv(ROOT / "results/published/lenet-mnist/leaderboard.csv")
+    assert as_text(published).strip() in README
+
+
+def test_the_columns_in_the_documentation_are_those_of_the_code():
+    assert columns_as_markdown().strip() in (ROOT / "results/README.md").read_text()
+
+
+EXPERIMENTS = sorted((ROOT / "experiments").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+def test_every_experiment_file_is_valid(path):
+    experiments = grid(**read_settings(path))
+    assert len({experiment.id for experiment in experiments}) == len(experiments)
+    assert all(isinstance(experiment, Experiment) for experiment in experiments)
