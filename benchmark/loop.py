@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from ..datasets import Task
+from ..datasets import DATASETS, Task
 from ..metrics import METRICS, Flops, Latency, Measurements, Metric, Size, Subject, layer_table
 from ..registry import Component
 from ..results import Failure, Layer, Record, Round, Store, write_atomically
@@ -151,8 +151,6 @@ def described(experiment: Experiment) -> dict[str, Any]:
 
 @lru_cache(maxsize=2)
 def _loaded(dataset: str, data: Path) -> Task:
-    from ..datasets import DATASETS
-
     return DATASETS.component(dataset).create().load(data)
 
 

@@ -1,7 +1,7 @@
 """How many multiply–adds one example costs: counted by fvcore, dense and without the zeros.
 
-A FLOP is one multiply–add of a convolution or a matrix product. Normalisation, activations,
-pooling and additions are not counted.
+A FLOP is one multiply–add of a convolution or a matrix product, those of recurrent layers and of
+attention included. Normalisation, activations, pooling and additions are not counted.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from __future__ import annotations
 import logging
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from math import inf
+from math import inf, prod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +32,9 @@ _NOT_COUNTED = (
     "aten::adaptive_avg_pool2d",
     "aten::grid_sampler",
 )
+
+# What fvcore does not know.
+_RECURRENT = ("aten::lstm", "aten::gru", "aten::rnn_tanh", "aten::rnn_relu")
 
 
 @register
@@ -65,11 +69,13 @@ def flops_by_module(model: nn.Module, inputs: Tensor) -> Counter[str]:
         model: any module that torch.jit can trace.
         inputs: a batch; the counts are those of the whole batch.
     """
-    with inference(model), _silent_tracing():
+    with inference(model), _traceable():
         from fvcore.nn import FlopCountAnalysis  # importing it warns: it scripts a loss function
 
         analysis = FlopCountAnalysis(model, inputs)
         analysis.set_op_handle(**dict.fromkeys(_NOT_COUNTED, _nothing))
+        analysis.set_op_handle(**dict.fromkeys(_RECURRENT, _recurrent))
+        analysis.set_op_handle("aten::scaled_dot_product_attention", _attention)
         analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
         totals = analysis.by_module()
     own = Counter({name: int(flops) for name, flops in totals.items()})
@@ -84,6 +90,27 @@ def _nothing(inputs: object, outputs: object) -> int:
     return 0
 
 
+def _recurrent(inputs: Sequence[Any], outputs: object) -> int:
+    """Each weight of a recurrent layer takes part once for each element of each sequence."""
+    steps = prod(
+        _shape(inputs[0])[:-1]
+    )  # also of a packed sequence, whose data are steps × features
+    lists = [value.node() for value in inputs if value.node().kind() == "prim::ListConstruct"]
+    weights = [shape for shape in map(_shape, lists[-1].inputs()) if len(shape) == 2]
+    return steps * sum(map(prod, weights))
+
+
+def _attention(inputs: Sequence[Any], outputs: object) -> int:
+    """The products of queries with keys, and of what comes out with values."""
+    query, key, value = map(_shape, inputs[:3])
+    return prod(query[:-1]) * key[-2] * (query[-1] + value[-1])
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    """The shape of a tensor in a traced graph."""
+    return tuple(value.type().sizes())
+
+
 def _density(module: nn.Module) -> float:
     """Fraction of a module's own weights that are not zero; 1 if it has none.
 
@@ -95,14 +122,20 @@ def _density(module: nn.Module) -> float:
 
 
 @contextmanager
-def _silent_tracing() -> Iterator[None]:
-    """Keep off the terminal what fvcore says of its own imports and of uncounted operations."""
+def _traceable() -> Iterator[None]:
+    """Keep off the terminal what fvcore says of its own imports and of uncounted operations.
+
+    And have attention traced as the operations it consists of, not as one that nothing can count.
+    """
     logger = logging.getLogger("fvcore.nn.jit_analysis")
     level = logger.level
     logger.setLevel(logging.ERROR)
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
         logger.setLevel(level)
+        torch.backends.mha.set_fastpath_enabled(fused)

@@ -221,8 +221,54 @@ def test_lenet5_has_the_true_count_where_shrinkbench_counts_convolutions_at_thei
 
 
 @pytest.mark.parametrize(
-    ("name", "flops"), [("resnet18", 1_814_073_344), ("mobilenet_v2", 300_774_272)]
+    ("name", "flops"),
+    [
+        ("resnet18", 1_814_073_344),
+        ("mobilenet_v2", 300_774_272),
+        ("vit_b_16", 17_563_828_224),
+    ],
 )
-def test_known_networks_have_the_multiply_adds_of_their_convolutions_and_linear_layers(name, flops):
+def test_known_networks_have_the_multiply_adds_of_their_matrix_products(name, flops):
     model = torchvision.models.get_model(name)
     assert sum(flops_by_module(model, torch.zeros(1, 3, 224, 224)).values()) == flops
+
+
+@pytest.mark.parametrize(("kind", "gates"), [(nn.LSTM, 4), (nn.GRU, 3), (nn.RNN, 1)])
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_recurrent_layers_use_each_weight_once_for_each_step(kind, gates, batch_first):
+    one = kind(128, 256, batch_first=batch_first)
+    shape = (1, 20, 128) if batch_first else (20, 1, 128)
+    assert flops_by_module(one, torch.zeros(shape)) == {"": gates * 256 * (128 + 256) * 20}
+    deep = kind(16, 32, num_layers=2, bidirectional=True, batch_first=batch_first)
+    by_hand = 2 * gates * 32 * ((16 + 32) + (64 + 32)) * 3 * 7
+    assert flops_by_module(deep, torch.zeros(3, 7, 16)) == {"": by_hand}
+
+
+def test_a_packed_sequence_counts_its_real_steps_only():
+    class Packed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lstm = nn.LSTM(4, 8)
+
+        def forward(self, inputs):
+            packed = nn.utils.rnn.pack_padded_sequence(inputs, torch.tensor([5, 2]))
+            return self.lstm(packed)[1][0]
+
+    assert flops_by_module(Packed(), torch.zeros(5, 2, 4)) == {"lstm": 4 * 8 * 12 * (5 + 2)}
+
+
+def test_the_effective_multiply_adds_of_an_lstm_leave_out_its_zeros(digits):
+    class Reader(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lstm = nn.LSTM(8, 16, batch_first=True)
+
+        def forward(self, images):
+            return self.lstm(images.flatten(1, 2))[0][:, -1]
+
+    model = Reader()
+    with torch.no_grad():
+        model.lstm.weight_hh_l0.zero_()
+    measured = Flops().measure(subject_of(model, digits))
+    assert measured["flops"] == 8 * 4 * 16 * (8 + 16)
+    assert measured["effective_flops"] == 8 * 4 * 16 * 8
