@@ -93,10 +93,19 @@ class Component(Generic[T]):
         return _written(self.reference, dict(self.arguments))
 
     def create(self, **given: Any) -> T:
-        """A new instance; ``given`` is passed where the class takes it and was not configured."""
+        """A new instance; ``given`` is passed where the class takes it and was not configured.
+
+        Raises:
+            UsageError: the class does not take these arguments, or fails on them.
+        """
         accepted = inspect.signature(self.factory).parameters
         offered = {name: value for name, value in given.items() if name in accepted}
-        return self.factory(**{**offered, **dict(self.arguments)})
+        try:
+            return self.factory(**{**offered, **dict(self.arguments)})
+        except UsageError:
+            raise
+        except Exception as error:  # whatever a user's class raises
+            raise UsageError(f"{self} cannot be made: {type(error).__name__}: {error}") from error
 
     @property
     def source(self) -> str | None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from ..errors import UsageError
 from ..results import Record, Store
 from .executor import Job, in_processes, in_this_process
 from .experiment import Experiment
@@ -79,6 +80,8 @@ def sweep(
     experiments = list(experiments)
     distinct = list({experiment.id: experiment for experiment in experiments}.values())
     store, folder = Store(runs), data_folder(data)
+    if store.folder.exists() and not store.folder.is_dir():
+        raise UsageError(f"records cannot be kept in {store.folder}, which is a file")
     waiting = distinct if force else unfinished(distinct, store)
     check(waiting, folder)
     jobs = [Job(experiment, store.folder, folder, weights) for experiment in waiting]

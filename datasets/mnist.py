@@ -37,16 +37,21 @@ class _LikeMNIST(Dataset):
         return Classification(splits, classes=10)  # type: ignore[arg-type]
 
     def _read(self, folder: Path, *, train: bool) -> torchvision.datasets.MNIST:
+        name = type(self).__name__
         try:
             return self.source(str(folder), train=train, download=False)
         except RuntimeError:  # torchvision's way of saying that the files are not there
             pass
+        except Exception as error:  # whatever reading a damaged file leads to
+            raise UsageError(
+                f"{name} in {folder / name / 'raw'} cannot be read ({error}): delete the files "
+                "there, so that they are downloaded again"
+            ) from None
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(folder / f"{type(self).__name__}.lock"):
+            with FileLock(folder / f"{name}.lock"):
                 return self.source(str(folder), train=train, download=True)
         except (OSError, RuntimeError) as error:
-            name = type(self).__name__
             raise UsageError(
                 f"{name} is not in {folder} and could not be downloaded there ({error}): "
                 f"connect to the internet for the first run, or put its IDX files into "

@@ -135,6 +135,14 @@ def test_a_class_that_forgot_to_be_a_dataclass_is_told_so(file):
         SHAPES.component(f"{file}:Careless")
 
 
+def test_a_class_that_fails_when_it_is_made_is_reported(file):
+    file.write_text(
+        file.read_text() + "class Impossible(Base):\n    def __init__(self):\n        1 / 0\n"
+    )
+    with pytest.raises(UsageError, match="Impossible cannot be made: ZeroDivisionError"):
+        SHAPES.component(f"{file}:Impossible").create()
+
+
 def test_a_file_that_fails_when_it_is_imported_is_reported(tmp_path):
     path = tmp_path / "broken.py"
     path.write_text("1 / 0")

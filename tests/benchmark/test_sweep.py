@@ -94,6 +94,23 @@ def test_an_experiment_listed_twice_is_run_once_and_returned_twice(tmp_path):
     assert len(list(Store(tmp_path).records())) == 1
 
 
+def test_a_file_in_the_place_of_the_records_is_refused(tmp_path):
+    path = tmp_path / "runs"
+    path.touch()
+    with pytest.raises(prunebench.UsageError, match="which is a file"):
+        prunebench.sweep(few(strategy="Random"), runs=path)
+
+
+def test_a_record_that_cannot_be_saved_ends_the_sweep(tmp_path, monkeypatch):
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("prunebench.results.store.write_atomically", full)
+    with pytest.raises(OSError, match="No space left"):
+        prunebench.sweep(few(strategy="Random"), runs=tmp_path, progress=False)
+    assert not list(tmp_path.glob("??/*.json"))
+
+
 DYING = """
 import os, signal
 from prunebench.strategies import GlobalMagnitude

@@ -98,3 +98,12 @@ def test_missing_files_are_downloaded_or_else_explained(dataset, tmp_path, monke
     sentence = str(caught.value)
     for part in (dataset.__name__, str(tmp_path / "data"), "--data", "PRUNEBENCH_DATA"):
         assert part in sentence
+
+
+def test_damaged_files_are_named_rather_than_read(tmp_path):
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for part in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
+        (raw / f"{part}-ubyte").write_bytes(b"\x00\x00\x08\x03 and no more")
+    with pytest.raises(UsageError, match="cannot be read .* delete the files"):
+        MNIST().load(tmp_path)
