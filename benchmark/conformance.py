@@ -24,9 +24,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from ..datasets import Batch, Split, Task
 from ..errors import UsageError
 from ..seeding import generator, seeded
 from ..strategies import (
@@ -40,8 +38,15 @@ from ..strategies import (
     kept,
     output_weight,
 )
-
-_INPUTS, _HIDDEN, _CLASSES = 36, 32, 4
+from .conformance_networks import (
+    DEGENERATE,
+    HIDDEN,
+    ORDINARY,
+    PERCEPTRON,
+    Network,
+    Perceptron,
+    Synthetic,
+)
 
 
 @dataclass(frozen=True)
@@ -67,132 +72,6 @@ class Check:
         """
         with _global_state_restored():
             return self.find(strategy)
-
-
-@dataclass(frozen=True)
-class Network:
-    """A kind of network on which strategies are tried.
-
-    Attributes:
-        title: what it is called in sentences.
-        make: builds it; its weights are drawn from torch's global generator, if at all.
-    """
-
-    title: str
-    make: Callable[[], nn.Module]
-
-    def fresh(self) -> nn.Module:
-        """A new network, the same one at each call."""
-        with seeded(0, "conformance", self.title):
-            return self.make()
-
-
-class _Perceptron(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.first = nn.Linear(_INPUTS, _HIDDEN)
-        self.last = nn.Linear(_HIDDEN, _CLASSES)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        return self.last(torch.tanh(self.first(inputs)))
-
-
-class _Convolutional(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(1, 6, 3)
-        self.normalisation = nn.BatchNorm2d(6)
-        self.second = nn.Conv2d(6, 8, 3)
-        self.dropout = nn.Dropout(0.5)
-        self.last = nn.Linear(32, _CLASSES)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        x = F.relu(self.normalisation(self.first(inputs.view(-1, 1, 6, 6))))
-        return self.last(self.dropout(F.relu(self.second(x)).flatten(1)))
-
-
-class _Tied(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.first = nn.Linear(_INPUTS, _INPUTS)
-        self.again = nn.Linear(_INPUTS, _INPUTS)
-        self.again.weight = self.first.weight
-        self.last = nn.Linear(_INPUTS, _CLASSES)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        return self.last(torch.tanh(self.again(torch.tanh(self.first(inputs)))))
-
-
-class _Recurrent(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.lstm = nn.LSTM(6, 8, batch_first=True)
-        self.last = nn.Linear(8, _CLASSES)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        outputs, _ = self.lstm(inputs.view(-1, 6, 6))
-        return self.last(outputs[:, -1])
-
-
-def _with_a_zero_layer() -> nn.Module:
-    model = _Perceptron()
-    nn.init.zeros_(model.first.weight)
-    return model
-
-
-def _with_equal_weights(value: float) -> nn.Module:
-    model = _Perceptron()
-    for parameter in model.parameters():
-        nn.init.constant_(parameter, value)
-    return model
-
-
-_PERCEPTRON = Network("perceptron", _Perceptron)
-_ORDINARY = (
-    _PERCEPTRON,
-    Network("convolutional network", _Convolutional),
-    Network("network with tied weights", _Tied),
-    Network("LSTM", _Recurrent),
-)
-_DEGENERATE = (
-    Network("perceptron with an all-zero layer", _with_a_zero_layer),
-    Network("perceptron of equal weights", lambda: _with_equal_weights(0.1)),
-    Network("perceptron of zero weights", lambda: _with_equal_weights(0.0)),
-)
-
-
-class _Synthetic(Task):
-    """Random inputs whose class a random linear map decides; it notes which splits are read."""
-
-    input_shape = (_INPUTS,)
-    classes = _CLASSES
-    quality = "Accuracy"
-
-    def __init__(self, examples: int = 256) -> None:
-        rng = generator(0, "conformance", "task")
-        self._inputs = torch.randn(examples, _INPUTS, generator=rng)
-        self._labels = (self._inputs @ torch.randn(_INPUTS, _CLASSES, generator=rng)).argmax(1)
-        self.read: set[Split] = set()
-
-    def size(self, split: Split) -> int:
-        return len(self._labels)
-
-    def batches(
-        self, split: Split, batch_size: int, generator: torch.Generator | None = None
-    ) -> Iterator[Batch]:
-        self.read.add(split)
-        order = torch.arange(len(self._labels))
-        if generator is not None:
-            order = torch.randperm(len(order), generator=generator)
-        for index in order.split(batch_size):
-            yield self._inputs[index], self._labels[index]
-
-    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        inputs, labels = batch
-        return F.cross_entropy(model(inputs), labels)
-
-    def inputs(self, batch_size: int) -> Tensor:
-        return self._inputs[torch.arange(batch_size) % len(self._inputs)]
 
 
 _Finder = Callable[[Strategy], list[str]]
@@ -244,12 +123,12 @@ def _prunes_something(strategy: Strategy) -> list[str]:
     """At least one of the ordinary networks has weights that the strategy prunes."""
     # An error of prunable() itself is a finding of every other check.
     with suppress(Exception):
-        if not any(strategy.prunable(network.fresh()) for network in _ORDINARY):
+        if not any(strategy.prunable(network.fresh()) for network in ORDINARY):
             return ["prunable() finds no weights in any network of the kit, which can try nothing"]
     return []
 
 
-@_on(*_ORDINARY, _DEGENERATE[0])
+@_on(*ORDINARY, DEGENERATE[0])
 def _fits_the_weights(strategy: Strategy, model: nn.Module) -> Iterator[str]:
     """Scores, where they are used, and masks have the names, shapes and types they must have."""
     context = _context(strategy, model)
@@ -258,7 +137,7 @@ def _fits_the_weights(strategy: Strategy, model: nn.Module) -> Iterator[str]:
     yield from _unfit_masks(_masks(strategy, model, 0.5), context.weights)
 
 
-@_on(*_ORDINARY)
+@_on(*ORDINARY)
 def _keeps_the_budget(strategy: Strategy, model: nn.Module) -> Iterator[str]:
     """Round by round, as many weights are left as were to be left."""
     masks = None
@@ -270,7 +149,7 @@ def _keeps_the_budget(strategy: Strategy, model: nn.Module) -> Iterator[str]:
         MaskedWeights(model, masks).apply()
 
 
-@_on(*_DEGENERATE)
+@_on(*DEGENERATE)
 def _keeps_the_budget_on_ties(strategy: Strategy, model: nn.Module) -> Iterator[str]:
     """The same where weights and thereby scores are equal; to refuse such a network is allowed."""
     with suppress(UsageError):
@@ -280,7 +159,7 @@ def _keeps_the_budget_on_ties(strategy: Strategy, model: nn.Module) -> Iterator[
             yield from _miscounted(strategy, strategy.masks(context, budget), budget)
 
 
-@_on(*_ORDINARY, *_DEGENERATE)
+@_on(*ORDINARY, *DEGENERATE)
 def _copes_with_extreme_budgets(strategy: Strategy, model: nn.Module) -> Iterator[str]:
     """All weights, and as few as the strategy says that it can keep; or a refusal."""
     context = _context(strategy, model)
@@ -294,7 +173,7 @@ def _copes_with_extreme_budgets(strategy: Strategy, model: nn.Module) -> Iterato
         yield from _miscounted(strategy, strategy.masks(context, fewest), fewest)
 
 
-@_on(*_ORDINARY, _DEGENERATE[1])
+@_on(*ORDINARY, DEGENERATE[1])
 def _gives_nothing_back(strategy: Strategy, model: nn.Module) -> Iterator[str]:
     """A second pruning, stricter or gentler, keeps only weights that the first kept."""
     for first, second in ((0.5, 0.2), (0.2, 0.5)):
@@ -310,7 +189,7 @@ def _gives_nothing_back(strategy: Strategy, model: nn.Module) -> Iterator[str]:
             )
 
 
-@_on(*_ORDINARY)
+@_on(*ORDINARY)
 def _stays_zero_in_training(strategy: Strategy, model: nn.Module) -> Iterator[str]:
     """What the first round prunes is zero ever after: two rounds as the benchmark's loop runs."""
     first = _masks(strategy, model, 0.5)
@@ -326,7 +205,7 @@ def _stays_zero_in_training(strategy: Strategy, model: nn.Module) -> Iterator[st
         )
 
 
-@_on(*_ORDINARY, _DEGENERATE[1])
+@_on(*ORDINARY, DEGENERATE[1])
 def _repeats_itself(strategy: Strategy, model: nn.Module) -> Iterator[str]:
     """Equal generators give equal masks, whatever the global random states are."""
     runs = []
@@ -342,7 +221,7 @@ def _repeats_itself(strategy: Strategy, model: nn.Module) -> Iterator[str]:
         )
 
 
-@_on(*_ORDINARY)
+@_on(*ORDINARY)
 def _leaves_no_trace(strategy: Strategy, model: nn.Module) -> Iterator[str]:
     """Model, masks, random states and torch's settings are the same before and after."""
     model.train()
@@ -358,24 +237,24 @@ def _leaves_no_trace(strategy: Strategy, model: nn.Module) -> Iterator[str]:
         yield f"scoring changes {', '.join(changed)}; leave everything as it was found"
 
 
-@_on(*_ORDINARY)
+@_on(*ORDINARY)
 def _reads_training_data_only(strategy: Strategy, model: nn.Module) -> Iterator[str]:
     """The validation split chooses models, the test split measures them; neither prunes them."""
     context = _context(strategy, model)
     strategy.masks(context, _budget(strategy, context, 0.3))
-    assert isinstance(context.task, _Synthetic)
+    assert isinstance(context.task, Synthetic)
     if foreign := context.task.read - {"train"}:
         yield f"reads the {' and '.join(sorted(foreign))} split; only 'train' may be used"
 
 
-@_on(_PERCEPTRON)
+@_on(PERCEPTRON)
 def _ignores_the_sign(strategy: Strategy, model: nn.Module) -> Iterator[str]:
     """Two networks that compute the same, one with every weight negated, are pruned alike.
 
     All hidden units are turned, not some: the distance between two filters may be a score. What
     the choice of random numbers changes (probes of a Hessian, for one) is allowed here too.
     """
-    assert isinstance(model, _Perceptron)
+    assert isinstance(model, Perceptron)
     mirrored = copy.deepcopy(model)
     with torch.no_grad():  # tanh is odd
         for parameter in (mirrored.first.weight, mirrored.first.bias, mirrored.last.weight):
@@ -390,15 +269,15 @@ def _ignores_the_sign(strategy: Strategy, model: nn.Module) -> Iterator[str]:
         )
 
 
-@_on(_PERCEPTRON)
+@_on(PERCEPTRON)
 def _prunes_the_useless_first(strategy: Strategy, model: nn.Module) -> Iterator[str]:
     """Of hidden units that do nothing, not clearly more weights are kept than of the others.
 
     The margin is wide: random pruning, averaged over a few seeds, stays far from it, and so does
     a signed score, in which what does nothing stands in the middle.
     """
-    assert isinstance(model, _Perceptron)
-    useless = slice(0, _HIDDEN // 2)
+    assert isinstance(model, Perceptron)
+    useless = slice(0, HIDDEN // 2)
     with torch.no_grad():
         model.first.weight[useless] *= 1e-3
         model.first.bias[useless] = 0
@@ -415,7 +294,7 @@ def _prunes_the_useless_first(strategy: Strategy, model: nn.Module) -> Iterator[
 def _shares(masks: Masks) -> tuple[float, float]:
     """The shares kept of the first half of the perceptron's hidden units, and of the second."""
     by_unit = [mask if name == "first.weight" else mask.T for name, mask in masks.items()]
-    halves = zip(*(mask.split(_HIDDEN // 2) for mask in by_unit), strict=True)
+    halves = zip(*(mask.split(HIDDEN // 2) for mask in by_unit), strict=True)
     first, second = (torch.cat([part.flatten() for part in half]) for half in halves)
     return first.float().mean().item(), second.float().mean().item()
 
@@ -450,7 +329,7 @@ def _context(
 ) -> Context:
     return Context(
         model=model,
-        task=_Synthetic(),
+        task=Synthetic(),
         masks=_full_masks(strategy, model) if masks is None else masks,
         output=output_weight(model),
         generator=generator(seed, "conformance", "scoring"),
@@ -558,7 +437,7 @@ def _train(model: nn.Module, masks: Masks, steps: int = 4) -> None:
     masked = MaskedWeights(model, masks)
     masked.apply()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=0.01)
-    task = _Synthetic()
+    task = Synthetic()
     model.train()
     with seeded(0, "conformance", "training"):
         for batch, _ in zip(task.batches("train", 64), range(steps), strict=False):
