@@ -27,7 +27,7 @@ from functools import cache, cached_property
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any, ClassVar, Generic, TypeVar, get_type_hints
+from typing import Annotated, Any, ClassVar, Generic, TypeVar, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
@@ -47,11 +47,20 @@ class Parameter:
     default: Any
 
     def __str__(self) -> str:
-        hint = self.annotation
-        kind = getattr(hint, "__origin__", hint) if hasattr(hint, "__metadata__") else hint
-        text = kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
         default = "" if self.default is inspect.Parameter.empty else f" = {self.default!r}"
-        return f"{self.name}: {text}{default}"
+        return f"{self.name}: {_hint_as_text(self.annotation)}{default}"
+
+
+def _hint_as_text(hint: Any) -> str:
+    """A type hint for people: without what pydantic is told beside it."""
+    if get_origin(hint) is Annotated:
+        return _hint_as_text(hint.__origin__)
+    if hint is ...:
+        return "..."
+    if arguments := get_args(hint):
+        inner = ", ".join(map(_hint_as_text, arguments))
+        return f"{getattr(hint, '__name__', 'Union')}[{inner}]"
+    return hint.__name__ if isinstance(hint, type) else str(hint)
 
 
 class Configured:

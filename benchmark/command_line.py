@@ -47,6 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output, such as head, has seen enough
         sys.stderr.close()
         return 1
+    except OSError as error:  # a full disk, a folder that may not be written
+        print(f"prunebench: {error}; nothing that was finished is lost", file=sys.stderr)
+        return 1
 
 
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
@@ -54,7 +57,11 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(required=True, metavar="command", parser_class=_Parser)
 
-    run = commands.add_parser("run", help="run experiments and make the leaderboard")
+    run = commands.add_parser(
+        "run",
+        help="run experiments and make the leaderboard",
+        usage="prunebench run [CONFIG.yaml] [--SETTING VALUE ...] [option ...]",
+    )
     run.set_defaults(command=_run)
     if "run" in arguments:  # the only command whose options take time to look up
         _add_run_options(run)
@@ -95,16 +102,20 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
         if isinstance(recipe, type) and issubclass(recipe, Recipe):
             for part, part_field in recipe.model_fields.items():
                 settings.add_argument(
-                    f"--{name}.{part}",
+                    _flag(f"{name}.{part}"),
+                    dest=f"{name}.{part}",
                     metavar="VALUE",
                     help=f"{part_field.description} (default: {part_field.default})",
                 )
         else:
             optional = not field.is_required() and field.default not in (None, ())
             default = f" (default: {field.default})" if optional else ""
-            flag = f"--{name.replace('_', '-')}"
             settings.add_argument(
-                flag, dest=name, nargs="+", metavar="VALUE", help=f"{field.description}{default}"
+                _flag(name),
+                dest=name,
+                nargs="+",
+                metavar="VALUE",
+                help=f"{field.description}{default}",
             )
     running = parser.add_argument_group("running")
     running.add_argument("--runs", type=Path, default=Path("runs"), help="records folder")
@@ -114,6 +125,10 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     running.add_argument("--dry-run", action="store_true", help="show what would be run")
     running.add_argument("--force", action="store_true", help="run finished cells again")
     running.add_argument("--no-weights", action="store_true", help="save records without weights")
+
+
+def _flag(setting: str) -> str:
+    return f"--{setting.replace('_', '-')}"
 
 
 def _positive(text: str) -> int:
@@ -168,7 +183,7 @@ def _overlaid(settings: dict[str, Any], options: argparse.Namespace) -> dict[str
         if part:
             recipe = settings.setdefault(name, {})
             if not isinstance(recipe, dict):
-                raise UsageError(f"--{option} cannot change a list of recipes in the file")
+                raise UsageError(f"{_flag(option)} cannot change a list of recipes in the file")
             settings[name] = {**recipe, part: _value(given)}
         else:
             values = [_value(text) for text in given]

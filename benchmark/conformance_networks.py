@@ -34,7 +34,7 @@ class Network:
 
 
 class Perceptron(nn.Module):
-    """One hidden layer of tanh units: an odd function of its weights, biases included."""
+    """One hidden layer of tanh units: negating all weights and hidden biases changes nothing."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -85,6 +85,11 @@ def test_a_name_that_cannot_be_used_is_explained(text, complaint):
         SHAPES.component(text)
 
 
+def test_an_import_path_finds_a_class_of_an_installed_module():
+    component = STRATEGIES.component("prunebench.strategies.random:Random")
+    assert component.factory is STRATEGIES.component("Random").factory
+
+
 def test_nothing_in_a_name_is_ever_run(tmp_path):
     marker = tmp_path / "ran"
     for text in (f"Circle(name=open({str(marker)!r}, 'w'))", f"open({str(marker)!r}, 'w')"):
