@@ -3,7 +3,7 @@
 from .allocation import ALLOCATIONS, Allocation, Global, Uniform
 from .context import Context, evaluation_mode, output_weight, prunable_weights
 from .gradient import GlobalGradientMagnitude, LayerGradientMagnitude
-from .magnitude import GlobalMagnitude, LayerMagnitude, StructuredL1
+from .magnitude import LAMP, GlobalMagnitude, LayerMagnitude, StructuredL1
 from .masks import MaskedWeights, Masks, collapsed, full_masks, keep_largest, kept
 from .random import LayerRandom, Random
 from .recovery import (
@@ -16,18 +16,20 @@ from .recovery import (
     Rewind,
     State,
 )
-from .schedule import SCHEDULES, Geometric, Linear, OneShot, Schedule
+from .schedule import SCHEDULES, Cubic, Geometric, Linear, OneShot, Schedule
 from .strategy import STRATEGIES, Scores, Strategy, register
 from .structure import STRUCTURES, Filters, Structure, Unstructured
 
 __all__ = [
     "ALLOCATIONS",
+    "LAMP",
     "RECOVERIES",
     "SCHEDULES",
     "STRATEGIES",
     "STRUCTURES",
     "Allocation",
     "Context",
+    "Cubic",
     "Filters",
     "FineTune",
     "Geometric",

@@ -51,3 +51,13 @@ class Geometric(Schedule):
     def density(self, final: float, round_number: int, rounds: int) -> float:
         """final^(k/K)."""
         return final if round_number == rounds else final ** (round_number / rounds)
+
+
+@SCHEDULES.register
+@dataclass(frozen=True)
+class Cubic(Schedule):
+    """Much at first and ever less: gradual magnitude pruning's schedule (Zhu & Gupta 2018)."""
+
+    def density(self, final: float, round_number: int, rounds: int) -> float:
+        """final + (1 − final) · (1 − k/K)³ (their equation 1, as a density)."""
+        return final + (1 - final) * (1 - round_number / rounds) ** 3

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prunebench.strategies import SCHEDULES, Geometric, Linear, OneShot
+from prunebench.strategies import SCHEDULES, Cubic, Geometric, Linear, OneShot
 
 
 def densities(schedule, final, rounds):
@@ -23,6 +23,11 @@ def test_linear_prunes_as_many_weights_in_each_round():
 
 def test_geometric_prunes_the_same_fraction_of_what_is_left():
     assert densities(Geometric(), 0.125, 3) == pytest.approx([0.5, 0.25, 0.125])
+
+
+def test_cubic_takes_most_at_first():
+    assert densities(Cubic(), 0.0, 4) == pytest.approx([27 / 64, 8 / 64, 1 / 64, 0])
+    assert densities(Cubic(), 0.5, 2) == pytest.approx([0.5625, 0.5])
 
 
 @pytest.mark.parametrize("name", SCHEDULES.names())
