@@ -228,11 +228,12 @@ def test_killing_the_whole_sweep_at_any_moment_loses_and_repeats_no_finished_cel
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="sends POSIX signals")
-def test_ctrl_c_keeps_every_finished_cell_and_says_how_to_go_on(tmp_path):
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_ctrl_c_keeps_every_finished_cell_and_says_how_to_go_on(tmp_path, workers):
     command = [sys.executable, "-m", "prunebench", "run", "--dataset", "Digits", "--model",
                "LeNetSmall", "--strategy", "Random", "--compression", "2", "4", "8", "16", "--seed",
                "0", "1", "2", "--finetuning.epochs", "20", "--pretraining.epochs", "2",
-               "--runs", "runs"]  # fmt: skip
+               "--runs", "runs", "--workers", workers]  # fmt: skip
     run = subprocess.Popen(
         command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
@@ -247,3 +248,4 @@ def test_ctrl_c_keeps_every_finished_cell_and_says_how_to_go_on(tmp_path):
     assert f"{finished} of 12 cells are finished and kept in runs" in said
     assert "give the same command again" in said
     assert "Traceback" not in said
+    assert not processes_of(run.pid)
