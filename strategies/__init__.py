@@ -1,6 +1,6 @@
 """What is pruned: scores, allocations, structures, schedules, recoveries, each a plug-in."""
 
-from .allocation import ALLOCATIONS, Allocation, Global, Uniform
+from .allocation import ALLOCATIONS, ERK, Allocation, ErdosRenyi, Global, Layerwise, Uniform, Units
 from .context import Context, evaluation_mode, output_weight, prunable_weights
 from .gradient import GlobalGradientMagnitude, LayerGradientMagnitude
 from .magnitude import LAMP, GlobalMagnitude, LayerMagnitude, StructuredL1
@@ -22,6 +22,7 @@ from .structure import STRUCTURES, Filters, Structure, Unstructured
 
 __all__ = [
     "ALLOCATIONS",
+    "ERK",
     "LAMP",
     "RECOVERIES",
     "SCHEDULES",
@@ -30,6 +31,7 @@ __all__ = [
     "Allocation",
     "Context",
     "Cubic",
+    "ErdosRenyi",
     "Filters",
     "FineTune",
     "Geometric",
@@ -40,6 +42,7 @@ __all__ = [
     "LayerGradientMagnitude",
     "LayerMagnitude",
     "LayerRandom",
+    "Layerwise",
     "Linear",
     "MaskedWeights",
     "Masks",
@@ -56,6 +59,7 @@ __all__ = [
     "Structure",
     "StructuredL1",
     "Uniform",
+    "Units",
     "Unstructured",
     "collapsed",
     "evaluation_mode",

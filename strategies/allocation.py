@@ -9,7 +9,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from math import prod
+from typing import Annotated, NamedTuple
 
 import torch
 from pydantic import Field
@@ -17,6 +18,28 @@ from torch import Tensor
 
 from ..registry import Configured, Registry
 from .masks import keep_largest
+
+
+class Units(NamedTuple):
+    """The units of one layer.
+
+    Attributes:
+        scores: one score a unit, one-dimensional; the lowest go first.
+        size: number of weights in one unit.
+        shape: shape of the layer's weight, the output channels or units first.
+    """
+
+    scores: Tensor
+    size: int
+    shape: tuple[int, ...]
+
+    @property
+    def weights(self) -> int:
+        """Number of weights in the layer."""
+        return len(self.scores) * self.size
+
+
+Layers = Mapping[str, Units]
 
 
 @dataclass(frozen=True)
@@ -31,18 +54,11 @@ class Allocation(Configured, ABC):
     minimum: Annotated[int, Field(ge=0)] = 0
 
     @abstractmethod
-    def keep(
-        self,
-        scores: Mapping[str, Tensor],
-        sizes: Mapping[str, int],
-        budget: int,
-        generator: torch.Generator,
-    ) -> dict[str, Tensor]:
+    def keep(self, layers: Layers, budget: int, generator: torch.Generator) -> dict[str, Tensor]:
         """Choose the units that stay.
 
         Args:
-            scores: for each layer one score a unit, one-dimensional; the lowest go first.
-            sizes: for each layer the number of weights in one unit.
+            layers: the units of each layer.
             budget: the number of weights to keep.
             generator: draws lots among units of equal score.
 
@@ -61,68 +77,101 @@ ALLOCATIONS: Registry[Allocation] = Registry(
 class Global(Allocation):
     """One ranking over the whole network: the lowest scores go, wherever they are."""
 
-    def keep(
-        self,
-        scores: Mapping[str, Tensor],
-        sizes: Mapping[str, int],
-        budget: int,
-        generator: torch.Generator,
-    ) -> dict[str, Tensor]:
+    def keep(self, layers: Layers, budget: int, generator: torch.Generator) -> dict[str, Tensor]:
         """Keep the highest scores of all layers together; see :meth:`Allocation.keep`.
 
         Where units differ in size, they are kept in the order of their scores for as long as the
         next one fits, so that the budget is missed by less than one unit and never exceeded.
         """
-        pooled = torch.cat([self._protected(layer, generator) for layer in scores.values()])
-        lengths = [len(layer) for layer in scores.values()]
-        if len(set(sizes.values())) == 1:
-            size = next(iter(sizes.values()))
-            chosen = keep_largest(pooled, budget // size, generator)
+        pooled = torch.cat([self._protected(each.scores, generator) for each in layers.values()])
+        lengths = [len(each.scores) for each in layers.values()]
+        sizes = [each.size for each in layers.values()]
+        if len(set(sizes)) == 1:
+            chosen = keep_largest(pooled, budget // sizes[0], generator)
         else:
-            unit_sizes = torch.cat(
-                [torch.full((n,), size) for n, size in zip(lengths, sizes.values(), strict=True)]
-            )
+            unit_sizes = torch.tensor(sizes).repeat_interleave(torch.tensor(lengths))
             chosen = _keep_within(pooled, unit_sizes, budget, generator)
-        return dict(zip(scores, chosen.split(lengths), strict=True))
+        return dict(zip(layers, chosen.split(lengths), strict=True))
 
-    def _protected(self, layer: Tensor, generator: torch.Generator) -> Tensor:
+    def _protected(self, scores: Tensor, generator: torch.Generator) -> Tensor:
         """The scores of a layer, its ``minimum`` best raised above all others."""
         if self.minimum == 0:
-            return layer
-        best = keep_largest(layer, self.minimum, generator) & (layer > -torch.inf)
-        return layer.masked_fill(best, torch.inf)
+            return scores
+        best = keep_largest(scores, self.minimum, generator) & (scores > -torch.inf)
+        return scores.masked_fill(best, torch.inf)
 
 
-@ALLOCATIONS.register
 @dataclass(frozen=True)
-class Uniform(Allocation):
-    """Layerwise: the same fraction of every layer.
+class Layerwise(Allocation):
+    """The base of allocations that give each layer a density before any score is looked at.
 
-    Of a layer's n units round(p·n) are removed, p being the network's sparsity, so that the total
-    is the budget up to the rounding in each layer, and more where ``minimum`` keeps a unit that
-    would have gone.
+    Of a layer's n units round((1 − density)·n) are removed, so that the total is the budget up to
+    the rounding in each layer, and more where ``minimum`` keeps a unit that would have gone.
     """
 
     minimum: Annotated[int, Field(ge=0)] = 1
 
-    def keep(
-        self,
-        scores: Mapping[str, Tensor],
-        sizes: Mapping[str, int],
-        budget: int,
-        generator: torch.Generator,
-    ) -> dict[str, Tensor]:
-        """Keep the same fraction of each layer; see :meth:`Allocation.keep`."""
-        total = sum(len(layer) * sizes[name] for name, layer in scores.items())
-        sparsity = 1 - budget / total
-        return {
-            name: keep_largest(
-                layer,
-                max(self.minimum, len(layer) - round(sparsity * len(layer))),
-                generator,
-            )
-            for name, layer in scores.items()
-        }
+    @abstractmethod
+    def densities(self, layers: Layers, budget: int) -> dict[str, float]:
+        """The fraction of each layer to keep, so that ``budget`` weights are kept in all."""
+
+    def keep(self, layers: Layers, budget: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """Keep each layer's highest scores; see :meth:`Allocation.keep`."""
+        densities = self.densities(layers, budget)
+        chosen = {}
+        for name, each in layers.items():
+            count = len(each.scores) - round((1 - densities[name]) * len(each.scores))
+            chosen[name] = keep_largest(each.scores, max(self.minimum, count), generator)
+        return chosen
+
+
+@ALLOCATIONS.register
+@dataclass(frozen=True)
+class Uniform(Layerwise):
+    """The same fraction of every layer."""
+
+    def densities(self, layers: Layers, budget: int) -> dict[str, float]:
+        """The network's density, everywhere."""
+        return dict.fromkeys(layers, budget / sum(each.weights for each in layers.values()))
+
+
+@ALLOCATIONS.register
+@dataclass(frozen=True)
+class ErdosRenyi(Layerwise):
+    """More of small layers than of large ones, as in a random graph (Mocanu et al. 2018).
+
+    The density of a layer is proportional to (inputs + outputs) / (inputs · outputs), and 1 where
+    that would exceed it.
+    """
+
+    def densities(self, layers: Layers, budget: int) -> dict[str, float]:
+        """Proportional to :meth:`weight_of`, layers that are full set aside."""
+        weights = {name: self.weight_of(each.shape) for name, each in layers.items()}
+        full: set[str] = set()
+        while True:
+            left = budget - sum(layers[name].weights for name in full)
+            open_layers = layers.keys() - full
+            share = sum(weights[name] * layers[name].weights for name in open_layers)
+            factor = left / share if share else 0.0
+            overflowing = {name for name in open_layers if factor * weights[name] > 1}
+            if not overflowing:
+                return {name: 1.0 if name in full else factor * weights[name] for name in layers}
+            full |= overflowing
+
+    def weight_of(self, shape: tuple[int, ...]) -> float:
+        """What a layer's density is proportional to."""
+        outputs, inputs = shape[:2]
+        return (inputs + outputs) / (inputs * outputs)
+
+
+@ALLOCATIONS.register
+@dataclass(frozen=True)
+class ERK(ErdosRenyi):
+    """Erdős–Rényi with the kernel's sides taken into account (Evci et al. 2020)."""
+
+    def weight_of(self, shape: tuple[int, ...]) -> float:
+        """(inputs + outputs + height + width) / (inputs · outputs · height · width)."""
+        return sum(shape) / prod(shape)
 
 
 def _keep_within(scores: Tensor, sizes: Tensor, budget: int, generator: torch.Generator) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..errors import UsageError
 from ..registry import Configured, Registry
-from .allocation import Allocation, Global
+from .allocation import Allocation, Global, Units
 from .context import Context, prunable_weights
 from .masks import Masks
 from .structure import Structure, Unstructured
@@ -54,15 +54,15 @@ class Strategy(Configured, ABC):
         """
         scores = self.score(context)
         self._check(scores, context.weights)
-        unit_scores, sizes = {}, {}
+        layers = {}
         for name, mask in context.masks.items():
             alive = self.structure.units(mask)
             units = self.unit_scores(self.structure.units(scores[name]))
             # What is gone ranks below everything else, below a score of -inf too.
             units = units.clamp(min=torch.finfo(units.dtype).min)
-            unit_scores[name] = units.masked_fill(~alive.any(1), -torch.inf)
-            sizes[name] = alive.shape[1]
-        chosen = self.allocation.keep(unit_scores, sizes, budget, context.generator)
+            units = units.masked_fill(~alive.any(1), -torch.inf)
+            layers[name] = Units(units, alive.shape[1], tuple(mask.shape))
+        chosen = self.allocation.keep(layers, budget, context.generator)
         return {
             name: self.structure.expand(chosen[name], mask) for name, mask in context.masks.items()
         }

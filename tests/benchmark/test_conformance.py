@@ -12,6 +12,7 @@ from torch import nn
 from prunebench import UsageError
 from prunebench.benchmark.conformance import CHECKS
 from prunebench.strategies import (
+    ALLOCATIONS,
     STRATEGIES,
     Allocation,
     Filters,
@@ -22,6 +23,7 @@ from prunebench.strategies import (
     Strategy,
     Structure,
     Uniform,
+    Units,
     evaluation_mode,
 )
 
@@ -38,6 +40,12 @@ def broken_rules(strategy: Strategy) -> dict[str, list[str]]:
 @pytest.mark.parametrize("name", STRATEGIES.names())
 def test_every_strategy_of_ours_keeps_every_rule(name, check):
     assert check.violations(STRATEGIES.component(name).create()) == []
+
+
+@pytest.mark.parametrize("name", ALLOCATIONS.names())
+def test_every_allocation_of_ours_keeps_every_rule(name):
+    allocation = ALLOCATIONS.component(name).create()
+    assert broken_rules(GlobalMagnitude(allocation=allocation)) == {}
 
 
 class Lamp(Strategy):
@@ -259,8 +267,7 @@ class FreesWhenGentler(GlobalMagnitude):
     def masks(self, context, budget):
         scores = self.score(context)
         kept = self.allocation.keep(
-            {name: score.flatten() for name, score in scores.items()},
-            dict.fromkeys(scores, 1),
+            {name: Units(score.flatten(), 1, score.shape) for name, score in scores.items()},
             budget,
             context.generator,
         )

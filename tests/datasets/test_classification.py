@@ -105,5 +105,5 @@ def test_damaged_files_are_named_rather_than_read(tmp_path):
     raw.mkdir(parents=True)
     for part in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
         (raw / f"{part}-ubyte").write_bytes(b"\x00\x00\x08\x03 and no more")
-    with pytest.raises(UsageError, match="cannot be read .* delete the files"):
+    with pytest.raises(UsageError, match=r"cannot be read .* delete the files"):
         MNIST().load(tmp_path)

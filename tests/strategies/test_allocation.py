@@ -9,11 +9,14 @@ from torch.nn.utils import prune
 
 from prunebench.seeding import generator
 from prunebench.strategies import (
+    ERK,
     Context,
+    ErdosRenyi,
     Global,
     GlobalMagnitude,
     LayerMagnitude,
     Uniform,
+    Units,
     full_masks,
     kept,
 )
@@ -30,6 +33,12 @@ def masks_of(strategy, model, budget, masks=None):
         masks = full_masks({name: weights[name] for name in strategy.prunable(model)})
     context = Context(model, None, masks, "3.weight", generator(0))
     return strategy.masks(context, budget)
+
+
+def units(scores, sizes=None):
+    """Layers of units with these scores, of single weights unless their sizes are given."""
+    sizes = sizes or dict.fromkeys(scores, 1)
+    return {name: Units(s, sizes[name], (len(s), sizes[name])) for name, s in scores.items()}
 
 
 LAYERS = {"0.weight": 0, "2.weight": 2, "3.weight": 3}
@@ -62,38 +71,40 @@ def test_layer_magnitude_is_torchs_l1_unstructured_in_each_layer(budget):
 
 def test_uniform_removes_exactly_the_rounded_share_of_each_layer():
     scores = {"a": torch.rand(10), "b": torch.rand(7), "c": torch.rand(3)}
-    chosen = Uniform().keep(scores, dict.fromkeys(scores, 1), 6, generator(0))
+    chosen = Uniform().keep(units(scores), 6, generator(0))
     assert {name: int((~layer).sum()) for name, layer in chosen.items()} == {"a": 7, "b": 5, "c": 2}
 
 
 def test_uniform_leaves_each_layer_its_minimum():
     scores = {"large": torch.rand(1000), "small": torch.rand(4)}
     sizes = dict.fromkeys(scores, 1)
-    count = {n: int(m.sum()) for n, m in Uniform().keep(scores, sizes, 10, generator(0)).items()}
+    count = {
+        n: int(m.sum()) for n, m in Uniform().keep(units(scores, sizes), 10, generator(0)).items()
+    }
     assert count == {"large": 10, "small": 1}
-    none = Uniform(minimum=0).keep(scores, sizes, 10, generator(0))
+    none = Uniform(minimum=0).keep(units(scores, sizes), 10, generator(0))
     assert not none["small"].any()
 
 
 def test_global_may_empty_a_layer_and_its_minimum_forbids_it():
     scores = {"high": torch.arange(10.0) + 100, "low": torch.arange(5.0)}
     sizes = dict.fromkeys(scores, 1)
-    emptied = Global().keep(scores, sizes, 6, generator(0))
+    emptied = Global().keep(units(scores, sizes), 6, generator(0))
     assert not emptied["low"].any()
-    spared = Global(minimum=2).keep(scores, sizes, 6, generator(0))
+    spared = Global(minimum=2).keep(units(scores, sizes), 6, generator(0))
     assert spared["low"].tolist() == [False, False, False, True, True]
     assert spared["high"].tolist() == [False] * 6 + [True] * 4
 
 
 def test_a_minimum_brings_no_pruned_unit_back():
     scores = {"dead": torch.full((3,), -torch.inf), "alive": torch.rand(3)}
-    chosen = Global(minimum=1).keep(scores, dict.fromkeys(scores, 1), 2, generator(0))
+    chosen = Global(minimum=1).keep(units(scores), 2, generator(0))
     assert not chosen["dead"].any()
 
 
 def test_units_of_different_sizes_are_kept_in_order_of_score_while_they_fit():
     scores = {"large": torch.tensor([5.0, 1.0]), "small": torch.tensor([4.0, 3.0, 2.0])}
-    chosen = Global().keep(scores, {"large": 10, "small": 3}, 17, generator(0))
+    chosen = Global().keep(units(scores, {"large": 10, "small": 3}), 17, generator(0))
     assert chosen["large"].tolist() == [True, False]
     assert chosen["small"].tolist() == [True, True, False]
 
@@ -118,7 +129,7 @@ def weights_kept(chosen, sizes):
 def test_global_never_exceeds_the_budget_and_misses_it_by_less_than_a_unit(layers, density, seed):
     scores, sizes = scores_and_sizes(layers)
     budget = round(density * sum(len(layer) * sizes[name] for name, layer in scores.items()))
-    chosen = Global().keep(scores, sizes, budget, generator(seed))
+    chosen = Global().keep(units(scores, sizes), budget, generator(seed))
     assert budget - max(sizes.values()) < weights_kept(chosen, sizes) <= budget
 
 
@@ -127,7 +138,7 @@ def test_global_is_exact_for_single_weights_however_scores_tie(layers, density, 
     scores, _ = scores_and_sizes(layers)
     total = sum(map(len, scores.values()))
     budget = round(density * total)
-    chosen = Global().keep(scores, dict.fromkeys(scores, 1), budget, generator(seed))
+    chosen = Global().keep(units(scores), budget, generator(seed))
     assert sum(int(layer.sum()) for layer in chosen.values()) == budget
     inside = [s for n, layer in chosen.items() for s in scores[n][layer].tolist()]
     outside = [s for n, layer in chosen.items() for s in scores[n][~layer].tolist()]
@@ -140,7 +151,7 @@ def test_the_minimum_of_global_costs_no_weight_of_the_budget(layers, minimum, de
     sizes = dict.fromkeys(scores, 1)
     needed = sum(min(minimum, len(layer)) for layer in scores.values())
     budget = max(needed, round(density * sum(map(len, scores.values()))))
-    chosen = Global(minimum=minimum).keep(scores, sizes, budget, generator(seed))
+    chosen = Global(minimum=minimum).keep(units(scores, sizes), budget, generator(seed))
     assert weights_kept(chosen, sizes) == budget
     assert all(int(layer.sum()) >= min(minimum, len(layer)) for layer in chosen.values())
 
@@ -150,7 +161,7 @@ def test_uniform_is_within_half_a_unit_of_its_share_in_each_layer(layers, densit
     scores, sizes = scores_and_sizes(layers)
     total = sum(len(layer) * sizes[name] for name, layer in scores.items())
     budget = round(density * total)
-    chosen = Uniform(minimum=minimum).keep(scores, sizes, budget, generator(seed))
+    chosen = Uniform(minimum=minimum).keep(units(scores, sizes), budget, generator(seed))
     for layer in chosen.values():
         wanted = max(budget / total * len(layer), min(minimum, len(layer)))
         assert abs(int(layer.sum()) - wanted) <= 0.5 + 1e-9
@@ -165,3 +176,48 @@ def test_a_second_pruning_keeps_only_what_the_first_did(kind, first, second):
     assert not any((later[name] & ~mask).any() for name, mask in masks.items())
     slack = 0 if kind is GlobalMagnitude else len(masks)
     assert abs(kept(later) - min(first, second)) <= slack
+
+
+def shaped(*shapes):
+    """Layers of single weights, of these shapes."""
+    return {
+        f"layer{i}": Units(torch.rand(torch.Size(shape).numel()), 1, shape)
+        for i, shape in enumerate(shapes)
+    }
+
+
+def test_erdos_renyi_densities_are_in_the_proportion_of_the_definition():
+    layers = shaped((300, 784), (100, 300), (1000, 1000))
+    densities = ErdosRenyi().densities(layers, 20_000)
+    expected = [(784 + 300) / (784 * 300), 400 / 30_000, 2_000 / 1_000_000]
+    ratios = [density / e for density, e in zip(densities.values(), expected, strict=True)]
+    assert ratios == pytest.approx([ratios[0]] * 3)
+    assert sum(d * layers[n].weights for n, d in densities.items()) == pytest.approx(20_000)
+
+
+def test_erk_counts_the_sides_of_the_kernel():
+    layers = shaped((64, 32, 3, 3), (128, 64, 1, 1))
+    densities = list(ERK().densities(layers, 2_000).values())
+    expected = [(64 + 32 + 6) / (64 * 32 * 9), (128 + 64 + 2) / (128 * 64)]
+    assert densities[0] / densities[1] == pytest.approx(expected[0] / expected[1])
+
+
+@pytest.mark.parametrize("allocation", [ErdosRenyi(), ERK()])
+@given(
+    shapes=st.lists(st.tuples(*[st.integers(1, 20)] * 2, *[st.integers(1, 5)] * 2), min_size=1,
+                    max_size=5),
+    density=st.floats(0, 1),
+)  # fmt: skip
+def test_full_layers_are_set_aside_so_that_the_budget_is_met_and_no_density_exceeds_one(
+    allocation, shapes, density
+):
+    layers = shaped(*shapes)
+    budget = round(density * sum(each.weights for each in layers.values()))
+    densities = allocation.densities(layers, budget)
+    assert all(0 <= d <= 1 for d in densities.values())
+    total = sum(d * layers[name].weights for name, d in densities.items())
+    assert total == pytest.approx(budget, abs=1e-6)
+    chosen = allocation.keep(layers, budget, generator(0))
+    for name, mask in chosen.items():
+        wanted = max(densities[name] * len(mask), min(1, len(mask)))
+        assert abs(int(mask.sum()) - wanted) <= 0.5 + 1e-6
