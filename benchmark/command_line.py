@@ -21,6 +21,8 @@ from ..results import Record, Store
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+    from .experiment import Experiment
+
 INTERRUPTED = 130
 
 
@@ -121,7 +123,7 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     running.add_argument("--runs", type=Path, default=Path("runs"), help="records folder")
     running.add_argument("--data", type=Path, help="folder of data sets, or set PRUNEBENCH_DATA")
     running.add_argument("--workers", type=_positive, default=1, help="processes that run cells")
-    running.add_argument("--timeout", type=float, help="seconds after which a cell fails")
+    running.add_argument("--timeout", type=_positive, help="seconds after which a cell fails")
     running.add_argument("--dry-run", action="store_true", help="show what would be run")
     running.add_argument("--force", action="store_true", help="run finished cells again")
     running.add_argument("--no-weights", action="store_true", help="save records without weights")
@@ -206,16 +208,12 @@ def _value(text: str) -> Any:
     return value if isinstance(value, int | float | bool) else text
 
 
-def _print_grid(experiments: Sequence[Any], waiting: set[str]) -> int:
+def _print_grid(experiments: Sequence[Experiment], waiting: set[str]) -> int:
+    from ..results.summary import title
+
     for experiment in experiments:
-        target = (
-            f"{experiment.compression:g}×"
-            if experiment.compression is not None
-            else f"sparsity {experiment.sparsity:g}"
-        )
-        parts = (experiment.dataset, experiment.model, experiment.strategy, target)
         state = "to run" if experiment.id in waiting else "finished"
-        print(f"{experiment.id}  {state:8}  {'  '.join(map(str, parts))}  seed {experiment.seed}")
+        print(f"{experiment.id}  {state:8}  {title(experiment.model_dump(mode='json'))}")
     done = sum(experiment.id not in waiting for experiment in experiments)
     print(f"{len(experiments)} cells, {done} finished, {len(experiments) - done} to run")
     return 0
@@ -224,6 +222,7 @@ def _print_grid(experiments: Sequence[Any], waiting: set[str]) -> int:
 def _report(records: Sequence[Record], runs: Path) -> int:
     """Print and draw the leaderboard of what was run, and say what failed."""
     from ..results import as_text, leaderboard, write_csv
+    from ..results.summary import title
 
     frame = leaderboard(records)
     write_csv(frame, runs / "leaderboard.csv")
@@ -235,13 +234,9 @@ def _report(records: Sequence[Record], runs: Path) -> int:
         print(f"plots:       {', '.join(map(str, plots))}")
         print(f"records:     {runs}/??/*.json")
     for record in failures:
-        error, settings = record.error, record.experiment
+        error = record.error
         assert error is not None  # these are the records that have one
-        target = settings["compression"] or settings["sparsity"]
-        _say(
-            f"failed: {settings['strategy']} at {target:g}, seed {settings['seed']} "
-            f"({record.id}): {error.type}: {error.message}"
-        )
+        _say(f"failed: {title(record.experiment)} ({record.id}): {error.type}: {error.message}")
     return 1 if failures else 0
 
 

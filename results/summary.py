@@ -1,4 +1,4 @@
-"""One record as a text for people: the answer of ``prunebench show``."""
+"""Experiments and records as texts for people."""
 
 from __future__ import annotations
 
@@ -8,6 +8,16 @@ from typing import Any
 from tabulate import tabulate
 
 from .record import Record
+
+
+def title(experiment: Mapping[str, Any]) -> str:
+    """What tells an experiment, given as the data in its record, from others of its sweep."""
+    compression = experiment["compression"]
+    target = f"{compression:g}×" if compression else f"sparsity {experiment['sparsity']:g}"
+    return (
+        f"{experiment['strategy']} at {target} on {experiment['model']} and "
+        f"{experiment['dataset']}, seed {experiment['seed']}"
+    )
 
 
 def summary(record: Record) -> str:
@@ -22,15 +32,9 @@ def summary(record: Record) -> str:
 
 
 def _heading(record: Record) -> str:
-    experiment = record.experiment
-    compression = experiment["compression"]
-    target = f"{compression:g}×" if compression else f"sparsity {experiment['sparsity']:g}"
     dead = ", ".join(record.collapsed_layers)
     status = f"collapsed: nothing is left of {dead}" if dead else record.status
-    return (
-        f"{record.id}: {experiment['strategy']} at {target} on {experiment['model']} and "
-        f"{experiment['dataset']}, seed {experiment['seed']}\nstatus: {status}"
-    )
+    return f"{record.id}: {title(record.experiment)}\nstatus: {status}"
 
 
 def _settings(experiment: Mapping[str, Any]) -> str:

@@ -80,7 +80,7 @@ def test_flags_take_the_place_of_what_the_file_says(tmp_path, capsys):
     flags = ["--strategy", "LayerMagnitude", "--compression", "3", "--pretraining.epochs", "4"]
     assert main(["run", str(config), *flags, "--dry-run", "--runs", str(tmp_path)]) == 0
     out = capsys.readouterr().out
-    assert "LayerMagnitude  3×" in out
+    assert "LayerMagnitude at 3×" in out
     assert "1 cells" in out
 
 
@@ -141,6 +141,7 @@ def test_one_strategy_is_described_in_detail(capsys):
          "--timeout needs --workers"),
         (["run", "--dataset", "Digits", "--model", "LeNet5", "--strategy", "Random",
           "--compression", "2", "--dry-run"], "LeNet5 needs images of at least 16×16"),
+        (["run", *QUICK, "--strategy", "Random", "--compression", "2", "--timeout", "-1"], "-1"),
         (["leaderboard", "nowhere"], "nowhere"),
         (["show", "abc", "--runs", "nowhere"], "nowhere"),
         (["list", "strategy"], "did you mean 'strategies'?"),

@@ -11,6 +11,7 @@ import prunebench
 from prunebench.benchmark.pretraining import Pretrained, build
 from prunebench.benchmark.training import quality
 from prunebench.results import Store
+from prunebench.results.summary import summary
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +135,7 @@ def test_a_collapsed_layer_is_found_and_named(experiment, runs, tmp_path):
     dead = prunebench.run(experiment(strategy=f"{path}:Unbalanced"), runs=runs)
     assert dead.status == "collapsed"
     assert dead.collapsed_layers == ("conv1.weight",)
+    assert "nothing is left of conv1.weight" in summary(dead)
     guarded = f"{path}:Unbalanced(allocation=Global(minimum=1))"
     alive = prunebench.run(experiment(strategy=guarded), runs=runs)
     assert alive.status == "ok"
@@ -155,6 +157,7 @@ def test_a_method_that_breaks_leaves_a_failed_record_that_says_why(experiment, r
     assert record.status == "failed"
     assert "contains NaN" in record.error.message
     assert "Broken" in record.error.traceback
+    assert record.error.traceback in summary(record)
     assert not Store(runs).weights_path(made.id).exists()
 
 
