@@ -77,6 +77,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     table.add_argument("runs", type=Path, nargs="?", default=Path("runs"), help="records folder")
     table.add_argument("-o", "--output", type=Path, help="write the leaderboard to this CSV file")
     table.add_argument("--plots", type=Path, metavar="FOLDER", help="draw the plots into a folder")
+    table.add_argument("--report", type=Path, metavar="FILE", help="write it all as an HTML page")
     table.set_defaults(command=_leaderboard)
 
     show = commands.add_parser("show", help="show one record")
@@ -222,6 +223,7 @@ def _print_grid(experiments: Sequence[Experiment], waiting: set[str]) -> int:
 def _report(records: Sequence[Record], runs: Path) -> int:
     """Print and draw the leaderboard of what was run, and say what failed."""
     from ..results import as_text, leaderboard, write_csv
+    from ..results.report import report
     from ..results.summary import title
 
     frame = leaderboard(records)
@@ -229,9 +231,11 @@ def _report(records: Sequence[Record], runs: Path) -> int:
     failures = [record for record in records if record.error is not None]
     if len(failures) < len(records):
         plots = _plots(frame, runs)
+        report(frame, runs / "report.html")
         print(as_text(frame))
         print(f"\nleaderboard: {runs / 'leaderboard.csv'}")
         print(f"plots:       {', '.join(map(str, plots))}")
+        print(f"report:      {runs / 'report.html'}")
         print(f"records:     {runs}/??/*.json")
     for record in failures:
         error = record.error
@@ -269,6 +273,11 @@ def _leaderboard(options: argparse.Namespace) -> int:
         print(f"\n{options.output}")
     if options.plots:
         print("\n".join(map(str, _plots(frame, options.plots))))
+    if options.report:
+        from ..results.report import report
+
+        report(frame, options.report)
+        print(options.report)
     return 0
 
 

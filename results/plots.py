@@ -6,8 +6,10 @@ One panel per comparison. Accuracies are drawn on a logit scale, which spreads o
 
 from __future__ import annotations
 
+import html
 import io
 import math
+import re
 from collections.abc import Iterator
 from itertools import cycle
 from pathlib import Path
@@ -28,7 +30,8 @@ _DOTS_PER_INCH = 160
 _PANEL_INCHES = (6.4, 4.6)
 _LEGEND_LINE_INCHES = 0.24
 _PANELS_ABREAST = 2
-_LEGEND_COLUMNS = 3
+_LEGEND_CHARACTERS = 75
+_MOST_LEGEND_COLUMNS = 3
 
 # Okabe and Ito's palette, which people of any colour vision can tell apart.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -37,6 +40,9 @@ _BASELINE_COLOUR = "#8C8C8C"
 _BASELINE_MARKERS = ("X", "P")
 _INK = "#262626"
 _FAINT_INK = "#6B6B6B"
+_GRID = "#E6E6E6"
+_PAPER = "#FFFFFF"
+_ROLES = {_INK: "ink", _FAINT_INK: "faint", _GRID: "grid", _PAPER: "paper"}
 _LINE: dict[str, Any] = {"lw": 1.9, "ms": 6, "mec": "white", "mew": 0.8}
 _DENSE_LINE: dict[str, Any] = {"lw": 1.1, "ls": (0, (5, 3)), "color": _INK}
 
@@ -55,7 +61,7 @@ def accuracy_vs_compression(frame: pd.DataFrame, path: str | Path) -> None:
         UsageError: no run of the leaderboard has a finite result, so there is nothing to draw.
         OSError: the file could not be written.
     """
-    _write(frame, Path(path), "compression_mean", "Compression of the whole network")
+    _write(frame, Path(path), _COMPRESSION)
 
 
 def accuracy_vs_speedup(frame: pd.DataFrame, path: str | Path) -> None:
@@ -67,7 +73,36 @@ def accuracy_vs_speedup(frame: pd.DataFrame, path: str | Path) -> None:
         UsageError: no run of the leaderboard has a finite result, so there is nothing to draw.
         OSError: the file could not be written.
     """
-    _write(frame, Path(path), "theoretical_speedup_mean", "Theoretical speedup (FLOPs)")
+    _write(frame, Path(path), _SPEEDUP)
+
+
+def as_svg(frame: pd.DataFrame) -> list[tuple[str, str]]:
+    """Both plots of each comparison of a leaderboard, each an ``<svg>`` to stand in a page.
+
+    A plot is empty text where no run has a finite result. A strategy looks the same in all of them.
+    Ink, faint ink, grid and paper are the page's custom properties ``--ink``, ``--faint``,
+    ``--grid`` and ``--paper`` if it has them.
+    """
+    everything = comparisons(frame)
+    looks = _looks(sorted({name for each in everything for name, _ in each.methods()}))
+    return [
+        (
+            _svg(comparison, looks, _COMPRESSION, f"compression{number}"),
+            _svg(comparison, looks, _SPEEDUP, f"speedup{number}"),
+        )
+        for number, comparison in enumerate(everything, start=1)
+    ]
+
+
+class _Axis(NamedTuple):
+    """What a plot shows from left to right."""
+
+    column: str
+    title: str
+
+
+_COMPRESSION = _Axis("compression_mean", "Compression of the whole network")
+_SPEEDUP = _Axis("theoretical_speedup_mean", "Theoretical speedup (FLOPs)")
 
 
 class _Look(NamedTuple):
@@ -78,19 +113,42 @@ class _Look(NamedTuple):
     line: str
 
 
-def _write(frame: pd.DataFrame, path: Path, x: str, x_title: str) -> None:
-    drawn = [each for each in comparisons(frame) if not _points(each, x).empty]
+def _write(frame: pd.DataFrame, path: Path, x: _Axis) -> None:
+    drawn = [each for each in comparisons(frame) if not _points(each, x.column).empty]
     if not drawn:
         raise UsageError("there is nothing to plot: no run of the leaderboard has a finite result")
     looks = _looks(sorted({name for comparison in drawn for name, _ in comparison.methods()}))
+    write_atomically(path, _render(drawn, looks, x, format="png", metadata={"Software": None}))
+
+
+def _svg(comparison: Comparison, looks: dict[str, _Look], x: _Axis, identity: str) -> str:
+    """The plot without what only a file needs, its ids made unique in a page by ``identity``."""
+    if _points(comparison, x.column).empty:
+        return ""
+    own = {name: looks[name] for name, _ in comparison.methods()}
+    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    content = _render([comparison], own, x, format="svg", metadata=nothing, transparent=True)
+    text = content.decode()
+    text = re.sub(r"<!--.*?-->\s*", "", text[text.index("<svg") :], flags=re.DOTALL)
+    text = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>\s*", "", text, flags=re.DOTALL)
+    text = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{identity}-", text)
+    for colour, role in _ROLES.items():
+        text = re.sub(rf"(?<=: ){colour}", f"var(--{role}, {colour})", text, flags=re.IGNORECASE)
+    name = html.escape(f"{comparison.quality_title} against {x.title.lower()}: {comparison.title}")
+    box = re.findall(r'viewBox="[^"]*"', text)[0]
+    return f'<svg {box} role="img" aria-label="{name}">' + text[text.index(">") + 1 :].strip()
+
+
+def _render(drawn: list[Comparison], looks: dict[str, _Look], x: _Axis, **options: Any) -> bytes:
+    """The figure with a panel for each comparison, as ``Figure.savefig`` writes it."""
     with style_context(["default", _style()]):
-        figure = _figure(len(drawn), len(looks))
+        figure = _figure(len(drawn), looks)
         for axes, comparison in zip(_panels(figure, len(drawn)), drawn, strict=True):
-            _draw(axes, comparison, looks, x, x_title)
+            _draw(axes, comparison, looks, x.column, x.title)
         _legend(figure, looks, drawn)
         content = io.BytesIO()
-        figure.savefig(content, format="png", metadata={"Software": None})
-    write_atomically(path, content.getvalue())
+        figure.savefig(content, **options)
+    return content.getvalue()
 
 
 def _style() -> dict[str, object]:
@@ -103,8 +161,9 @@ def _style() -> dict[str, object]:
         "axes.titlelocation": "left",
         "font.family": "DejaVu Sans",
         "font.size": 10,
-        "grid.color": "#E6E6E6",
+        "grid.color": _GRID,
         "grid.linewidth": 0.8,
+        "svg.hashsalt": "prunebench",
         "text.color": _INK,
         "xtick.color": _INK,
         "ytick.color": _INK,
@@ -126,10 +185,10 @@ def _looks(names: list[str]) -> dict[str, _Look]:
     return looks
 
 
-def _figure(panels: int, methods: int) -> Figure:
+def _figure(panels: int, looks: dict[str, _Look]) -> Figure:
     across = min(panels, _PANELS_ABREAST)
     down = math.ceil(panels / _PANELS_ABREAST)
-    legend_lines = math.ceil((methods + 1) / _LEGEND_COLUMNS) + 2
+    legend_lines = math.ceil((len(looks) + 1) / _legend_columns(looks)) + 2
     width, height = _PANEL_INCHES
     return Figure(
         figsize=(across * width, down * height + legend_lines * _LEGEND_LINE_INCHES),
@@ -177,9 +236,9 @@ def _draw(
     axes.set_xlabel(x_title)
     direction = "" if comparison.higher_is_better else ", lower is better"
     axes.set_ylabel(comparison.quality_title + direction)
-    axes.set_title(comparison.title, fontsize=12, fontweight="bold", pad=22)
+    axes.set_title(_literal(comparison.title), fontsize=12, fontweight="bold", pad=22)
     axes.annotate(
-        comparison.conditions,
+        _literal(comparison.conditions),
         xy=(0, 1),
         xytext=(0, 8),
         xycoords="axes fraction",
@@ -187,6 +246,11 @@ def _draw(
         color=_FAINT_INK,
         fontsize=8.5,
     )
+
+
+def _literal(text: str) -> str:
+    """Text that matplotlib is not to read as mathematics."""
+    return text.replace("$", r"\$")
 
 
 def _points(comparison: Comparison, x: str) -> pd.DataFrame:
@@ -248,12 +312,25 @@ def _legend(figure: Figure, looks: dict[str, _Look], drawn: list[Comparison]) ->
         caption += "  Accuracy on a logit scale."
     figure.legend(
         [*handles, Line2D([], [], **_DENSE_LINE)],
-        [*looks, "unpruned network"],
+        [*map(_legend_name, looks), "unpruned network"],
         loc="outside lower left",
-        ncols=_LEGEND_COLUMNS,
+        ncols=_legend_columns(looks),
         frameon=False,
         fontsize=9,
         title=caption,
         title_fontproperties={"size": 8.5},
         alignment="left",
     ).get_title().set_color(_FAINT_INK)
+
+
+def _legend_columns(looks: dict[str, _Look]) -> int:
+    """As many as the longest name lets stand side by side."""
+    longest = max(map(len, looks))
+    return max(1, min(_LEGEND_CHARACTERS // (longest + 1), _MOST_LEGEND_COLUMNS))
+
+
+def _legend_name(name: str) -> str:
+    """A strategy's name, cut off where it is wider than the figure."""
+    if len(name) > _LEGEND_CHARACTERS:
+        name = name[: _LEGEND_CHARACTERS - 1] + "…"
+    return _literal(name)

@@ -41,6 +41,7 @@ def test_the_wheel_holds_every_module_of_the_package_and_nothing_else(wheel):
     rooms = ("benchmark", "strategies", "metrics", "models", "datasets", "results")
     expected = {f"prunebench/{path.relative_to(ROOT)}" for r in rooms for path in
                 (ROOT / r).glob("*.py")}  # fmt: skip
+    expected.add("prunebench/results/report.html.jinja")
     root = {"__init__.py", "__main__.py", "errors.py", "registry.py", "seeding.py", "py.typed"}
     assert names == expected | {f"prunebench/{name}" for name in root}
 

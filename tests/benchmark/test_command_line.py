@@ -40,13 +40,14 @@ def runs(tmp_path_factory):
     return folder
 
 
-def test_a_comparison_leaves_a_leaderboard_two_plots_and_its_records(runs):
+def test_a_comparison_leaves_a_leaderboard_two_plots_a_report_and_its_records(runs):
     frame = pd.read_csv(runs / "leaderboard.csv")
     assert list(frame["strategy"]) == ["GlobalMagnitude"] * 2 + ["Random"] * 2
     assert set(frame["seeds"]) == {2}
     assert set(frame["rounds"]) == {2}
     for name in ("accuracy-vs-compression.png", "accuracy-vs-speedup.png"):
         assert (runs / name).read_bytes().startswith(b"\x89PNG")
+    assert "LeNetSmall on Digits" in (runs / "report.html").read_text()
     assert len(list(runs.glob("??/*.json"))) == 8
 
 
@@ -56,7 +57,8 @@ def test_the_table_is_printed_with_the_files_that_were_written(runs, capsys):
     assert main(arguments) == 0
     output = capsys.readouterr()
     assert "8/8" in output.err
-    for text in ("GlobalMagnitude", "Random", "2×", "8×", str(runs / "leaderboard.csv")):
+    files = [str(runs / name) for name in ("leaderboard.csv", "report.html")]
+    for text in ("GlobalMagnitude", "Random", "2×", "8×", *files):
         assert text in output.out
 
 
@@ -90,6 +92,13 @@ def test_the_leaderboard_command_rebuilds_the_csv_from_the_records(runs, tmp_pat
     assert path.read_bytes() == (runs / "leaderboard.csv").read_bytes()
     assert (tmp_path / "accuracy-vs-compression.png").exists()
     assert "GlobalMagnitude" in capsys.readouterr().out
+
+
+def test_the_leaderboard_command_rebuilds_the_report_from_the_records(runs, tmp_path, capsys):
+    path = tmp_path / "new" / "report.html"
+    assert main(["leaderboard", str(runs), "--report", str(path)]) == 0
+    assert path.read_bytes() == (runs / "report.html").read_bytes()
+    assert str(path) in capsys.readouterr().out
 
 
 def test_one_record_is_shown_by_the_beginning_of_its_id(runs, capsys):

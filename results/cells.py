@@ -1,0 +1,67 @@
+"""The cells of a table of a comparison, in words and marks that every form of the table shares."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas as pd
+
+from .comparison import Comparison
+
+_COLLAPSED = "†"
+_MISSING = "—"
+_FAILED = "failed"
+
+
+def count(seeds: int) -> str:
+    """How many seeds, in words."""
+    return "1 seed" if seeds == 1 else f"{seeds} seeds"
+
+
+def target(row: pd.Series[Any]) -> str:
+    """What was asked for in a row."""
+    if pd.isna(row["target_compression"]):
+        return f"{100 * row['target_sparsity']:.10g} %"
+    return f"{row['target_compression']:.10g}×"
+
+
+def mean_and_std(comparison: Comparison, row: pd.Series[Any], plus_minus: str) -> str:
+    """The primary quality metric of a row over its seeds, or why there is none."""
+    if row["seeds"] == 0:
+        return _FAILED if row["seeds_failed"] else _MISSING
+    mean = number(comparison, row[f"{comparison.quality}_mean"])
+    std = row[f"{comparison.quality}_std"]
+    return mean if pd.isna(std) else mean + plus_minus + number(comparison, std)
+
+
+def marks(row: pd.Series[Any], space: str) -> str:
+    """What a reader must know beside the number, set apart by ``space``."""
+    collapsed = _COLLAPSED if row["seeds_collapsed"] else ""
+    absent = row["seeds_failed"] + row["seeds_missing"]
+    fewer = f"{space}({row['seeds']}/{row['seeds'] + absent})" if row["seeds"] and absent else ""
+    return collapsed + fewer
+
+
+def number(comparison: Comparison, value: float) -> str:
+    """A value of the primary quality metric, accuracies in percent."""
+    if math.isnan(value):
+        return "not finite"
+    return f"{100 * value:.2f}" if comparison.is_fraction else f"{value:.4g}"
+
+
+def legend(comparison: Comparison) -> list[str]:
+    """Explanations of those marks that the table has."""
+    rows = comparison.rows
+    none = rows["seeds"] == 0
+    absent = rows["seeds_failed"] + rows["seeds_missing"]
+    notes = {
+        f"{_COLLAPSED} a layer lost all of its weights in at least one seed": rows[
+            "seeds_collapsed"
+        ]
+        > 0,
+        "(n/m) n of m seeds finished": ~none & (absent > 0),
+        f"{_FAILED}: every run ended in an error": none & (rows["seeds_failed"] > 0),
+        f"{_MISSING} not run": none & (rows["seeds_failed"] == 0),
+    }
+    return [note for note, where in notes.items() if where.any()]

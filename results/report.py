@@ -1,0 +1,188 @@
+"""The leaderboard as a page: one HTML file that needs nothing else, to read, send or print."""
+
+from __future__ import annotations
+
+import math
+import re
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from . import cells
+from .columns import COLUMNS
+from .comparison import Comparison, comparisons
+from .plots import as_svg
+from .store import write_atomically
+
+_UNKNOWN = "—"
+
+
+def report(frame: pd.DataFrame, path: str | Path) -> None:
+    """Write a leaderboard as one HTML page: plots, tables, definitions, how to reproduce it.
+
+    The page is made of nothing but the frame, which may come from a CSV file, and has the same
+    bytes whenever that is the same. It refers to no other file and runs no script.
+
+    Raises:
+        OSError: the file could not be written; an earlier one is as it was.
+    """
+    everything = comparisons(frame)
+    page = _template().render(
+        sections=[
+            _section(comparison, plots)
+            for comparison, plots in zip(everything, as_svg(frame), strict=True)
+        ],
+        finished=int(frame["seeds"].sum()),
+        failed=int(frame["seeds_failed"].sum()),
+        missing=int(frame["seeds_missing"].sum()),
+        definitions=COLUMNS,
+    )
+    write_atomically(Path(path), page.encode())
+
+
+class _Quality(NamedTuple):
+    """A cell of the table of quality: strategy × target."""
+
+    text: str
+    marks: str
+    change: str
+    is_measured: bool
+    is_best: bool
+
+
+class _Cost(NamedTuple):
+    """A line of the table of costs: a strategy at a target."""
+
+    target: str
+    compression: str
+    nonzero: str
+    theoretical: str
+    batch1: str
+    batch256: str
+
+
+class _Section(NamedTuple):
+    """A comparison as the template shows it."""
+
+    comparison: Comparison
+    settings: dict[str, str]
+    plots: dict[str, str]
+    targets: list[str]
+    quality: list[tuple[str, list[_Quality]]]
+    legend: list[str]
+    costs: list[tuple[str, list[_Cost]]]
+
+
+def _template() -> Any:
+    environment = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["breakable"] = _breakable
+    source = files(__package__).joinpath("report.html.jinja").read_text(encoding="utf-8")
+    return environment.from_string(source)
+
+
+def _breakable(name: str) -> Markup:
+    """A name that may be broken where a word of it begins, or an argument."""
+    return Markup("<wbr>").join(re.split(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[/:,=])|(?=[.(])", name))
+
+
+def _section(comparison: Comparison, plots: tuple[str, str]) -> _Section:
+    methods = comparison.methods()
+    columns = [
+        _quality_column(comparison, [rows.iloc[position] for _, rows in methods])
+        for position in range(len(methods[0][1]))
+    ]
+    lines = zip(*columns, strict=True)
+    return _Section(
+        comparison=comparison,
+        settings=_settings(comparison),
+        plots=dict(zip(("compression", "theoretical speedup"), plots, strict=True)),
+        targets=[cells.target(row) for _, row in methods[0][1].iterrows()],
+        quality=[(name, list(line)) for (name, _), line in zip(methods, lines, strict=True)],
+        legend=cells.legend(comparison),
+        costs=[(name, [_cost(row) for _, row in rows.iterrows()]) for name, rows in methods],
+    )
+
+
+def _settings(comparison: Comparison) -> dict[str, str]:
+    """What all rows of a comparison have in common, in words."""
+    row = comparison.rows.iloc[int(comparison.rows["seeds"].to_numpy().argmax())]
+    rounds = "round" if row["rounds"] == 1 else "rounds"
+    words = {
+        "Data set": str(row["dataset"]),
+        "Network": str(row["model"]),
+        "Size, unpruned": f"{_whole(row['parameters'])} parameters, "
+        f"{_whole(row['flops'])} multiply–adds",
+        "Pruned in": f"{row['rounds']} {rounds} on the {row['schedule']} schedule",
+        "After each pruning": str(row["recovery"]),
+        "Repeated with": cells.count(comparison.seeds),
+        "Settings": str(row["settings"]),
+    }
+    if comparison.quality:
+        words[f"{comparison.quality_title}, unpruned"] = cells.number(comparison, comparison.dense)
+    return words
+
+
+def _quality_column(comparison: Comparison, rows: list[pd.Series[Any]]) -> list[_Quality]:
+    """The cells of all strategies at one target; the best is marked unless all are equal."""
+    means = [_finite(row, f"{comparison.quality}_mean") for row in rows]
+    shown = [None if mean is None else cells.number(comparison, mean) for mean in means]
+    finite = [mean for mean in means if mean is not None]
+    choose = max if comparison.higher_is_better else min
+    best = cells.number(comparison, choose(finite)) if finite else None
+    if len(set(shown) - {None}) < 2:
+        best = None
+    return [
+        _Quality(
+            text=cells.mean_and_std(comparison, row, "\u202f±\u202f"),
+            marks=cells.marks(row, "\u00a0"),
+            change=_change(comparison, row),
+            is_measured=bool(row["seeds"] > 0),
+            is_best=best is not None and text == best,
+        )
+        for row, text in zip(rows, shown, strict=True)
+    ]
+
+
+def _change(comparison: Comparison, row: pd.Series[Any]) -> str:
+    """The change from the unpruned network, with its sign; empty where there is none to tell."""
+    change = _finite(row, f"{comparison.quality}_change_mean")
+    if change is None:
+        return ""
+    size = cells.number(comparison, abs(change))
+    if float(size) == 0:
+        return size
+    return f"+{size}" if change > 0 else f"−{size}"
+
+
+def _cost(row: pd.Series[Any]) -> _Cost:
+    return _Cost(
+        target=cells.target(row),
+        compression=_times(row["compression_mean"]),
+        nonzero=_whole(row["nonzero_mean"]),
+        theoretical=_times(row["theoretical_speedup_mean"]),
+        batch1=_times(row["measured_speedup_batch1"]),
+        batch256=_times(row["measured_speedup_batch256"]),
+    )
+
+
+def _finite(row: pd.Series[Any], column: str) -> float | None:
+    value = row.get(column, math.nan)
+    return None if pd.isna(value) or math.isinf(value) else float(value)
+
+
+def _times(value: float) -> str:
+    return _UNKNOWN if pd.isna(value) else f"{value:.2f}×"
+
+
+def _whole(value: float) -> str:
+    return _UNKNOWN if pd.isna(value) else f"{value:,.0f}"
