@@ -163,7 +163,7 @@ def _keeps_the_budget_on_ties(strategy: Strategy, model: nn.Module) -> Iterator[
 def _copes_with_extreme_budgets(strategy: Strategy, model: nn.Module) -> Iterator[str]:
     """All weights, and as few as the strategy says that it can keep; or a refusal."""
     context = _context(strategy, model)
-    every = kept(context.masks)
+    every = strategy.largest_budget(context.weights)
     with suppress(UsageError):
         left = kept(_masks(strategy, model, 1.0))
         if left != every:
@@ -337,9 +337,10 @@ def _context(
 
 
 def _budget(strategy: Strategy, context: Context, density: float) -> int:
-    """The number of weights that a density leaves, or the fewest that the strategy can keep."""
+    """The number of weights that a density leaves, within what the strategy can keep."""
     total = sum(mask.numel() for mask in context.masks.values())
-    return max(round(density * total), strategy.smallest_budget(context.weights))
+    most = strategy.largest_budget(context.weights)
+    return min(max(round(density * total), strategy.smallest_budget(context.weights)), most)
 
 
 def _masks(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..datasets import Batch, Split, Task
+from ..datasets import Batch, Split, Task, sampled_labels
 from ..seeding import generator, seeded
 
 _INPUTS, HIDDEN, _CLASSES = 36, 32, 4
@@ -142,6 +142,11 @@ class Synthetic(Task):
         """Mean cross-entropy of the logits."""
         inputs, labels = batch
         return F.cross_entropy(model(inputs), labels)
+
+    def sampled_loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
+        """Mean cross-entropy of labels drawn from the model; see :meth:`Task.sampled_loss`."""
+        logits = model(batch[0])
+        return F.cross_entropy(logits, sampled_labels(logits, generator))
 
     def inputs(self, batch_size: int) -> Tensor:
         """The first inputs, from the start again if there are fewer."""

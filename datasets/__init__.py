@@ -1,6 +1,6 @@
 """What is learned: the data sets, each of which loads as a :class:`Task`."""
 
-from .classification import Classification
+from .classification import Classification, sampled_labels
 from .digits import Digits
 from .mnist import KMNIST, MNIST, FashionMNIST
 from .task import DATASETS, Batch, Dataset, Split, Task, register
@@ -17,4 +17,5 @@ __all__ = [
     "Split",
     "Task",
     "register",
+    "sampled_labels",
 ]

@@ -56,6 +56,11 @@ class Classification(Task):
         inputs, labels = batch
         return F.cross_entropy(model(inputs), labels)
 
+    def sampled_loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
+        """Mean cross-entropy of labels drawn from the model; see :meth:`Task.sampled_loss`."""
+        logits = model(batch[0])
+        return F.cross_entropy(logits, sampled_labels(logits, generator))
+
     def inputs(self, batch_size: int) -> Tensor:
         """The first ``batch_size`` test images, from the start again if there are fewer."""
         images = self._splits["test"][0]
@@ -63,6 +68,12 @@ class Classification(Task):
 
     def _normalised(self, images: Tensor) -> Tensor:
         return images.float().mul_(self._scale).add_(self._shift)
+
+
+def sampled_labels(logits: Tensor, generator: torch.Generator) -> Tensor:
+    """A label for each row of ``logits`` (examples × classes), drawn from its softmax."""
+    probabilities = logits.detach().double().softmax(1)
+    return torch.multinomial(probabilities.cpu(), 1, generator=generator)[:, 0].to(logits.device)
 
 
 def hold_out(images: Tensor, labels: Tensor, count: int, purpose: str) -> tuple[Batch, Batch]:

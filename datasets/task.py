@@ -15,6 +15,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from ..errors import UsageError
 from ..registry import Configured, Registry
 
 Split = Literal["train", "validation", "test"]
@@ -50,6 +51,19 @@ class Task(ABC):
     @abstractmethod
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """The training loss of a batch, a scalar: the mean over its examples."""
+
+    def sampled_loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
+        """The mean negative log-likelihood of targets drawn from the model's own predictions.
+
+        The targets of ``batch`` are not looked at. The expected square of its gradient is the
+        Gauss–Newton (Fisher) matrix, which is why methods of second order ask for it.
+
+        Raises:
+            UsageError: the task does not say how targets are distributed.
+        """
+        raise UsageError(
+            f"the task {type(self).__name__} has no sampled_loss(), which this strategy needs"
+        )
 
     @abstractmethod
     def inputs(self, batch_size: int) -> Tensor:

@@ -1,10 +1,12 @@
 """What is pruned: scores, allocations, structures, schedules, recoveries, each a plug-in."""
 
 from .allocation import ALLOCATIONS, ERK, Allocation, ErdosRenyi, Global, Layerwise, Uniform, Units
-from .context import Context, evaluation_mode, output_weight, prunable_weights
+from .context import Context, output_weight, prunable_weights, weight_class
+from .derivatives import gradients, hessian_product
 from .gradient import GlobalGradientMagnitude, LayerGradientMagnitude
 from .magnitude import LAMP, GlobalMagnitude, LayerMagnitude, StructuredL1
 from .masks import MaskedWeights, Masks, collapsed, full_masks, keep_largest, kept
+from .modes import batch_statistics, evaluation_mode, twice_differentiable
 from .random import LayerRandom, Random
 from .recovery import (
     RECOVERIES,
@@ -61,12 +63,17 @@ __all__ = [
     "Uniform",
     "Units",
     "Unstructured",
+    "batch_statistics",
     "collapsed",
     "evaluation_mode",
     "full_masks",
+    "gradients",
+    "hessian_product",
     "keep_largest",
     "kept",
     "output_weight",
     "prunable_weights",
     "register",
+    "twice_differentiable",
+    "weight_class",
 ]

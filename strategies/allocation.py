@@ -24,19 +24,25 @@ class Units(NamedTuple):
     """The units of one layer.
 
     Attributes:
-        scores: one score a unit, one-dimensional; the lowest go first.
-        size: number of weights in one unit.
-        shape: shape of the layer's weight, the output channels or units first.
+        scores: one score a unit, one-dimensional; the lowest go first, and -inf has gone before.
+        size: number of weights in a unit, the largest one where they differ.
+        weight: the layer's weight, the output channels or units first.
+        weight_class: which class of weights the layer belongs to (See et al. 2016).
+        is_output: whether it is the output layer.
+        sizes: number of weights in each unit (int64) where they differ, else None.
     """
 
     scores: Tensor
     size: int
-    shape: tuple[int, ...]
+    weight: Tensor
+    weight_class: str = ""
+    is_output: bool = False
+    sizes: Tensor | None = None
 
     @property
     def weights(self) -> int:
         """Number of weights in the layer."""
-        return len(self.scores) * self.size
+        return self.weight.numel()
 
 
 Layers = Mapping[str, Units]
@@ -85,12 +91,11 @@ class Global(Allocation):
         """
         pooled = torch.cat([self._protected(each.scores, generator) for each in layers.values()])
         lengths = [len(each.scores) for each in layers.values()]
-        sizes = [each.size for each in layers.values()]
-        if len(set(sizes)) == 1:
-            chosen = keep_largest(pooled, budget // sizes[0], generator)
+        if (size := _common_size(layers)) is not None:
+            chosen = keep_largest(pooled, budget // size, generator)
         else:
-            unit_sizes = torch.tensor(sizes).repeat_interleave(torch.tensor(lengths))
-            chosen = _keep_within(pooled, unit_sizes, budget, generator)
+            sizes = torch.cat([_sizes(each) for each in layers.values()])
+            chosen = _keep_within(pooled, sizes, budget, generator)
         return dict(zip(layers, chosen.split(lengths), strict=True))
 
     def _protected(self, scores: Tensor, generator: torch.Generator) -> Tensor:
@@ -120,8 +125,12 @@ class Layerwise(Allocation):
         densities = self.densities(layers, budget)
         chosen = {}
         for name, each in layers.items():
-            count = len(each.scores) - round((1 - densities[name]) * len(each.scores))
-            chosen[name] = keep_largest(each.scores, max(self.minimum, count), generator)
+            if each.sizes is None:
+                count = len(each.scores) - round((1 - densities[name]) * len(each.scores))
+                chosen[name] = keep_largest(each.scores, max(self.minimum, count), generator)
+            else:
+                share = max(round(densities[name] * each.weights), self.minimum * each.size)
+                chosen[name] = _keep_within(each.scores, each.sizes, share, generator)
         return chosen
 
 
@@ -146,7 +155,7 @@ class ErdosRenyi(Layerwise):
 
     def densities(self, layers: Layers, budget: int) -> dict[str, float]:
         """Proportional to :meth:`weight_of`, layers that are full set aside."""
-        weights = {name: self.weight_of(each.shape) for name, each in layers.items()}
+        weights = {name: self.weight_of(each.weight.shape) for name, each in layers.items()}
         full: set[str] = set()
         while True:
             left = budget - sum(layers[name].weights for name in full)
@@ -172,6 +181,17 @@ class ERK(ErdosRenyi):
     def weight_of(self, shape: tuple[int, ...]) -> float:
         """(inputs + outputs + height + width) / (inputs · outputs · height · width)."""
         return sum(shape) / prod(shape)
+
+
+def _common_size(layers: Layers) -> int | None:
+    """The number of weights in every unit, or None if they differ."""
+    sizes = {each.size for each in layers.values()}
+    ragged = any(each.sizes is not None for each in layers.values())
+    return None if ragged or len(sizes) > 1 else sizes.pop()
+
+
+def _sizes(units: Units) -> Tensor:
+    return torch.full((len(units.scores),), units.size) if units.sizes is None else units.sizes
 
 
 def _keep_within(scores: Tensor, sizes: Tensor, budget: int, generator: torch.Generator) -> Tensor:

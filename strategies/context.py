@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from ..datasets import Batch, Task
+from .derivatives import gradients
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class Context:
     masks: Mapping[str, Tensor]
     output: str
     generator: torch.Generator
+    _memory: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @cached_property
     def weights(self) -> dict[str, Tensor]:
@@ -52,36 +56,24 @@ class Context:
         """∂L/∂w for each prunable weight, the loss L averaged over the scoring batches.
 
         Taken in evaluation mode: dropout is off and normalisation statistics stay as they are.
-        The parameters' ``grad`` is not touched.
+        The parameters' ``grad`` is not touched. See :mod:`.derivatives` for other losses and modes.
         """
-        parameters = dict(self.model.named_parameters())
-        chosen = [parameters[name] for name in self.masks]
-        sums = [torch.zeros_like(weight) for weight in chosen]
-        examples = 0
-        with evaluation_mode(self.model):
-            for batch in self.batches(batches, batch_size):
-                loss = self.task.loss(self.model, batch)
-                gradients = torch.autograd.grad(loss, chosen, materialize_grads=True)
-                torch._foreach_add_(sums, gradients, alpha=len(batch[0]))
-                examples += len(batch[0])
-        torch._foreach_div_(sums, float(examples))
-        return dict(zip(self.masks, sums, strict=True))
+        examples = self.batches(batches, batch_size)
+        return gradients(self.model, self.masks, examples, self.task.loss)
+
+    def remember(self, key: str, make: Callable[[], T]) -> T:
+        """What ``make`` gave when it was first called under ``key``, for as long as this lives.
+
+        For what is dear and wanted twice, by scores and by :meth:`Strategy.update`.
+        """
+        if key not in self._memory:
+            self._memory[key] = make()
+        made: T = self._memory[key]
+        return made
 
 
 # The kinds of normalisation whose weights may have two dimensions or more.
 _NORMALISATION = (nn.LayerNorm, nn.RMSNorm)
-
-
-@contextmanager
-def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Put ``model`` into evaluation mode, and each module back into its own mode afterwards."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 def prunable_weights(model: nn.Module, *, classifier: bool = True) -> list[str]:
@@ -113,3 +105,13 @@ def output_weight(model: nn.Module) -> str:
     """
     named = getattr(model, "output_layer", None)
     return f"{named}.weight" if isinstance(named, str) else prunable_weights(model)[-1]
+
+
+def weight_class(model: nn.Module, name: str) -> str:
+    """The class of weights to which the parameter ``name`` belongs (See et al. 2016).
+
+    A model declares its classes in an attribute ``weight_classes``, a mapping of parameter names to
+    classes. A parameter that it does not name is a class of its own.
+    """
+    declared: Mapping[str, str] = getattr(model, "weight_classes", {})
+    return declared.get(name, name)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..errors import UsageError
 from ..registry import Configured, Registry
 from .allocation import Allocation, Global, Units
-from .context import Context, prunable_weights
+from .context import Context, prunable_weights, weight_class
 from .masks import Masks
 from .structure import Structure, Unstructured
 
@@ -44,7 +44,7 @@ class Strategy(Configured, ABC):
 
         By default their sum.
         """
-        return scores.sum(1)
+        return scores.squeeze(1) if scores.shape[1] == 1 else scores.sum(1)
 
     def masks(self, context: Context, budget: int) -> Masks:
         """The masks that keep ``budget`` of the prunable weights, all of them kept before.
@@ -54,18 +54,21 @@ class Strategy(Configured, ABC):
         """
         scores = self.score(context)
         self._check(scores, context.weights)
-        layers = {}
-        for name, mask in context.masks.items():
-            alive = self.structure.units(mask)
-            units = self.unit_scores(self.structure.units(scores[name]))
-            # What is gone ranks below everything else, below a score of -inf too.
-            units = units.clamp(min=torch.finfo(units.dtype).min)
-            units = units.masked_fill(~alive.any(1), -torch.inf)
-            layers[name] = Units(units, alive.shape[1], tuple(mask.shape))
+        layers, allowed = {}, {}
+        for name in context.masks:
+            layers[name], allowed[name] = self._units(context, name, scores[name])
         chosen = self.allocation.keep(layers, budget, context.generator)
-        return {
-            name: self.structure.expand(chosen[name], mask) for name, mask in context.masks.items()
-        }
+        return {name: self.structure.expand(chosen[name], allowed[name]) for name in layers}
+
+    def update(self, context: Context, masks: Masks) -> Mapping[str, Tensor]:
+        """New values of weights that are kept, where they make up for those that go.
+
+        Called after :meth:`masks` with the same context. By default nothing is changed.
+
+        Returns:
+            Tensors by the names of prunable weights; those not named stay as they are.
+        """
+        return {}
 
     def prunable(self, model: nn.Module, *, classifier: bool = True) -> list[str]:
         """Names of the parameters of ``model`` that this strategy prunes."""
@@ -79,6 +82,31 @@ class Strategy(Configured, ABC):
             for units in map(self.structure.units, weights.values())
         )
         return max(needed, 1)
+
+    def largest_budget(self, weights: Mapping[str, Tensor]) -> int:
+        """The most of ``weights`` that this strategy can keep."""
+        return sum(map(self.structure.most, weights.values()))
+
+    def _units(self, context: Context, name: str, score: Tensor) -> tuple[Units, Tensor]:
+        """The units of one layer, and a mask of the weights that may be kept."""
+        mask, weight = context.masks[name], context.weights[name]
+        admissible = self.structure.admissible(score.masked_fill(~mask, -torch.inf))
+        allowed = mask if admissible is None else mask & admissible
+        rows = self.structure.units(allowed)
+        alive = rows.any(1)
+        scores = self.unit_scores(self.structure.units(score))
+        if not alive.all():
+            # What is gone ranks below everything else, below a score of -inf too.
+            scores = scores.clamp(min=torch.finfo(scores.dtype).min).masked_fill(~alive, -torch.inf)
+        units = Units(
+            scores=scores,
+            size=rows.shape[1],
+            weight=weight,
+            weight_class=weight_class(context.model, name),
+            is_output=name == context.output,
+            sizes=self.structure.sizes(weight),
+        )
+        return units, allowed
 
     def _check(self, scores: Scores, weights: Mapping[str, Tensor]) -> None:
         name = type(self).__name__

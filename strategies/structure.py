@@ -26,6 +26,21 @@ class Structure(Configured, ABC):
     def units(self, weight: Tensor) -> Tensor:
         """``weight``, or anything of its shape, as a matrix (units × weights in a unit)."""
 
+    def sizes(self, weight: Tensor) -> Tensor | None:
+        """Number of weights in each unit of ``weight`` (int64), where units differ; else None."""
+        return None
+
+    def admissible(self, scores: Tensor) -> Tensor | None:
+        """Which weights may be kept at all, a bool tensor of the shape of ``scores``; None: all.
+
+        Of those that compete for a place (:class:`NM`) the highest scores are.
+        """
+        return None
+
+    def most(self, weight: Tensor) -> int:
+        """The most weights of ``weight`` that this structure can keep."""
+        return weight.numel()
+
     def expand(self, kept_units: Tensor, mask: Tensor) -> Tensor:
         """The mask of a weight from its kept units: of the shape of ``mask``, and no more in it."""
         rows = self.units(mask)

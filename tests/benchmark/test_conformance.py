@@ -267,7 +267,7 @@ class FreesWhenGentler(GlobalMagnitude):
     def masks(self, context, budget):
         scores = self.score(context)
         kept = self.allocation.keep(
-            {name: Units(score.flatten(), 1, score.shape) for name, score in scores.items()},
+            {name: Units(score.flatten(), 1, score) for name, score in scores.items()},
             budget,
             context.generator,
         )

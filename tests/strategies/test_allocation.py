@@ -38,7 +38,9 @@ def masks_of(strategy, model, budget, masks=None):
 def units(scores, sizes=None):
     """Layers of units with these scores, of single weights unless their sizes are given."""
     sizes = sizes or dict.fromkeys(scores, 1)
-    return {name: Units(s, sizes[name], (len(s), sizes[name])) for name, s in scores.items()}
+    return {
+        name: Units(s, sizes[name], torch.empty(len(s), sizes[name])) for name, s in scores.items()
+    }
 
 
 LAYERS = {"0.weight": 0, "2.weight": 2, "3.weight": 3}
@@ -181,7 +183,7 @@ def test_a_second_pruning_keeps_only_what_the_first_did(kind, first, second):
 def shaped(*shapes):
     """Layers of single weights, of these shapes."""
     return {
-        f"layer{i}": Units(torch.rand(torch.Size(shape).numel()), 1, shape)
+        f"layer{i}": Units(torch.rand(torch.Size(shape).numel()), 1, torch.empty(shape))
         for i, shape in enumerate(shapes)
     }
 
