@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from importlib import import_module
 from typing import Annotated, Any, Literal
 
@@ -38,6 +39,9 @@ ModelComponent = Annotated[Any, _lookup("models", "MODELS"), _written]
 StrategyComponent = Annotated[Any, _lookup("strategies", "STRATEGIES"), _written]
 ScheduleComponent = Annotated[Any, _lookup("strategies", "SCHEDULES"), _written]
 RecoveryComponent = Annotated[Any, _lookup("strategies", "RECOVERIES"), _written]
+TimingComponent = Annotated[Any, _lookup("strategies", "TIMINGS"), _written]
+PenaltyComponent = Annotated[Any, _lookup("strategies", "PENALTIES"), _written]
+InitialisationComponent = Annotated[Any, _lookup("models", "INITIALISATIONS"), _written]
 MetricComponent = Annotated[Any, _lookup("metrics", "METRICS"), _written]
 
 
@@ -63,6 +67,31 @@ class _Settings(BaseModel):
                 settings[name] = dumped[name]
         return settings
 
+    def identified(self) -> dict[str, Any]:
+        """As :meth:`canonical`, a component from a user's file by its contents, not by its path."""
+        settings = self.canonical()
+        for name in settings:
+            value = getattr(self, name)
+            if isinstance(value, _Settings):
+                settings[name] = value.identified()
+            elif isinstance(value, Component):
+                settings[name] = value.identity
+            elif isinstance(value, tuple) and any(isinstance(each, Component) for each in value):
+                settings[name] = [each.identity for each in value]
+        return settings
+
+    def components(self) -> Iterator[tuple[str, Component[Any]]]:
+        """All components in the settings, each with its place."""
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if isinstance(value, _Settings):
+                yield from ((f"{name}.{inner}", each) for inner, each in value.components())
+            elif isinstance(value, Component):
+                yield name, value
+            elif isinstance(value, tuple):
+                parts = [each for each in value if isinstance(each, Component)]
+                yield from ((f"{name}.{each.factory.__name__}", each) for each in parts)
+
 
 class Recipe(_Settings):
     """How a network is trained."""
@@ -73,11 +102,21 @@ class Recipe(_Settings):
         default="Adam", description="the optimizer, with torch's defaults where nothing is said"
     )
     learning_rate: float = Field(default=1e-3, gt=0, description="learning rate at the start")
-    learning_rate_schedule: Literal["constant", "cosine"] = Field(
-        default="constant", description="cosine anneals to zero over the recipe's steps"
+    learning_rate_schedule: Literal["constant", "cosine", "step"] = Field(
+        default="constant",
+        description="cosine anneals to zero over the recipe's steps, step divides by 10 at times",
+    )
+    learning_rate_drops: Annotated[
+        tuple[Annotated[float, Field(gt=0, lt=1)], ...], Field(strict=False)
+    ] = Field(
+        default=(0.25, 0.5, 0.75),
+        description="fractions of the recipe's steps after which the schedule step divides by 10",
     )
     momentum: float = Field(default=0.0, ge=0, lt=1, description="momentum of SGD")
     weight_decay: float = Field(default=0.0, ge=0, description="weight decay of the optimizer")
+    penalty: PenaltyComponent | None = Field(
+        default=None, description="added to the loss to make weights small or zero, as L1"
+    )
 
     @model_validator(mode="after")
     def _momentum_needs_sgd(self) -> Recipe:
@@ -128,6 +167,19 @@ class Experiment(_Settings):
         default="FineTune",
         description="the weights from which training goes on after pruning",
     )
+    timing: TimingComponent = Field(
+        default="BetweenTrainings",
+        description="whether the rounds come before trainings or within one",
+    )
+    start_epoch: int | None = Field(
+        default=None,
+        ge=0,
+        description="epochs of pretraining after which pruning begins; 0 prunes at initialisation, "
+        "null the trained network",
+    )
+    initialisation: InitialisationComponent = Field(
+        default="Default", description="the random weights from which pretraining begins"
+    )
     prune_classifier: bool = Field(
         default=True, description="false leaves the output layer dense, as ShrinkBench does"
     )
@@ -150,13 +202,33 @@ class Experiment(_Settings):
         if (self.compression is None) == (self.sparsity is None):
             given = "neither is" if self.compression is None else "both are"
             raise UsageError(f"give exactly one of compression and sparsity; {given} given")
-        needed = self.recovery.create().epochs_needed
-        if needed > self.pretraining.epochs:
+        recovery, epochs = self.recovery.create(), self.pretraining.epochs
+        if recovery.epochs_needed > epochs:
             raise UsageError(
-                f"recovery: {self.recovery} is not allowed: pretraining has only "
-                f"{self.pretraining.epochs} epochs"
+                f"recovery: {self.recovery} is not allowed: pretraining has only {epochs} epochs"
             )
+        if self.start_epoch is not None and self.start_epoch > epochs:
+            raise UsageError(
+                f"start_epoch: {self.start_epoch} is not allowed: pretraining has only {epochs} "
+                "epochs"
+            )
+        self._check_training(recovery.trains)
         return self
+
+    def _check_training(self, trains: bool) -> None:
+        """What happens in training needs a training, and only one thing can happen in it."""
+        dynamic = self.strategy.factory.dynamic
+        gradual = str(self.timing) != "BetweenTrainings"
+        if not trains and (dynamic or gradual):
+            raise UsageError(
+                f"recovery: {self.recovery} is not allowed: "
+                f"{self.strategy if dynamic else self.timing} prunes while the network trains"
+            )
+        if dynamic and gradual:
+            raise UsageError(
+                f"timing: {self.timing} is not allowed: {self.strategy} itself says when it "
+                "prunes in training"
+            )
 
     @property
     def id(self) -> str:
@@ -165,31 +237,19 @@ class Experiment(_Settings):
         Defaults are left out, so that a setting added later gives no old run a new identity. Of a
         component from a user's own file the contents count, not the path.
         """
-        return _digest({name: self._identified(name, v) for name, v in self.canonical().items()})
+        return _digest(self.identified())
 
     @property
     def pretraining_id(self) -> str:
         """The identity of the pretrained network: of what it depends on, and nothing else."""
-        shared = ("dataset", "model", "pretraining", "seed", "threads")
-        settings = self.canonical()
-        return _digest({n: self._identified(n, settings[n]) for n in shared if n in settings})
+        shared = ("dataset", "model", "initialisation", "pretraining", "seed", "threads")
+        settings = self.identified()
+        return _digest({name: settings[name] for name in shared if name in settings})
 
     @property
     def sources(self) -> dict[str, str]:
         """For each component from outside prunebench the SHA-256 of its file."""
-        named = ("dataset", "model", "strategy", "schedule", "recovery")
-        components = {name: getattr(self, name) for name in named}
-        components |= {f"metrics.{metric.factory.__name__}": metric for metric in self.metrics}
-        return {name: part.source for name, part in components.items() if part.source}
-
-    def _identified(self, name: str, written: Any) -> Any:
-        """A setting as it counts in an identity: a component by its contents, not by its path."""
-        value = getattr(self, name)
-        if isinstance(value, Component):
-            return value.identity
-        if isinstance(value, tuple):
-            return [component.identity for component in value]
-        return written
+        return {name: part.source for name, part in self.components() if part.source}
 
 
 def _digest(settings: dict[str, Any]) -> str:

@@ -21,8 +21,10 @@ from ..results import Failure, Layer, Record, Round, Store, write_atomically
 from ..seeding import generator
 from ..strategies import (
     Context,
-    MaskedWeights,
+    DuringTraining,
+    GradualTraining,
     Masks,
+    SparseTraining,
     State,
     Strategy,
     collapsed,
@@ -74,52 +76,90 @@ def run_cell(experiment: Experiment, store: Store, data: Path, *, weights: bool 
 
 
 def prune(experiment: Experiment, task: Task, pretrained: Pretrained) -> Pruned:
-    """Prune and recover the pretrained network for as many rounds as the experiment says."""
+    """Prune and recover the network for as many rounds as the experiment says."""
     strategy: Strategy = experiment.strategy.create()
-    schedule, recovery = experiment.schedule.create(), experiment.recovery.create()
+    recovery, timing = experiment.recovery.create(), experiment.timing.create()
     model = build(experiment, task)
-    model.load_state_dict(pretrained.state())
-    budget = kept_weights(experiment, strategy, model)
+    epoch = experiment.start_epoch
+    model.load_state_dict(pretrained.state() if epoch is None else pretrained.at_epoch(epoch))
     names = strategy.prunable(model, classifier=experiment.prune_classifier)
     parameters = dict(model.named_parameters())
     masks = full_masks({name: parameters[name] for name in names})
-    prunable = kept(masks)
-    rounds = []
+    targets = _targets(experiment, strategy, model, kept(masks))
     seconds = {"scoring_seconds": 0.0, "finetuning_seconds": 0.0}
-    for number in range(1, experiment.rounds + 1):
-        density = schedule.density(budget / prunable, number, experiment.rounds)
-        keep = budget if number == experiment.rounds else max(budget, round(density * prunable))
+
+    def pruned(number: int, masks: Masks) -> SparseTraining:
+        """Round ``number`` of pruning the model as it is now."""
+        context = Context(
+            model=model,
+            task=task,
+            masks=masks,
+            output=output_weight(model),
+            generator=generator(experiment.seed, "scoring", number),
+        )
         with _timed(seconds, "scoring_seconds"):
-            context = Context(
-                model=model,
-                task=task,
-                masks=masks,
-                output=output_weight(model),
-                generator=generator(experiment.seed, "scoring", number),
-            )
-            masks = strategy.masks(context, keep)
-        masked = MaskedWeights(model, masks)
-        masked.apply()
+            return strategy.prune(context, targets[number - 1].kept)
+
+    def trained(number: int, sparsity: SparseTraining) -> Round:
+        """What becomes of the model when it trains as ``sparsity`` says, if the recovery trains."""
         before = quality(model, task, "test")
         history = _History(experiment, task, pretrained, number)
         if (start := recovery.start(history)) is not None:
             model.load_state_dict(start)
-            masked.apply()
+            sparsity.apply()
         if recovery.trains:
             purpose = Purpose(experiment.seed, f"fine-tuning {number}")
+            rewound = recovery.schedule_epoch
+            recipe = experiment.finetuning if rewound is None else experiment.pretraining
             with _timed(seconds, "finetuning_seconds"):
-                train(model, task, experiment.finetuning, purpose, masked.apply)
-        rounds.append(
-            Round(
-                round=number,
-                density=density,
-                kept=kept(masks),
-                before=before,
-                after=quality(model, task, "test"),
-                validation=quality(model, task, "validation"),
-            )
+                train(model, task, recipe, purpose, sparsity, (rewound or 0) + 1)
+        return Round(
+            round=number,
+            density=targets[number - 1].density,
+            kept=kept(sparsity.masks),
+            before=before,
+            after=quality(model, task, "test"),
+            validation=quality(model, task, "validation"),
         )
+
+    if isinstance(timing, DuringTraining):
+        sparsity: SparseTraining = GradualTraining(
+            model,
+            masks,
+            lambda number, masks: pruned(number, masks).masks,
+            experiment.rounds,
+            timing.begin,
+            timing.end,
+        )
+        rounds = [trained(experiment.rounds, sparsity)]
+        return Pruned(model, sparsity.masks, rounds, seconds)
+    rounds = []
+    for number in range(1, experiment.rounds + 1):
+        sparsity = pruned(number, masks)
+        rounds.append(trained(number, sparsity))
+        masks = sparsity.masks
     return Pruned(model, masks, rounds, seconds)
+
+
+class _Target(NamedTuple):
+    """What a round of pruning is to leave of the prunable weights: a fraction, and a number."""
+
+    density: float
+    kept: int
+
+
+def _targets(
+    experiment: Experiment, strategy: Strategy, model: nn.Module, prunable: int
+) -> list[_Target]:
+    """The target of each round, the last one being exact."""
+    schedule = experiment.schedule.create()
+    final = kept_weights(experiment, strategy, model)
+    densities = [
+        schedule.density(final / prunable, number, experiment.rounds)
+        for number in range(1, experiment.rounds + 1)
+    ]
+    targets = [_Target(density, max(final, round(density * prunable))) for density in densities]
+    return [*targets[:-1], _Target(densities[-1], final)]
 
 
 def failed(experiment: Experiment, error: BaseException) -> Record:

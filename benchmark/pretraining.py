@@ -117,6 +117,7 @@ def build(experiment: Experiment, task: Task, purpose: str = "initialisation") -
         model: nn.Module = experiment.model.create(
             input_shape=task.input_shape, classes=task.classes
         )
+        experiment.initialisation.create()(model)
     if any(parameter.ndim == 4 for parameter in model.parameters()):
         # LeNet-5 trains 1.4 times as fast with it on one CPU thread.
         model = model.to(memory_format=torch.channels_last)

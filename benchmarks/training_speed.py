@@ -26,7 +26,7 @@ from prunebench.benchmark.sweep import data_folder
 from prunebench.benchmark.training import Purpose, epochs
 from prunebench.datasets import DATASETS, Task
 from prunebench.seeding import generator
-from prunebench.strategies import MaskedWeights, keep_largest, prunable_weights
+from prunebench.strategies import SparseTraining, keep_largest, prunable_weights
 
 
 def main() -> None:
@@ -57,11 +57,11 @@ def _benchmark(model: nn.Module, task: Task, recipe: Recipe) -> Callable[[], Non
         name: keep_largest(weights[name].abs(), weights[name].numel() // 10, generator(0))
         for name in prunable_weights(model)
     }
-    masked = MaskedWeights(model, masks)
-    masked.apply()
+    sparsity = SparseTraining(model, masks)
+    sparsity.apply()
 
     def run() -> None:
-        for _ in epochs(model, task, recipe, Purpose(0, "speed"), masked.apply):
+        for _ in epochs(model, task, recipe, Purpose(0, "speed"), sparsity):
             pass
 
     return run

@@ -1,10 +1,13 @@
 """What is pruned on: the networks. Any ``nn.Module`` can be one."""
 
 from .architecture import MODELS, register
+from .initialisation import INITIALISATIONS, Initialisation
 from .lenet import LeNet5, LeNet5Classic, LeNet300100, LeNetDropout, LeNetSmall
 
 __all__ = [
+    "INITIALISATIONS",
     "MODELS",
+    "Initialisation",
     "LeNet5",
     "LeNet5Classic",
     "LeNet300100",

@@ -3,10 +3,13 @@
 from .allocation import ALLOCATIONS, ERK, Allocation, ErdosRenyi, Global, Layerwise, Uniform, Units
 from .context import Context, output_weight, prunable_weights, weight_class
 from .derivatives import gradients, hessian_product
+from .dynamic import SET, DynamicNetworkSurgery, RigL
 from .gradient import GlobalGradientMagnitude, LayerGradientMagnitude
+from .learned import STR, HardConcrete, Movement, StraightThrough
 from .magnitude import LAMP, GlobalMagnitude, LayerMagnitude, StructuredL1
 from .masks import MaskedWeights, Masks, collapsed, full_masks, keep_largest, kept
 from .modes import batch_statistics, evaluation_mode, twice_differentiable
+from .penalty import L1, L2, PENALTIES, GroupLasso, LInf, NormalisationScale, Penalty
 from .random import LayerRandom, Random
 from .recovery import (
     RECOVERIES,
@@ -16,23 +19,35 @@ from .recovery import (
     Recovery,
     Reinitialise,
     Rewind,
+    RewindLearningRate,
     State,
 )
 from .schedule import SCHEDULES, Cubic, Geometric, Linear, OneShot, Schedule
+from .sparse_training import GradualTraining, ReparametrisedTraining, SparseTraining
 from .strategy import STRATEGIES, Scores, Strategy, register
 from .structure import STRUCTURES, Filters, Structure, Unstructured
+from .timing import TIMINGS, BetweenTrainings, DuringTraining, Timing
 
 __all__ = [
     "ALLOCATIONS",
     "ERK",
+    "L1",
+    "L2",
     "LAMP",
+    "PENALTIES",
     "RECOVERIES",
     "SCHEDULES",
+    "SET",
+    "STR",
     "STRATEGIES",
     "STRUCTURES",
+    "TIMINGS",
     "Allocation",
+    "BetweenTrainings",
     "Context",
     "Cubic",
+    "DuringTraining",
+    "DynamicNetworkSurgery",
     "ErdosRenyi",
     "Filters",
     "FineTune",
@@ -40,7 +55,11 @@ __all__ = [
     "Global",
     "GlobalGradientMagnitude",
     "GlobalMagnitude",
+    "GradualTraining",
+    "GroupLasso",
+    "HardConcrete",
     "History",
+    "LInf",
     "LayerGradientMagnitude",
     "LayerMagnitude",
     "LayerRandom",
@@ -48,18 +67,27 @@ __all__ = [
     "Linear",
     "MaskedWeights",
     "Masks",
+    "Movement",
     "NoRecovery",
+    "NormalisationScale",
     "OneShot",
+    "Penalty",
     "Random",
     "Recovery",
     "Reinitialise",
+    "ReparametrisedTraining",
     "Rewind",
+    "RewindLearningRate",
+    "RigL",
     "Schedule",
     "Scores",
+    "SparseTraining",
     "State",
+    "StraightThrough",
     "Strategy",
     "Structure",
     "StructuredL1",
+    "Timing",
     "Uniform",
     "Units",
     "Unstructured",

@@ -40,6 +40,14 @@ class Recovery(Configured, ABC):
         """How many epochs of pretraining this recovery goes back to at the latest."""
         return 0
 
+    @property
+    def schedule_epoch(self) -> int | None:
+        """The epoch to which the pretraining recipe is wound back to train by it once more.
+
+        None, as by default: training follows the fine-tuning recipe.
+        """
+        return None
+
     @abstractmethod
     def start(self, history: History) -> State | None:
         """The state from which training goes on, to be masked; None leaves the pruned one."""
@@ -79,6 +87,30 @@ class Rewind(Recovery):
     def start(self, history: History) -> State | None:
         """The weights of that epoch."""
         return history.at_epoch(self.epoch)
+
+
+@RECOVERIES.register
+@dataclass(frozen=True)
+class RewindLearningRate(FineTune):
+    """Keep the weights, but train by the pretraining recipe from an epoch of it (Renda 2020).
+
+    Its learning-rate schedule is wound back; the fine-tuning recipe is not used.
+
+    Args:
+        epoch: the epoch of pretraining after which the recipe is taken up; 0 repeats all of it.
+    """
+
+    epoch: Annotated[int, Field(ge=0)] = 0
+
+    @property
+    def epochs_needed(self) -> int:
+        """One more than those that are skipped, since at least one is to be trained."""
+        return self.epoch + 1
+
+    @property
+    def schedule_epoch(self) -> int:
+        """The epoch to which the recipe is wound back."""
+        return self.epoch
 
 
 @RECOVERIES.register

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from ..registry import Configured, Registry
 from .allocation import Allocation, Global, Units
 from .context import Context, prunable_weights, weight_class
 from .masks import Masks
+from .sparse_training import SparseTraining
 from .structure import Structure, Unstructured
 
 Scores = Mapping[str, Tensor]
@@ -25,7 +27,13 @@ class Strategy(Configured, ABC):
 
     A new method is normally one :meth:`score`. The fields are its hyperparameters; they appear in
     listings, on the command line, in records and in the identity of an experiment.
+
+    Attributes:
+        dynamic: whether the masks change while the network trains, so that pruned weights may come
+            back, and nothing is pruned without training.
     """
+
+    dynamic: ClassVar[bool] = False
 
     allocation: Allocation = Global()
     structure: Structure = Unstructured()
@@ -52,7 +60,10 @@ class Strategy(Configured, ABC):
         Raises:
             UsageError: the scores do not fit the weights, or are no numbers to rank by.
         """
-        scores = self.score(context)
+        return self.ranked(context, self.score(context), budget)
+
+    def ranked(self, context: Context, scores: Scores, budget: int) -> Masks:
+        """The masks that keep the ``budget`` weights of highest score; see :meth:`masks`."""
         self._check(scores, context.weights)
         layers, allowed = {}, {}
         for name in context.masks:
@@ -69,6 +80,27 @@ class Strategy(Configured, ABC):
             Tensors by the names of prunable weights; those not named stay as they are.
         """
         return {}
+
+    def training(self, context: Context, masks: Masks, budget: int) -> SparseTraining:
+        """How the network trains after it was pruned; by default under ``masks`` as they are.
+
+        Args:
+            context: that of :meth:`masks`, whose ``masks`` are those before this round.
+            masks: what :meth:`masks` gave.
+            budget: the number of weights that the round is to end with.
+        """
+        return SparseTraining(context.model, masks)
+
+    def prune(self, context: Context, budget: int) -> SparseTraining:
+        """Prune the model of ``context``, and say how it is to train on."""
+        masks = self.masks(context, budget)
+        parameters = dict(context.model.named_parameters())
+        with torch.no_grad():
+            for name, weight in self.update(context, masks).items():
+                parameters[name].copy_(weight)
+        training = self.training(context, masks, budget)
+        training.apply()
+        return training
 
     def prunable(self, model: nn.Module, *, classifier: bool = True) -> list[str]:
         """Names of the parameters of ``model`` that this strategy prunes."""

@@ -10,6 +10,7 @@ from prunebench.benchmark.experiment import Recipe
 from prunebench.benchmark.training import Purpose, epochs, quality, train
 from prunebench.models import LeNet300100, LeNetDropout, LeNetSmall
 from prunebench.seeding import generator
+from prunebench.strategies import SparseTraining
 
 
 def small():
@@ -58,8 +59,9 @@ def test_the_cosine_schedule_ends_at_zero(digits):
     steps = -(-digits.size("train") // recipe.batch_size) * recipe.epochs
     sizes, before = [], [p.detach().clone() for p in model.parameters()]
 
-    def record():
-        with torch.no_grad():
+    class Recorder(SparseTraining):
+        @torch.no_grad()
+        def after_step(self):
             grads = sum(p.grad.square().sum() for p in model.parameters()).sqrt()
             pairs = list(zip(model.parameters(), before, strict=True))
             moved = sum((p - q).square().sum() for p, q in pairs).sqrt()
@@ -67,7 +69,7 @@ def test_the_cosine_schedule_ends_at_zero(digits):
             for p, q in pairs:
                 q.copy_(p)
 
-    for _ in epochs(model, digits, recipe, Purpose(0, "test"), record):
+    for _ in epochs(model, digits, recipe, Purpose(0, "test"), Recorder(model, {})):
         pass
     expected = 0.05 * (1 + torch.cos(torch.pi * torch.arange(steps) / steps))
     assert torch.allclose(torch.tensor(sizes), expected, rtol=0.02, atol=1e-5)
