@@ -1,6 +1,21 @@
 """What is pruned: scores, allocations, structures, schedules, recoveries, each a plug-in."""
 
-from .allocation import ALLOCATIONS, ERK, Allocation, ErdosRenyi, Global, Layerwise, Uniform, Units
+from .allocation import (
+    ALLOCATIONS,
+    ERK,
+    Allocation,
+    ClassBlind,
+    ClassDistribution,
+    ClassUniform,
+    ErdosRenyi,
+    Explicit,
+    Global,
+    Layerwise,
+    Shuffled,
+    Uniform,
+    UniformPlus,
+    Units,
+)
 from .context import Context, output_weight, prunable_weights, weight_class
 from .derivatives import gradients, hessian_product
 from .dynamic import SET, DynamicNetworkSurgery, RigL
@@ -25,7 +40,7 @@ from .recovery import (
 from .schedule import SCHEDULES, Cubic, Geometric, Linear, OneShot, Schedule
 from .sparse_training import GradualTraining, ReparametrisedTraining, SparseTraining
 from .strategy import STRATEGIES, Scores, Strategy, register
-from .structure import STRUCTURES, Filters, Structure, Unstructured
+from .structure import NM, STRUCTURES, Block, Channels, Filters, Structure, Unstructured
 from .timing import TIMINGS, BetweenTrainings, DuringTraining, Timing
 
 __all__ = [
@@ -34,6 +49,7 @@ __all__ = [
     "L1",
     "L2",
     "LAMP",
+    "NM",
     "PENALTIES",
     "RECOVERIES",
     "SCHEDULES",
@@ -44,11 +60,17 @@ __all__ = [
     "TIMINGS",
     "Allocation",
     "BetweenTrainings",
+    "Block",
+    "Channels",
+    "ClassBlind",
+    "ClassDistribution",
+    "ClassUniform",
     "Context",
     "Cubic",
     "DuringTraining",
     "DynamicNetworkSurgery",
     "ErdosRenyi",
+    "Explicit",
     "Filters",
     "FineTune",
     "Geometric",
@@ -81,6 +103,7 @@ __all__ = [
     "RigL",
     "Schedule",
     "Scores",
+    "Shuffled",
     "SparseTraining",
     "State",
     "StraightThrough",
@@ -89,6 +112,7 @@ __all__ = [
     "StructuredL1",
     "Timing",
     "Uniform",
+    "UniformPlus",
     "Units",
     "Unstructured",
     "batch_statistics",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from typing import Annotated, NamedTuple
 
@@ -16,6 +16,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from ..errors import UsageError, suggestion
 from ..registry import Configured, Registry
 from .masks import keep_largest
 
@@ -72,6 +73,11 @@ class Allocation(Configured, ABC):
             For each layer a bool tensor over its units.
         """
 
+    def smallest(self, layers: Mapping[str, Tensor]) -> int:
+        """The fewest weights that can be kept of layers, each a matrix (units × weights)."""
+        needed = sum(min(self.minimum, len(each)) * each.shape[1] for each in layers.values())
+        return max(needed, 1)
+
 
 ALLOCATIONS: Registry[Allocation] = Registry(
     "allocation", "allocations", Allocation, home=__package__ or ""
@@ -117,12 +123,12 @@ class Layerwise(Allocation):
     minimum: Annotated[int, Field(ge=0)] = 1
 
     @abstractmethod
-    def densities(self, layers: Layers, budget: int) -> dict[str, float]:
+    def layer_densities(self, layers: Layers, budget: int) -> dict[str, float]:
         """The fraction of each layer to keep, so that ``budget`` weights are kept in all."""
 
     def keep(self, layers: Layers, budget: int, generator: torch.Generator) -> dict[str, Tensor]:
         """Keep each layer's highest scores; see :meth:`Allocation.keep`."""
-        densities = self.densities(layers, budget)
+        densities = self.layer_densities(layers, budget)
         chosen = {}
         for name, each in layers.items():
             if each.sizes is None:
@@ -139,7 +145,7 @@ class Layerwise(Allocation):
 class Uniform(Layerwise):
     """The same fraction of every layer."""
 
-    def densities(self, layers: Layers, budget: int) -> dict[str, float]:
+    def layer_densities(self, layers: Layers, budget: int) -> dict[str, float]:
         """The network's density, everywhere."""
         return dict.fromkeys(layers, budget / sum(each.weights for each in layers.values()))
 
@@ -151,21 +157,15 @@ class ErdosRenyi(Layerwise):
 
     The density of a layer is proportional to (inputs + outputs) / (inputs · outputs), and 1 where
     that would exceed it.
+
+    Args:
+        minimum: units that every layer keeps at least.
     """
 
-    def densities(self, layers: Layers, budget: int) -> dict[str, float]:
+    def layer_densities(self, layers: Layers, budget: int) -> dict[str, float]:
         """Proportional to :meth:`weight_of`, layers that are full set aside."""
-        weights = {name: self.weight_of(each.weight.shape) for name, each in layers.items()}
-        full: set[str] = set()
-        while True:
-            left = budget - sum(layers[name].weights for name in full)
-            open_layers = layers.keys() - full
-            share = sum(weights[name] * layers[name].weights for name in open_layers)
-            factor = left / share if share else 0.0
-            overflowing = {name for name in open_layers if factor * weights[name] > 1}
-            if not overflowing:
-                return {name: 1.0 if name in full else factor * weights[name] for name in layers}
-            full |= overflowing
+        shares = {name: self.weight_of(each.weight.shape) for name, each in layers.items()}
+        return _in_proportion(layers, shares, budget)
 
     def weight_of(self, shape: tuple[int, ...]) -> float:
         """What a layer's density is proportional to."""
@@ -181,6 +181,191 @@ class ERK(ErdosRenyi):
     def weight_of(self, shape: tuple[int, ...]) -> float:
         """(inputs + outputs + height + width) / (inputs · outputs · height · width)."""
         return sum(shape) / prod(shape)
+
+
+@ALLOCATIONS.register
+@dataclass(frozen=True)
+class UniformPlus(Layerwise):
+    """The same fraction of every layer, sparing the first and the last (Gale et al. 2019).
+
+    The first layer stays dense, and of the output layer at least a fifth is kept; the others make
+    up for it.
+
+    Args:
+        minimum: units that every layer keeps at least.
+        output: the least density of the output layer.
+    """
+
+    output: Annotated[float, Field(ge=0, le=1)] = 0.2
+
+    def smallest(self, layers: Mapping[str, Tensor]) -> int:
+        """The first layer, and what every other one keeps at least."""
+        first, *others = layers.values()
+        return first.numel() + sum(min(self.minimum, len(e)) * e.shape[1] for e in others)
+
+    def layer_densities(self, layers: Layers, budget: int) -> dict[str, float]:
+        """1 for the first layer, at least ``output`` for the last, what is left for the others."""
+        first = next(iter(layers))
+        fixed = {first: 1.0}
+        rest = {name: each for name, each in layers.items() if name != first}
+        left = budget - layers[first].weights
+        uniform = left / max(1, sum(each.weights for each in rest.values()))
+        for name, each in rest.items():
+            if each.is_output and uniform < self.output:
+                fixed[name] = self.output
+                left -= round(self.output * each.weights)
+        others = [each.weights for name, each in rest.items() if name not in fixed]
+        if left < 0 or (left > 0 and not others):
+            raise UsageError(
+                f"allocation UniformPlus: keeping {budget:,} weights is not possible: the first "
+                f"layer stays dense and takes {layers[first].weights:,}"
+            )
+        uniform = left / max(1, sum(others))
+        return {name: fixed.get(name, uniform) for name in layers}
+
+
+@ALLOCATIONS.register
+@dataclass(frozen=True)
+class Explicit(Layerwise):
+    """Densities in the proportions that are given for each layer, scaled to the target.
+
+    ``Explicit(densities={'conv1': 0.66, 'linear1': 0.08})``: layers are named as in the model. What
+    would exceed a layer goes to the others.
+
+    Args:
+        minimum: units that every layer keeps at least.
+        densities: for each layer's name its density, or anything in proportion to it. A layer that
+            is not named has 1.
+    """
+
+    densities: dict[str, Annotated[float, Field(ge=0)]] = field(kw_only=True)
+
+    def layer_densities(self, layers: Layers, budget: int) -> dict[str, float]:
+        """In proportion to those given."""
+        names = {name.removesuffix(".weight"): name for name in layers}
+        for given in self.densities:
+            if given not in names and given not in layers:
+                raise UsageError(
+                    f"allocation Explicit: densities: {given!r} is not allowed: "
+                    f"{suggestion(given, names)}"
+                )
+        shares = dict.fromkeys(layers, 1.0)
+        shares |= {names.get(given, given): share for given, share in self.densities.items()}
+        return _in_proportion(layers, shares, budget)
+
+
+@ALLOCATIONS.register
+@dataclass(frozen=True)
+class ClassBlind(Global):
+    """One ranking over all classes of weights (See et al. 2016): another name of ``Global``.
+
+    Args:
+        minimum: units that every layer keeps at least, whatever their scores.
+    """
+
+
+@ALLOCATIONS.register
+@dataclass(frozen=True)
+class ClassUniform(Allocation):
+    """The same fraction of every class of weights, in one ranking for each (See et al. 2016).
+
+    Classes are what the model declares as such; in a plain network each layer is one.
+
+    Args:
+        minimum: units that every layer keeps at least, whatever their scores.
+    """
+
+    def keep(self, layers: Layers, budget: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """Keep each class's highest scores; see :meth:`Allocation.keep`."""
+        density = budget / sum(each.weights for each in layers.values())
+        classes: dict[str, dict[str, Units]] = {}
+        for name, each in layers.items():
+            classes.setdefault(each.weight_class, {})[name] = each
+        chosen: dict[str, Tensor] = {}
+        for members in classes.values():
+            share = round(density * sum(each.weights for each in members.values()))
+            chosen |= Global(minimum=self.minimum).keep(members, share, generator)
+        return {name: chosen[name] for name in layers}
+
+
+@ALLOCATIONS.register
+@dataclass(frozen=True)
+class ClassDistribution(Global):
+    """One ranking of scores in units of their class's standard deviation (See et al. 2016).
+
+    With magnitudes: weights below λ·σ go, σ being the standard deviation of the class's weights and
+    λ so that the budget is kept. Classes are what the model declares as such; in a plain network
+    each layer is one.
+
+    Args:
+        minimum: units that every layer keeps at least, whatever their scores.
+    """
+
+    def keep(self, layers: Layers, budget: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """Keep the highest scores relative to σ; see :meth:`Allocation.keep`."""
+        deviations = _deviations(layers)
+        relative = {
+            name: each._replace(scores=each.scores / deviations[each.weight_class])
+            for name, each in layers.items()
+        }
+        return super().keep(relative, budget, generator)
+
+
+@ALLOCATIONS.register
+@dataclass(frozen=True)
+class Shuffled(Allocation):
+    """As many units of each layer as another allocation keeps, but drawn at random.
+
+    The sanity check of Frankle et al. 2021 and Su et al. 2020: a method whose masks can be shuffled
+    within layers without loss has found how dense layers should be, and not which weights matter.
+
+    Args:
+        minimum: has no effect; that of the allocation in ``of`` has.
+        of: the allocation that decides how many.
+    """
+
+    of: Allocation = Global()
+
+    def smallest(self, layers: Mapping[str, Tensor]) -> int:
+        """As few as the other allocation can keep."""
+        return self.of.smallest(layers)
+
+    def keep(self, layers: Layers, budget: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """Shuffle what ``of`` keeps among the units that are left in each layer."""
+        chosen = self.of.keep(layers, budget, generator)
+        return {
+            name: _redrawn(chosen[name], layers[name].scores > -torch.inf, generator)
+            for name in layers
+        }
+
+
+def _in_proportion(layers: Layers, shares: Mapping[str, float], budget: int) -> dict[str, float]:
+    """Densities in proportion to ``shares`` that keep ``budget`` weights, none above 1."""
+    full: set[str] = set()
+    while True:
+        left = budget - sum(layers[name].weights for name in full)
+        open_layers = [name for name in layers if name not in full]
+        total = sum(shares[name] * layers[name].weights for name in open_layers)
+        factor = left / total if total else 0.0
+        overflowing = {name for name in open_layers if factor * shares[name] > 1}
+        if not overflowing:
+            return {name: 1.0 if name in full else factor * shares[name] for name in layers}
+        full |= overflowing
+
+
+def _deviations(layers: Layers) -> dict[str, float]:
+    """The standard deviation of each class's weights, those that are zero (pruned) left out."""
+    pooled: dict[str, list[Tensor]] = {}
+    for each in layers.values():
+        pooled.setdefault(each.weight_class, []).append(each.weight[each.weight != 0].double())
+    deviations = {name: torch.cat(weights).std(correction=0) for name, weights in pooled.items()}
+    return {name: float(each) if each > 0 else 1.0 for name, each in deviations.items()}
+
+
+def _redrawn(chosen: Tensor, alive: Tensor, generator: torch.Generator) -> Tensor:
+    """As many units as ``chosen`` has, drawn at random from those ``alive``."""
+    lots = torch.rand(len(chosen), generator=generator, dtype=torch.float64).to(chosen.device)
+    return keep_largest(lots.masked_fill(~alive, -torch.inf), int(chosen.sum()), generator)
 
 
 def _common_size(layers: Layers) -> int | None:

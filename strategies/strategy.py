@@ -109,11 +109,9 @@ class Strategy(Configured, ABC):
 
     def smallest_budget(self, weights: Mapping[str, Tensor]) -> int:
         """The fewest of ``weights`` that this strategy can keep."""
-        needed = sum(
-            min(self.allocation.minimum, len(units)) * units.shape[1]
-            for units in map(self.structure.units, weights.values())
+        return self.allocation.smallest(
+            {name: self.structure.units(weight) for name, weight in weights.items()}
         )
-        return max(needed, 1)
 
     def largest_budget(self, weights: Mapping[str, Tensor]) -> int:
         """The most of ``weights`` that this strategy can keep."""

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from torch import Tensor
+import torch
+from pydantic import Field
+from torch import Tensor, nn
 
+from ..errors import UsageError
 from ..registry import Configured, Registry
 
 
@@ -75,3 +78,102 @@ class Filters(Structure):
     def units(self, weight: Tensor) -> Tensor:
         """One row for each output channel (the first dimension)."""
         return weight.reshape(weight.shape[0], -1)
+
+
+@STRUCTURES.register
+@dataclass(frozen=True)
+class Channels(Structure):
+    """All weights that read one input channel of a convolution or one input of a linear layer."""
+
+    def units(self, weight: Tensor) -> Tensor:
+        """One row for each input channel (the second dimension)."""
+        return weight.transpose(0, 1).reshape(weight.shape[1], -1)
+
+    def expand(self, kept_units: Tensor, mask: Tensor) -> Tensor:
+        """The mask of a weight from its kept units; see :meth:`Structure.expand`."""
+        shape = [1, len(kept_units), *[1] * (mask.ndim - 2)]
+        return kept_units.view(shape) & mask
+
+
+@STRUCTURES.register
+@dataclass(frozen=True)
+class NM(Structure):
+    """At most n of every m consecutive weights along the input dimension (Mishra et al. 2021).
+
+    2:4 is what some GPUs run faster. The strategy's score decides which n stay. A sparsity of
+    1 − n/m gives the full pattern, a higher one thins it out by the allocation; layers with fewer
+    than m inputs stay denser, for which the others make up.
+
+    Args:
+        n: weights that may be kept in a group.
+        m: consecutive weights in a group.
+    """
+
+    n: Annotated[int, Field(ge=1)] = 2
+    m: Annotated[int, Field(ge=2)] = 4
+
+    def __post_init__(self) -> None:
+        if self.n >= self.m:
+            raise UsageError(
+                f"structure NM: n: {self.n} is not allowed: it must be below m: {self.m}"
+            )
+
+    def units(self, weight: Tensor) -> Tensor:
+        """One row for each weight."""
+        return weight.reshape(-1, 1)
+
+    def admissible(self, scores: Tensor) -> Tensor:
+        """The n highest of each group; of equal ones those that come first."""
+        rows = scores.movedim(1, -1)
+        # What a last, smaller group lacks wins no place.
+        groups = _padded(rows, self.m, -torch.inf).unflatten(-1, (-1, self.m))
+        order = groups.argsort(-1, descending=True, stable=True)
+        chosen = torch.zeros_like(groups, dtype=torch.bool).scatter_(-1, order[..., : self.n], True)
+        return chosen.flatten(-2)[..., : rows.shape[-1]].movedim(-1, 1)
+
+    def most(self, weight: Tensor) -> int:
+        """n in every group, and all of a rest that has no more."""
+        groups, rest = divmod(weight.shape[1], self.m)
+        return (groups * self.n + min(rest, self.n)) * (weight.numel() // weight.shape[1])
+
+
+@STRUCTURES.register
+@dataclass(frozen=True)
+class Block(Structure):
+    """Blocks of the weight as a matrix (outputs × inputs · kernel), smaller at the edges.
+
+    Args:
+        height: outputs in a block.
+        width: inputs in a block, those of a convolution's kernel one after the other.
+    """
+
+    height: Annotated[int, Field(ge=1)] = 4
+    width: Annotated[int, Field(ge=1)] = 4
+
+    def units(self, weight: Tensor) -> Tensor:
+        """One row for each block, filled up with zeros at the edges."""
+        matrix = weight.reshape(weight.shape[0], -1)
+        matrix = _padded(_padded(matrix, self.width).T, self.height).T
+        blocks = matrix.unflatten(0, (-1, self.height)).unflatten(2, (-1, self.width))
+        return blocks.transpose(1, 2).reshape(-1, self.height * self.width)
+
+    def sizes(self, weight: Tensor) -> Tensor | None:
+        """The number of weights in each block, if the blocks do not divide the matrix."""
+        rows, columns = weight.shape[0], weight.numel() // weight.shape[0]
+        if rows % self.height == 0 and columns % self.width == 0:
+            return None
+        return self.units(torch.ones(rows, columns, dtype=torch.int64)).sum(1)
+
+    def expand(self, kept_units: Tensor, mask: Tensor) -> Tensor:
+        """The mask of a weight from its kept blocks; see :meth:`Structure.expand`."""
+        columns = mask.numel() // mask.shape[0]
+        across = -(-columns // self.width)
+        blocks = kept_units.view(-1, across)
+        matrix = blocks.repeat_interleave(self.height, 0).repeat_interleave(self.width, 1)
+        return matrix[: mask.shape[0], :columns].reshape(mask.shape) & mask
+
+
+def _padded(tensor: Tensor, multiple: int, value: float = 0) -> Tensor:
+    """``tensor`` with its last dimension filled up with ``value`` to a multiple."""
+    missing = -tensor.shape[-1] % multiple
+    return tensor if missing == 0 else nn.functional.pad(tensor, (0, missing), value=value)

@@ -190,7 +190,7 @@ def shaped(*shapes):
 
 def test_erdos_renyi_densities_are_in_the_proportion_of_the_definition():
     layers = shaped((300, 784), (100, 300), (1000, 1000))
-    densities = ErdosRenyi().densities(layers, 20_000)
+    densities = ErdosRenyi().layer_densities(layers, 20_000)
     expected = [(784 + 300) / (784 * 300), 400 / 30_000, 2_000 / 1_000_000]
     ratios = [density / e for density, e in zip(densities.values(), expected, strict=True)]
     assert ratios == pytest.approx([ratios[0]] * 3)
@@ -199,7 +199,7 @@ def test_erdos_renyi_densities_are_in_the_proportion_of_the_definition():
 
 def test_erk_counts_the_sides_of_the_kernel():
     layers = shaped((64, 32, 3, 3), (128, 64, 1, 1))
-    densities = list(ERK().densities(layers, 2_000).values())
+    densities = list(ERK().layer_densities(layers, 2_000).values())
     expected = [(64 + 32 + 6) / (64 * 32 * 9), (128 + 64 + 2) / (128 * 64)]
     assert densities[0] / densities[1] == pytest.approx(expected[0] / expected[1])
 
@@ -215,7 +215,7 @@ def test_full_layers_are_set_aside_so_that_the_budget_is_met_and_no_density_exce
 ):
     layers = shaped(*shapes)
     budget = round(density * sum(each.weights for each in layers.values()))
-    densities = allocation.densities(layers, budget)
+    densities = allocation.layer_densities(layers, budget)
     assert all(0 <= d <= 1 for d in densities.values())
     total = sum(d * layers[name].weights for name, d in densities.items())
     assert total == pytest.approx(budget, abs=1e-6)
