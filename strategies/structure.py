@@ -127,7 +127,7 @@ class NM(Structure):
         rows = scores.movedim(1, -1)
         # What a last, smaller group lacks wins no place.
         groups = _padded(rows, self.m, -torch.inf).unflatten(-1, (-1, self.m))
-        order = groups.argsort(-1, descending=True, stable=True)
+        order = groups.argsort(dim=-1, descending=True, stable=True)
         chosen = torch.zeros_like(groups, dtype=torch.bool).scatter_(-1, order[..., : self.n], True)
         return chosen.flatten(-2)[..., : rows.shape[-1]].movedim(-1, 1)
 

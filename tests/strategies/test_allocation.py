@@ -7,15 +7,22 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils import prune
 
+from prunebench.errors import UsageError
 from prunebench.seeding import generator
 from prunebench.strategies import (
     ERK,
+    ClassBlind,
+    ClassDistribution,
+    ClassUniform,
     Context,
     ErdosRenyi,
+    Explicit,
     Global,
     GlobalMagnitude,
     LayerMagnitude,
+    Shuffled,
     Uniform,
+    UniformPlus,
     Units,
     full_masks,
     kept,
@@ -223,3 +230,136 @@ def test_full_layers_are_set_aside_so_that_the_budget_is_met_and_no_density_exce
     for name, mask in chosen.items():
         wanted = max(densities[name] * len(mask), min(1, len(mask)))
         assert abs(int(mask.sum()) - wanted) <= 0.5 + 1e-6
+
+
+# Classes of weights (See et al. 2016).
+
+
+class Declares(nn.Module):
+    """Two classes: one of two layers, one of a single layer of much smaller weights."""
+
+    weight_classes = {"a.weight": "large", "b.weight": "large", "c.weight": "small"}
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(1)
+        self.a, self.b, self.c = nn.Linear(20, 30), nn.Linear(30, 10), nn.Linear(10, 40)
+        with torch.no_grad():
+            self.b.weight *= 2
+            self.c.weight *= 1e-3
+
+
+def masks_with(allocation, model, budget):
+    strategy = GlobalMagnitude(allocation=allocation)
+    weights = dict(model.named_parameters())
+    masks = full_masks({name: weights[name] for name in strategy.prunable(model)})
+    context = Context(model, None, masks, "c.weight", generator(0))
+    return strategy.masks(context, budget)
+
+
+def test_class_blind_is_one_ranking_of_everything():
+    model = Declares()
+    blind, one = (masks_with(kind(), model, 500) for kind in (ClassBlind, Global))
+    assert all(torch.equal(blind[name], one[name]) for name in one)
+    assert not blind["c.weight"].any()
+
+
+def test_class_uniform_takes_the_same_fraction_of_each_class_in_one_ranking_within_it():
+    model = Declares()
+    masks = masks_with(ClassUniform(), model, 650)  # half of 600 + 300 + 400
+    assert int(masks["c.weight"].sum()) == 200
+    large = torch.cat([model.a.weight.detach().flatten(), model.b.weight.detach().flatten()]).abs()
+    threshold = large.sort().values[-450]
+    for name in ("a", "b"):
+        weight = getattr(model, name).weight.detach().abs()
+        assert torch.equal(masks[f"{name}.weight"], weight >= threshold)
+    assert int(masks["a.weight"].sum()) != 300  # within the class it is not uniform
+
+
+def test_class_distribution_prunes_below_one_multiple_of_each_classs_standard_deviation():
+    model = Declares()
+    masks = masks_with(ClassDistribution(), model, 650)
+    assert kept(masks) == 650
+    weights = {name: getattr(model, name).weight.detach().double() for name in "abc"}
+    sigma = dict.fromkeys("ab", torch.cat([weights[n].flatten() for n in "ab"]).std(correction=0))
+    sigma["c"] = weights["c"].std(correction=0)
+    smallest = min((weights[n].abs() / sigma[n])[masks[f"{n}.weight"]].min() for n in "abc")
+    largest = max((weights[n].abs() / sigma[n])[~masks[f"{n}.weight"]].max() for n in "abc")
+    assert largest < smallest
+
+
+def test_a_layer_is_a_class_of_its_own_where_the_model_declares_none():
+    model = network()
+    by_class = masks_of(GlobalMagnitude(allocation=ClassUniform()), model, 363)
+    by_layer = masks_of(LayerMagnitude(), model, 363)
+    assert {n: int(m.sum()) for n, m in by_class.items()} == pytest.approx(
+        {n: int(m.sum()) for n, m in by_layer.items()}, abs=1
+    )
+
+
+# Densities that are given.
+
+
+def test_uniform_plus_spares_the_first_layer_and_a_fifth_of_the_last():
+    masks = masks_of(GlobalMagnitude(allocation=UniformPlus()), network(), 120)
+    density = {name: mask.float().mean().item() for name, mask in masks.items()}
+    assert density["0.weight"] == 1
+    assert density["3.weight"] == pytest.approx(0.2, abs=0.01)
+    assert density["2.weight"] == pytest.approx((120 - 90 - 10) / 585, abs=0.002)
+    assert kept(masks) == pytest.approx(120, abs=2)
+
+
+def test_uniform_plus_is_uniform_in_the_other_layers_when_little_is_pruned():
+    masks = masks_of(GlobalMagnitude(allocation=UniformPlus()), network(), 400)
+    assert masks["0.weight"].all()
+    for name in ("2.weight", "3.weight"):
+        assert masks[name].float().mean().item() == pytest.approx(310 / 637, abs=0.01)
+
+
+def test_uniform_plus_says_what_it_cannot_keep():
+    with pytest.raises(UsageError, match="keeping 60 weights is not possible"):
+        masks_of(GlobalMagnitude(allocation=UniformPlus()), network(), 60)
+
+
+def test_explicit_densities_are_met_exactly_at_the_target_they_add_up_to():
+    densities = {"0": 0.5, "2.weight": 0.1, "3": 0.25}
+    budget = round(0.5 * 90 + 0.1 * 585 + 0.25 * 52)
+    masks = masks_of(GlobalMagnitude(allocation=Explicit(densities=densities)), network(), budget)
+    counts = {name: int(mask.sum()) for name, mask in masks.items()}
+    assert counts == pytest.approx({"0.weight": 45, "2.weight": 58.5, "3.weight": 13}, abs=0.51)
+
+
+def test_explicit_densities_are_scaled_to_other_targets_and_never_exceed_a_layer():
+    densities = {"0": 0.5, "2": 0.1, "3": 0.25}
+    masks = masks_of(GlobalMagnitude(allocation=Explicit(densities=densities)), network(), 400)
+    assert masks["0.weight"].all()
+    assert masks["3.weight"].all()
+    assert int(masks["2.weight"].sum()) == 400 - 90 - 52
+
+
+def test_an_explicit_density_of_no_layer_is_refused_with_the_names_there_are():
+    allocation = Explicit(densities={"conv1": 0.5})
+    with pytest.raises(UsageError, match="densities: 'conv1' is not allowed"):
+        masks_of(GlobalMagnitude(allocation=allocation), network(), 100)
+
+
+# The sanity check.
+
+
+@pytest.mark.parametrize("of", [Global(), Uniform(), ERK()])
+def test_shuffling_keeps_the_count_of_each_layer_and_nothing_else(of):
+    model = network()
+    ours = masks_of(GlobalMagnitude(allocation=Shuffled(of=of)), model, 200)
+    theirs = masks_of(GlobalMagnitude(allocation=of), model, 200)
+    for name, mask in theirs.items():
+        assert int(ours[name].sum()) == int(mask.sum())
+    overlap = (ours["2.weight"] & theirs["2.weight"]).sum() / theirs["2.weight"].sum()
+    assert abs(overlap - theirs["2.weight"].float().mean()) < 0.15  # that of independent draws
+
+
+def test_shuffling_gives_nothing_back_that_was_pruned_before():
+    model = network()
+    first = masks_of(GlobalMagnitude(), model, 300)
+    second = masks_of(GlobalMagnitude(allocation=Shuffled()), model, 100, first)
+    assert kept(second) == 100
+    assert not any((mask & ~first[name]).any() for name, mask in second.items())

@@ -5,11 +5,17 @@ import torch
 from torch import nn
 from torch.nn.utils import prune
 
+from prunebench.errors import UsageError
 from prunebench.seeding import generator
 from prunebench.strategies import (
+    NM,
+    STRATEGIES,
+    Block,
+    Channels,
     Context,
     Filters,
     GlobalMagnitude,
+    LayerMagnitude,
     StructuredL1,
     Unstructured,
     full_masks,
@@ -79,7 +85,7 @@ def test_a_filter_is_scored_by_the_sum_over_its_weights():
     assert masks["0.weight"].any(1).tolist() == [False, True, False]
 
 
-@pytest.mark.parametrize("structure", [Unstructured(), Filters()])
+@pytest.mark.parametrize("structure", [Unstructured(), Filters(), Channels()])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
 def test_a_mask_expanded_from_units_keeps_those_units_and_nothing_pruned_before(structure, layout):
     torch.manual_seed(0)
@@ -90,3 +96,96 @@ def test_a_mask_expanded_from_units_keeps_those_units_and_nothing_pruned_before(
     assert expanded.shape == mask.shape
     assert torch.equal(structure.units(expanded), units & chosen[:, None])
     assert not (expanded & ~mask).any()
+
+
+def test_channels_are_torchs_ln_structured_along_the_second_dimension():
+    strategy, model = LayerMagnitude(structure=Channels()), network()
+    context = context_of(strategy, model)
+    masks = strategy.masks(context, round(0.5 * kept(context.masks)))
+    for name, mask in masks.items():
+        module = network()[int(name.split(".")[0])]
+        prune.ln_structured(module, "weight", amount=round(0.5 * mask.shape[1]), n=1, dim=1)
+        assert torch.equal(mask, module.weight_mask.bool()), name
+
+
+@pytest.mark.parametrize(("n", "m"), [(2, 4), (1, 4), (1, 2), (3, 5)])
+@pytest.mark.parametrize("shape", [(8, 20), (4, 40, 3, 3)])
+def test_of_every_m_consecutive_inputs_the_n_largest_are_kept(n, m, shape):
+    torch.manual_seed(0)
+    weight = torch.randn(shape)
+    model = nn.Module()
+    model.register_parameter("weight", nn.Parameter(weight))
+    strategy = GlobalMagnitude(structure=NM(n=n, m=m))
+    context = Context(model, None, full_masks({"weight": weight}), "weight", generator(0))
+    mask = strategy.masks(context, weight.numel() * n // m)["weight"]
+    inputs_last = weight.abs().movedim(1, -1).reshape(-1, m)
+    expected = torch.zeros_like(inputs_last, dtype=torch.bool)
+    for row, values in enumerate(inputs_last.tolist()):
+        for index in sorted(range(m), key=lambda i: -values[i])[:n]:
+            expected[row, index] = True
+    assert torch.equal(mask.movedim(1, -1).reshape(-1, m), expected)
+
+
+def test_an_nm_pattern_is_kept_when_more_is_pruned_and_in_later_rounds():
+    model = network()
+    strategy = GlobalMagnitude(structure=NM(n=2, m=4))
+    context = context_of(strategy, model)
+    budget = strategy.largest_budget(context.weights)
+    first = strategy.masks(context, budget)
+    assert kept(first) == budget
+    later = Context(model, None, first, "4.weight", generator(0))
+    second = strategy.masks(later, budget // 2)
+    assert kept(second) == budget // 2
+    for name, mask in second.items():
+        assert not (mask & ~first[name]).any()
+    whole = second["3.weight"].reshape(11, 7, 4)
+    assert (whole.sum(-1) <= 2).all()
+
+
+def test_a_group_of_fewer_than_m_inputs_keeps_at_most_n():
+    structure, weight = NM(n=2, m=4), torch.rand(5, 7)
+    assert structure.most(weight) == 5 * (2 + 2)
+    admissible = structure.admissible(weight)
+    assert admissible.sum() == structure.most(weight)
+    assert (admissible[:, 4:].sum(1) == 2).all()
+    assert NM(n=2, m=4).admissible(torch.rand(5, 1, 3, 3)).all()
+
+
+def test_an_nm_pattern_needs_n_below_m():
+    with pytest.raises(UsageError, match="n: 4 is not allowed: it must be below m: 4"):
+        STRATEGIES.component("GlobalMagnitude(structure=NM(n=4, m=4))").create()
+
+
+@pytest.mark.parametrize("shape", [(8, 12), (7, 10), (6, 3, 3, 3)])
+def test_blocks_are_kept_or_removed_whole_by_the_sum_of_their_scores(shape):
+    torch.manual_seed(0)
+    structure, weight = Block(height=4, width=3), torch.rand(shape)
+    matrix = weight.reshape(shape[0], -1)
+    tiles = [
+        matrix[row : row + 4, column : column + 3]
+        for row in range(0, matrix.shape[0], 4)
+        for column in range(0, matrix.shape[1], 3)
+    ]
+    units = structure.units(weight)
+    assert torch.allclose(units.sum(1), torch.stack([tile.sum() for tile in tiles]))
+    sizes = structure.sizes(weight)
+    expected = [tile.numel() for tile in tiles]
+    assert expected == ([12] * len(tiles) if sizes is None else sizes.tolist())
+    chosen = torch.rand(len(tiles)) < 0.5
+    mask = structure.expand(chosen, torch.ones(shape, dtype=torch.bool)).reshape(matrix.shape)
+    seen = [
+        mask[row : row + 4, column : column + 3]
+        for row in range(0, matrix.shape[0], 4)
+        for column in range(0, matrix.shape[1], 3)
+    ]
+    assert all(bool(tile.all()) == bool(keep) for tile, keep in zip(seen, chosen, strict=True))
+    assert int(mask.sum()) == sum(n for n, keep in zip(expected, chosen, strict=True) if keep)
+
+
+@pytest.mark.parametrize("kind", [GlobalMagnitude, LayerMagnitude])
+def test_a_network_of_ragged_blocks_misses_its_budget_by_less_than_a_block_in_a_layer(kind):
+    strategy = kind(structure=Block(height=4, width=4))
+    context = context_of(strategy, network())
+    masks = strategy.masks(context, 400)
+    slack = 16 * (len(masks) if kind is LayerMagnitude else 1)
+    assert 400 - slack < kept(masks) <= 400
