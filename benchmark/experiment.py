@@ -217,8 +217,8 @@ class Experiment(_Settings):
 
     def _check_training(self, trains: bool) -> None:
         """What happens in training needs a training, and only one thing can happen in it."""
-        dynamic = self.strategy.factory.dynamic
-        gradual = str(self.timing) != "BetweenTrainings"
+        dynamic = self.strategy.create().dynamic
+        gradual = self.timing.create().within_training
         if not trains and (dynamic or gradual):
             raise UsageError(
                 f"recovery: {self.recovery} is not allowed: "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -14,7 +14,13 @@ from ..registry import Configured, Registry
 
 @dataclass(frozen=True)
 class Timing(Configured, ABC):
-    """When the rounds of pruning take place."""
+    """When the rounds of pruning take place.
+
+    Attributes:
+        within_training: whether they share one training, instead of having one each.
+    """
+
+    within_training: ClassVar[bool] = False
 
 
 TIMINGS: Registry[Timing] = Registry("timing", "timings", Timing, home=__package__ or "")
@@ -38,6 +44,8 @@ class DuringTraining(Timing):
         begin: fraction of the training after which pruning begins.
         end: fraction of the training after which the last round has been done.
     """
+
+    within_training = True
 
     begin: Annotated[float, Field(ge=0, lt=1)] = 0.0
     end: Annotated[float, Field(gt=0, le=1)] = 0.75

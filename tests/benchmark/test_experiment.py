@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 
 import pytest
 from hypothesis import given
@@ -96,6 +97,46 @@ def test_one_target_is_needed_and_no_more(experiment):
 def test_rewinding_beyond_the_pretraining_is_refused(experiment):
     with pytest.raises(UsageError, match="pretraining has only 3 epochs"):
         experiment(recovery="Rewind(epoch=4)")
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"recovery": "RewindLearningRate(epoch=3)"}, "pretraining has only 3 epochs"),
+        ({"start_epoch": 4}, "start_epoch: 4 is not allowed: pretraining has only 3 epochs"),
+        (
+            {"strategy": "RigL", "recovery": "NoRecovery"},
+            "recovery: NoRecovery is not allowed: RigL prunes while the network trains",
+        ),
+        (
+            {"timing": "DuringTraining", "recovery": "NoRecovery"},
+            "recovery: NoRecovery is not allowed: DuringTraining prunes while the network trains",
+        ),
+        (
+            {"strategy": "RigL", "timing": "DuringTraining"},
+            "timing: DuringTraining is not allowed: RigL itself says when it prunes",
+        ),
+        ({"timing": "DuringTraining(begin=0.8)"}, "begin: 0.8 is not allowed"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(experiment, settings, words):
+    with pytest.raises(UsageError, match=re.escape(words)):
+        experiment(**settings)
+
+
+def test_a_penalty_of_a_users_own_counts_by_its_contents(experiment, tmp_path):
+    code = "from prunebench.strategies import L1\nclass Mine(L1):\n    '''Mine.'''\n"
+    ids = []
+    for folder, text in (("a", code), ("b", code), ("c", code + "# edited\n")):
+        path = tmp_path / folder / "mine.py"
+        path.parent.mkdir()
+        path.write_text(text)
+        made = experiment(pretraining={"epochs": 3, "penalty": f"{path}:Mine"})
+        assert list(made.sources) == ["pretraining.penalty"]
+        ids.append((made.id, made.pretraining_id))
+    assert ids[0] == ids[1]
+    assert ids[2][0] != ids[0][0]
+    assert ids[2][1] != ids[0][1]
 
 
 def test_momentum_without_sgd_is_refused_rather_than_ignored(experiment):

@@ -12,6 +12,7 @@ from prunebench.benchmark.pretraining import Pretrained, build
 from prunebench.benchmark.training import quality
 from prunebench.results import Store
 from prunebench.results.summary import summary
+from prunebench.seeding import generator
 
 
 @pytest.fixture(scope="module")
@@ -233,3 +234,90 @@ def test_scoring_never_sees_the_validation_or_the_test_split(experiment, runs, d
         patch.setattr(Context, "gradients", gradients)
         prune(made, watched, Pretrained(made, watched, runs))
     assert set(splits_in_scoring) == {"train"}
+
+
+# When pruning begins, and when it takes place.
+
+
+def test_pruning_at_initialisation_prunes_the_untrained_weights(experiment, runs, digits):
+    made = experiment(start_epoch=0, sparsity=0.5, recovery="NoRecovery")
+    record = prunebench.run(made, runs=runs)
+    initial = build(made, digits).state_dict()
+    for name, tensor in weights_of(record, runs).items():
+        kept = tensor != 0
+        assert torch.equal(tensor[kept], initial[name][kept]), name
+    assert record.final["top1"] < 0.3
+    trained = prunebench.run(experiment(sparsity=0.5), runs=runs)
+    assert record.dense == trained.dense  # the baseline is the trained network all the same
+
+
+def test_pruning_may_begin_at_any_epoch_of_pretraining(experiment, runs, digits):
+    made = experiment(start_epoch=2, sparsity=0.5, recovery="NoRecovery")
+    record = prunebench.run(made, runs=runs)
+    early = Pretrained(made, digits, runs).at_epoch(2)
+    for name, tensor in weights_of(record, runs).items():
+        kept = tensor != 0
+        assert torch.equal(tensor[kept], early[name][kept]), name
+
+
+@pytest.mark.parametrize("strategy", ["GlobalMagnitude", "Random", "GlobalGradientMagnitude"])
+def test_rounds_within_one_training_end_at_exactly_the_target(experiment, runs, strategy):
+    made = experiment(
+        strategy=strategy,
+        sparsity=0.9,
+        rounds=10,
+        schedule="Cubic",
+        timing="DuringTraining(begin=0.1, end=0.6)",
+        finetuning={"epochs": 3},
+    )
+    record = prunebench.run(made, runs=runs)
+    assert [each.round for each in record.rounds] == [10]
+    assert record.rounds[0].kept == record.final["prunable_nonzero"]
+    assert record.final["prunable_sparsity"] == pytest.approx(0.9, abs=1e-5)
+    assert record.rounds[0].before["top1"] == record.dense["top1"]
+    assert record.timings["scoring_seconds"] > 0
+
+
+def test_one_round_during_training_at_its_beginning_is_nearly_a_round_before_it(experiment, runs):
+    shared = {"sparsity": 0.9, "finetuning": {"epochs": 1, "learning_rate": 1e-12}}
+    during = prunebench.run(experiment(timing="DuringTraining(end=0.01)", **shared), runs=runs)
+    before = prunebench.run(experiment(**shared), runs=runs)
+    one, other = weights_of(during, runs), weights_of(before, runs)
+    assert all(torch.allclose(one[name], other[name], atol=1e-6) for name in one)
+
+
+def test_rewinding_the_learning_rate_trains_the_kept_weights_by_the_rest_of_the_recipe(
+    experiment, runs, digits
+):
+    recipe = {"epochs": 3, "learning_rate_schedule": "cosine", "optimizer": "SGD",
+              "learning_rate": 0.05}  # fmt: skip
+    made = experiment(recovery="RewindLearningRate(epoch=1)", compression=1.0, pretraining=recipe)
+    record = prunebench.run(made, runs=runs)
+    by_hand = build(made, digits)
+    by_hand.load_state_dict(Pretrained(made, digits, runs).state())
+    optimizer = torch.optim.SGD(by_hand.parameters(), lr=0.05, fused=True)
+    steps = -(-digits.size("train") // 64)
+    best = (-1.0, None)
+    step = steps  # as if one epoch were done
+    for epoch in (2, 3):
+        for batch in digits.batches("train", 64, generator(0, "fine-tuning 1", "order", epoch)):
+            rate = 0.025 * (1 + torch.cos(torch.tensor(torch.pi * step / (3 * steps))).item())
+            optimizer.param_groups[0]["lr"] = rate
+            optimizer.zero_grad()
+            digits.loss(by_hand, batch).backward()
+            optimizer.step()
+            step += 1
+        score = quality(by_hand, digits, "validation")["top1"]
+        if score > best[0]:
+            best = score, copy.deepcopy(by_hand.state_dict())
+    for name, tensor in weights_of(record, runs).items():
+        assert torch.allclose(tensor, best[1][name], atol=1e-5), name
+
+
+def test_a_method_that_prunes_in_training_gives_a_record_like_any_other(experiment, runs):
+    made = experiment(strategy="DynamicNetworkSurgery", sparsity=0.9, finetuning={"epochs": 2})
+    record = prunebench.run(made, runs=runs)
+    assert record.status == "ok"
+    assert record.final["prunable_sparsity"] == pytest.approx(0.9, abs=1e-5)
+    zeros = sum(int((t == 0).sum()) for t in weights_of(record, runs).values())
+    assert zeros == record.final["parameters"] - record.final["nonzero"]
