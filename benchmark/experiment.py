@@ -247,6 +247,13 @@ class Experiment(_Settings):
         return _digest({name: settings[name] for name in shared if name in settings})
 
     @property
+    def comparison(self) -> str:
+        """Eight hex digits of all settings but those that rows of one comparison differ in."""
+        rows = ("dataset", "model", "strategy", "compression", "sparsity", "seed")
+        settings = {name: v for name, v in self.identified().items() if name not in rows}
+        return _digest(settings)[:8]
+
+    @property
     def sources(self) -> dict[str, str]:
         """For each component from outside prunebench the SHA-256 of its file."""
         return {name: part.source for name, part in self.components() if part.source}

@@ -186,7 +186,11 @@ def failed(experiment: Experiment, error: BaseException) -> Record:
 
 def described(experiment: Experiment) -> dict[str, Any]:
     """All settings of an experiment as plain data, defaults included, for its record."""
-    return {**experiment.model_dump(mode="json"), "sources": experiment.sources}
+    return {
+        **experiment.model_dump(mode="json"),
+        "comparison": experiment.comparison,
+        "sources": experiment.sources,
+    }
 
 
 @lru_cache(maxsize=2)

@@ -172,7 +172,13 @@ def _compare(records: Iterable[Outcome]) -> list[_Comparison]:
 
 
 def _settings(experiment: Mapping[str, Any]) -> str:
-    """Eight hexadecimal digits that differ as soon as anything but the row's own key differs."""
+    """Eight hexadecimal digits that differ as soon as anything but the row's own key differs.
+
+    A record says them itself, so that they stay the same when a later version adds a setting. They
+    are computed for the first records, which do not.
+    """
+    if "comparison" in experiment:
+        return str(experiment["comparison"])
     settings = {name: value for name, value in experiment.items() if name not in _NOT_SETTINGS}
     sources = settings.get("sources", {})
     settings["sources"] = {name: sources[name] for name in sources if name != "strategy"}

@@ -21,6 +21,8 @@ def test_the_identity_is_pinned_so_that_old_records_are_found_by_new_versions(ex
         '"pretraining":{"epochs":3},"rounds":3,"seed":2,"strategy":"GlobalMagnitude"}'
     )
     assert made.id == hashlib.sha256(canonical.encode()).hexdigest()[:16] == "11064bff403e6c91"
+    rest = '{"finetuning":{"epochs":1},"pretraining":{"epochs":3},"rounds":3}'
+    assert made.comparison == hashlib.sha256(rest.encode()).hexdigest()[:8]
 
 
 def test_settings_at_their_default_do_not_change_the_identity(experiment):
@@ -79,6 +81,14 @@ def test_a_method_in_a_file_is_identified_by_its_contents_and_not_by_its_path(ex
     paths[2].write_text(code + "# edited\n")
     first, moved, edited = (experiment(strategy=f"{path}:Mine") for path in paths)
     assert first.id == moved.id != edited.id
+
+
+def test_a_comparison_is_of_the_same_settings_and_of_any_method_target_and_seed(experiment):
+    first = experiment()
+    for same in ({"strategy": "Random"}, {"sparsity": 0.5}, {"seed": 5}, {"model": "LeNet300100"}):
+        assert experiment(**same).comparison == first.comparison
+    for other in ({"rounds": 2}, {"finetuning": {"epochs": 2}}, {"start_epoch": 0}):
+        assert experiment(**other).comparison != first.comparison
 
 
 def test_an_experiment_is_the_same_again_from_its_plain_data(experiment):

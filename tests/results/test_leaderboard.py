@@ -263,3 +263,16 @@ def test_the_columns_are_documented_in_a_markdown_table():
     assert len(lines) == 2 + len(COLUMNS)
     assert all(line.count("|") == 3 for line in lines)
     assert f"| `seeds` | {COLUMNS['seeds']} |" in lines
+
+
+def test_records_that_name_their_comparison_are_compared_by_it(make_record):
+    """So that a setting added by a later version does not part old records from new ones."""
+
+    def named(comparison, **settings):
+        record = make_record(**settings)
+        named = {**record.experiment, "comparison": comparison}
+        return record.model_copy(update={"experiment": named})
+
+    old, new = named("0123abcd", seed=0), named("0123abcd", seed=1, added_later="default")
+    assert only(leaderboard([old, new]))["seeds"] == 2
+    assert len(leaderboard([old, named("ffffffff", seed=1)])) == 2
