@@ -227,6 +227,11 @@ class _History:
         """The state after so many epochs of pretraining."""
         return self._pretrained.at_epoch(epoch)
 
+    @property
+    def is_last_round(self) -> bool:
+        """Whether no more pruning follows."""
+        return self._number == self._experiment.rounds
+
     def fresh(self) -> State:
         """A new initialisation, another one in each round."""
         purpose = f"reinitialisation {self._number}"

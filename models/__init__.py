@@ -3,6 +3,7 @@
 from .architecture import MODELS, register
 from .initialisation import INITIALISATIONS, Initialisation
 from .lenet import LeNet5, LeNet5Classic, LeNet300100, LeNetDropout, LeNetSmall
+from .perceptron import Perceptron
 
 __all__ = [
     "INITIALISATIONS",
@@ -13,5 +14,6 @@ __all__ = [
     "LeNet300100",
     "LeNetDropout",
     "LeNetSmall",
+    "Perceptron",
     "register",
 ]

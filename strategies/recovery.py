@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar, Protocol
 from pydantic import Field
 from torch import Tensor
 
+from ..errors import UsageError
 from ..registry import Configured, Registry
 
 State = Mapping[str, Tensor]
@@ -23,6 +24,10 @@ class History(Protocol):
 
     def fresh(self) -> State:
         """A new random initialisation."""
+
+    @property
+    def is_last_round(self) -> bool:
+        """Whether no more pruning follows."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +126,40 @@ class Reinitialise(Recovery):
     def start(self, history: History) -> State | None:
         """A new random initialisation."""
         return history.fresh()
+
+
+@RECOVERIES.register
+@dataclass(frozen=True)
+class LastRound(Recovery):
+    """One recovery after the last round, another one after those before it.
+
+    ``LastRound(last=Reinitialise(), before=Rewind())`` is the control of the lottery ticket
+    hypothesis (Frankle & Carbin 2019): the winning ticket's mask with other weights.
+
+    Args:
+        last: the recovery after the last round.
+        before: the recovery after all earlier rounds.
+    """
+
+    last: Recovery = Reinitialise()
+    before: Recovery = Rewind()
+
+    def __post_init__(self) -> None:
+        for name, part in (("last", self.last), ("before", self.before)):
+            if not part.trains or part.schedule_epoch is not None:
+                raise UsageError(
+                    f"recovery LastRound: {name}: {part} is not allowed: only recoveries that "
+                    "train by the fine-tuning recipe are"
+                )
+
+    @property
+    def epochs_needed(self) -> int:
+        """What the more demanding of the two needs."""
+        return max(self.last.epochs_needed, self.before.epochs_needed)
+
+    def start(self, history: History) -> State | None:
+        """What the recovery of this round says."""
+        return (self.last if history.is_last_round else self.before).start(history)
 
 
 @RECOVERIES.register

@@ -13,6 +13,7 @@ from prunebench.benchmark.training import quality
 from prunebench.results import Store
 from prunebench.results.summary import summary
 from prunebench.seeding import generator
+from prunebench.strategies import LastRound, NoRecovery
 
 
 @pytest.fixture(scope="module")
@@ -321,3 +322,19 @@ def test_a_method_that_prunes_in_training_gives_a_record_like_any_other(experime
     assert record.final["prunable_sparsity"] == pytest.approx(0.9, abs=1e-5)
     zeros = sum(int((t == 0).sum()) for t in weights_of(record, runs).values())
     assert zeros == record.final["parameters"] - record.final["nonzero"]
+
+
+def test_the_last_round_may_recover_otherwise_than_those_before_it(experiment, runs):
+    shared = {"sparsity": 0.75, "rounds": 2, "finetuning": {"epochs": 1}}
+    ticket = prunebench.run(experiment(recovery="Rewind", **shared), runs=runs)
+    control = prunebench.run(experiment(recovery="LastRound", **shared), runs=runs)
+    assert ticket.rounds[0] == control.rounds[0]
+    one, other = weights_of(ticket, runs), weights_of(control, runs)
+    for name in ("conv1.weight", "conv2.weight", "linear1.weight", "linear2.weight"):
+        assert torch.equal(one[name] == 0, other[name] == 0), name  # the same mask,
+        assert not torch.allclose(one[name], other[name], atol=1e-2), name  # other weights
+
+
+def test_a_recovery_that_does_not_train_cannot_stand_in_another():
+    with pytest.raises(prunebench.UsageError, match="last: NoRecovery is not allowed"):
+        LastRound(last=NoRecovery())
