@@ -183,7 +183,7 @@ class Registry(Generic[T]):
             return value
         if isinstance(value, str):
             reference, arguments = _parse(value, self.kind)
-            return self._checked(reference, self._find(reference), arguments)
+            return self._checked(reference, self.find(reference), arguments)
         if isinstance(value, type) and issubclass(value, self.base):
             return self._checked(self._reference(value), value, {})
         if isinstance(value, Configured) and isinstance(value, self.base):
@@ -193,6 +193,32 @@ class Registry(Generic[T]):
         raise UsageError(
             f"{self.kind} must be the name of one, such as {self.names()[0]!r}, not {value!r}"
         )
+
+    def find(self, reference: str) -> type[T]:
+        """The class that a name, ``package.module:Class`` or ``path/to/file.py:Class`` means.
+
+        Raises:
+            UsageError: there is none, or it is no component of this kind.
+        """
+        module, separator, name = reference.rpartition(":")
+        if separator:
+            found = getattr(_imported(module, reference), name, None)
+            if found is None:
+                raise UsageError(f"{self.kind} {reference!r}: {module} defines no {name!r}")
+        else:
+            self._load_home()
+            if reference in self._plug_ins:
+                self._classes[reference] = self._plug_ins[reference].load()
+            found = self._classes.get(reference)
+            if found is None:
+                raise UsageError(
+                    f"unknown {self.kind} {reference!r}: {suggestion(reference, self.names())}"
+                )
+        if not (isinstance(found, type) and issubclass(found, self.base)):
+            raise UsageError(
+                f"{self.kind} {reference!r} must be a subclass of {self.base.__name__}"
+            )
+        return found
 
     def _checked(
         self, reference: str, factory: type[T], arguments: Mapping[str, Any]
@@ -230,27 +256,6 @@ class Registry(Generic[T]):
             f"{self.kind} {reference}: {name}: {value.text} is not allowed: "
             "give a number or a text in quotes"
         )
-
-    def _find(self, reference: str) -> type[T]:
-        module, separator, name = reference.rpartition(":")
-        if separator:
-            found = getattr(_imported(module, reference), name, None)
-            if found is None:
-                raise UsageError(f"{self.kind} {reference!r}: {module} defines no {name!r}")
-        else:
-            self._load_home()
-            if reference in self._plug_ins:
-                self._classes[reference] = self._plug_ins[reference].load()
-            found = self._classes.get(reference)
-            if found is None:
-                raise UsageError(
-                    f"unknown {self.kind} {reference!r}: {suggestion(reference, self.names())}"
-                )
-        if not (isinstance(found, type) and issubclass(found, self.base)):
-            raise UsageError(
-                f"{self.kind} {reference!r} must be a subclass of {self.base.__name__}"
-            )
-        return found
 
     def _reference(self, cls: type[T]) -> str:
         """How another process finds ``cls``: its name if registered, else a path."""

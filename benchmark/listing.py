@@ -8,9 +8,17 @@ from typing import Any
 from ..datasets import DATASETS
 from ..errors import UsageError, suggestion
 from ..metrics import METRICS, Metric
-from ..models import MODELS
+from ..models import INITIALISATIONS, MODELS
 from ..registry import Parameter, Registry, hyperparameters
-from ..strategies import ALLOCATIONS, RECOVERIES, SCHEDULES, STRATEGIES, STRUCTURES
+from ..strategies import (
+    ALLOCATIONS,
+    PENALTIES,
+    RECOVERIES,
+    SCHEDULES,
+    STRATEGIES,
+    STRUCTURES,
+    TIMINGS,
+)
 
 _REGISTRIES: dict[str, Registry[Any]] = {
     registry.kinds: registry
@@ -19,7 +27,10 @@ _REGISTRIES: dict[str, Registry[Any]] = {
         ALLOCATIONS,
         STRUCTURES,
         SCHEDULES,
+        TIMINGS,
         RECOVERIES,
+        PENALTIES,
+        INITIALISATIONS,
         MODELS,
         DATASETS,
         METRICS,
@@ -34,7 +45,7 @@ def overview(kinds: str | None = None) -> str:
     registry = _registry(kinds)
     lines = []
     for name in registry.names():
-        factory = registry.component(name).factory
+        factory = registry.find(name)
         arguments = ", ".join(map(str, _parameters(registry, factory)))
         lines.append(f"  {name}({arguments})\n      {_summary(factory)}")
     return "\n".join(lines)
@@ -43,7 +54,7 @@ def overview(kinds: str | None = None) -> str:
 def detail(kinds: str, name: str) -> str:
     """All that one component's docstring says, and its hyperparameters."""
     registry = _registry(kinds)
-    factory = registry.component(name).factory
+    factory = registry.find(name)
     parts = [f"{name}: {inspect.getdoc(factory) or ''}"]
     if parameters := _parameters(registry, factory):
         parts.append("Hyperparameters:\n" + "\n".join(f"  {each}" for each in parameters))

@@ -4,6 +4,7 @@ from .architecture import MODELS, register
 from .initialisation import INITIALISATIONS, Initialisation
 from .lenet import LeNet5, LeNet5Classic, LeNet300100, LeNetDropout, LeNetSmall
 from .perceptron import Perceptron
+from .resnet import ResNetSmall
 
 __all__ = [
     "INITIALISATIONS",
@@ -15,5 +16,6 @@ __all__ = [
     "LeNetDropout",
     "LeNetSmall",
     "Perceptron",
+    "ResNetSmall",
     "register",
 ]

@@ -14,6 +14,13 @@ PUBLISHED = [
     ("LeNetDropout", 28, 21_840, 24 * 24 * 10 * 25 + 8 * 8 * 20 * 250 + 320 * 50 + 500),
     ("LeNet300100", 28, 266_610, 784 * 300 + 300 * 100 + 100 * 10),
     ("LeNetSmall", 8, 71_754, 64 * 16 * 9 + 16 * 32 * 144 + 512 * 128 + 1_280),
+    ("Perceptron", 28, 47_410, 784 * 50 + 3 * 2_500 + 500),
+    (
+        "ResNetSmall",
+        8,
+        19_706,
+        64 * (16 * 9 + 2 * 16 * 144) + 16 * 32 * (144 + 288 + 16) + 320,
+    ),
 ]
 
 
@@ -28,8 +35,10 @@ def test_the_documented_multiply_adds_are_the_counted_ones():
     counted = {name: flops for name, _, _, flops in PUBLISHED}
     assert counted["LeNet5"] == 2_293_000
     assert counted["LeNetDropout"] == 480_500
-    for name, flops in counted.items():
-        assert f"{flops:,} multiply–adds" in MODELS.component(name).factory.__doc__
+    for name, _, parameters, flops in PUBLISHED:
+        documentation = MODELS.component(name).factory.__doc__
+        assert f"{parameters:,} parameters" in documentation
+        assert f"{flops:,} multiply–adds" in documentation
 
 
 @pytest.mark.parametrize("name", [name for name, *_ in PUBLISHED])
@@ -55,3 +64,23 @@ def test_dropout_acts_in_training_only():
 def test_a_dropout_rate_out_of_range_is_refused():
     with pytest.raises(UsageError, match=r"dropout: 1\.5 is not allowed"):
         MODELS.component("LeNetDropout(dropout=1.5)")
+
+
+def test_a_perceptron_has_the_hidden_layers_that_are_asked_for():
+    model = MODELS.component("Perceptron(hidden=(40, 20))").create(input_shape=(7, 2), classes=3)
+    shapes = [tuple(p.shape) for p in model.parameters() if p.ndim > 1]
+    assert shapes == [
+        (40, 14),
+        (20, 40),
+        (3, 20),
+    ]
+    with pytest.raises(UsageError, match="hidden"):
+        MODELS.component("Perceptron(hidden=(40, 0))")
+
+
+def test_a_perceptrons_dropout_acts_in_training_only():
+    model = MODELS.component("Perceptron(dropout=0.5)").create()
+    inputs = torch.randn(4, 1, 28, 28)
+    assert not torch.equal(model(inputs), model(inputs))
+    model.eval()
+    assert torch.equal(model(inputs), model(inputs))
