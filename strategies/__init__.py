@@ -20,6 +20,7 @@ from .context import Context, output_weight, prunable_weights, weight_class
 from .derivatives import gradients, hessian_product
 from .dynamic import SET, DynamicNetworkSurgery, RigL
 from .gradient import GlobalGradientMagnitude, LayerGradientMagnitude
+from .grasp import GraSP
 from .learned import STR, HardConcrete, Movement, StraightThrough
 from .magnitude import LAMP, GlobalMagnitude, LayerMagnitude, StructuredL1
 from .masks import MaskedWeights, Masks, collapsed, full_masks, keep_largest, kept
@@ -39,9 +40,11 @@ from .recovery import (
     State,
 )
 from .schedule import SCHEDULES, Cubic, Geometric, Linear, OneShot, Schedule
+from .snip import SNIP
 from .sparse_training import GradualTraining, ReparametrisedTraining, SparseTraining
 from .strategy import STRATEGIES, Scores, Strategy, register
 from .structure import NM, STRUCTURES, Block, Channels, Filters, Structure, Unstructured
+from .synflow import SynFlow
 from .timing import TIMINGS, BetweenTrainings, DuringTraining, Timing
 
 __all__ = [
@@ -55,6 +58,7 @@ __all__ = [
     "RECOVERIES",
     "SCHEDULES",
     "SET",
+    "SNIP",
     "STR",
     "STRATEGIES",
     "STRUCTURES",
@@ -78,6 +82,7 @@ __all__ = [
     "Global",
     "GlobalGradientMagnitude",
     "GlobalMagnitude",
+    "GraSP",
     "GradualTraining",
     "GroupLasso",
     "HardConcrete",
@@ -112,6 +117,7 @@ __all__ = [
     "Strategy",
     "Structure",
     "StructuredL1",
+    "SynFlow",
     "Timing",
     "Uniform",
     "UniformPlus",

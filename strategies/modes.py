@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -53,9 +54,12 @@ def twice_differentiable() -> Iterator[None]:
 
     The fused kernels of oneDNN and cuDNN, and those of attention, have only first ones.
     """
-    with (
-        torch.backends.mkldnn.flags(enabled=False),
-        torch.backends.cudnn.flags(enabled=False),
-        sdpa_kernel(SDPBackend.MATH),
-    ):
-        yield
+    with warnings.catch_warnings():
+        # torch says so whenever these flags are set where there is no Intel GPU.
+        warnings.filterwarnings("ignore", "TF32 acceleration on top of oneDNN")
+        with (
+            torch.backends.mkldnn.flags(enabled=False),
+            torch.backends.cudnn.flags(enabled=False),
+            sdpa_kernel(SDPBackend.MATH),
+        ):
+            yield
