@@ -12,6 +12,7 @@ from ..models import INITIALISATIONS, MODELS
 from ..registry import Parameter, Registry, hyperparameters
 from ..strategies import (
     ALLOCATIONS,
+    CURVATURES,
     PENALTIES,
     RECOVERIES,
     SCHEDULES,
@@ -26,6 +27,7 @@ _REGISTRIES: dict[str, Registry[Any]] = {
         STRATEGIES,
         ALLOCATIONS,
         STRUCTURES,
+        CURVATURES,
         SCHEDULES,
         TIMINGS,
         RECOVERIES,

@@ -17,6 +17,7 @@ from .allocation import (
     Units,
 )
 from .context import Context, output_weight, prunable_weights, weight_class
+from .curvature import CURVATURES, Curvature, EmpiricalFisher, Exact, GaussNewton, Hutchinson
 from .derivatives import gradients, hessian_product
 from .dynamic import SET, DynamicNetworkSurgery, RigL
 from .gradient import GlobalGradientMagnitude, LayerGradientMagnitude
@@ -25,6 +26,8 @@ from .learned import STR, HardConcrete, Movement, StraightThrough
 from .magnitude import LAMP, GlobalMagnitude, LayerMagnitude, StructuredL1
 from .masks import MaskedWeights, Masks, collapsed, full_masks, keep_largest, kept
 from .modes import batch_statistics, evaluation_mode, twice_differentiable
+from .obd import OBD, Fisher, LayerOBD
+from .obs import OBS, WoodFisher
 from .penalty import L1, L2, PENALTIES, GroupLasso, LInf, NormalisationScale, Penalty
 from .random import LayerRandom, Random
 from .recovery import (
@@ -49,11 +52,14 @@ from .timing import TIMINGS, BetweenTrainings, DuringTraining, Timing
 
 __all__ = [
     "ALLOCATIONS",
+    "CURVATURES",
     "ERK",
     "L1",
     "L2",
     "LAMP",
     "NM",
+    "OBD",
+    "OBS",
     "PENALTIES",
     "RECOVERIES",
     "SCHEDULES",
@@ -72,12 +78,17 @@ __all__ = [
     "ClassUniform",
     "Context",
     "Cubic",
+    "Curvature",
     "DuringTraining",
     "DynamicNetworkSurgery",
+    "EmpiricalFisher",
     "ErdosRenyi",
+    "Exact",
     "Explicit",
     "Filters",
     "FineTune",
+    "Fisher",
+    "GaussNewton",
     "Geometric",
     "Global",
     "GlobalGradientMagnitude",
@@ -87,10 +98,12 @@ __all__ = [
     "GroupLasso",
     "HardConcrete",
     "History",
+    "Hutchinson",
     "LInf",
     "LastRound",
     "LayerGradientMagnitude",
     "LayerMagnitude",
+    "LayerOBD",
     "LayerRandom",
     "Layerwise",
     "Linear",
@@ -123,6 +136,7 @@ __all__ = [
     "UniformPlus",
     "Units",
     "Unstructured",
+    "WoodFisher",
     "batch_statistics",
     "collapsed",
     "evaluation_mode",
