@@ -16,6 +16,14 @@ from .allocation import (
     UniformPlus,
     Units,
 )
+from .channels import (
+    FPGM,
+    ActivationChange,
+    ActivationGradient,
+    BatchNormSlimming,
+    ChannelStrategy,
+    ChannelTaylor,
+)
 from .context import Context, output_weight, prunable_weights, weight_class
 from .curvature import CURVATURES, Curvature, EmpiricalFisher, Exact, GaussNewton, Hutchinson
 from .derivatives import gradients, hessian_product
@@ -23,13 +31,20 @@ from .dynamic import SET, DynamicNetworkSurgery, RigL
 from .gradient import GlobalGradientMagnitude, LayerGradientMagnitude
 from .grasp import GraSP
 from .learned import STR, HardConcrete, Movement, StraightThrough
-from .magnitude import LAMP, GlobalMagnitude, LayerMagnitude, StructuredL1
+from .magnitude import (
+    LAMP,
+    GlobalMagnitude,
+    LayerMagnitude,
+    StructuredL1,
+    StructuredL2,
+    StructuredLInf,
+)
 from .masks import MaskedWeights, Masks, collapsed, full_masks, keep_largest, kept
 from .modes import batch_statistics, evaluation_mode, twice_differentiable
 from .obd import OBD, Fisher, LayerOBD
 from .obs import OBS, WoodFisher
 from .penalty import L1, L2, PENALTIES, GroupLasso, LInf, NormalisationScale, Penalty
-from .random import LayerRandom, Random
+from .random import LayerRandom, Random, StructuredRandom
 from .recovery import (
     RECOVERIES,
     FineTune,
@@ -49,11 +64,13 @@ from .strategy import STRATEGIES, Scores, Strategy, register
 from .structure import NM, STRUCTURES, Block, Channels, Filters, Structure, Unstructured
 from .synflow import SynFlow
 from .timing import TIMINGS, BetweenTrainings, DuringTraining, Timing
+from .wanda import Wanda
 
 __all__ = [
     "ALLOCATIONS",
     "CURVATURES",
     "ERK",
+    "FPGM",
     "L1",
     "L2",
     "LAMP",
@@ -69,9 +86,14 @@ __all__ = [
     "STRATEGIES",
     "STRUCTURES",
     "TIMINGS",
+    "ActivationChange",
+    "ActivationGradient",
     "Allocation",
+    "BatchNormSlimming",
     "BetweenTrainings",
     "Block",
+    "ChannelStrategy",
+    "ChannelTaylor",
     "Channels",
     "ClassBlind",
     "ClassDistribution",
@@ -130,12 +152,16 @@ __all__ = [
     "Strategy",
     "Structure",
     "StructuredL1",
+    "StructuredL2",
+    "StructuredLInf",
+    "StructuredRandom",
     "SynFlow",
     "Timing",
     "Uniform",
     "UniformPlus",
     "Units",
     "Unstructured",
+    "Wanda",
     "WoodFisher",
     "batch_statistics",
     "collapsed",

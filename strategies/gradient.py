@@ -20,6 +20,12 @@ class GlobalGradientMagnitude(Strategy):
     To first order this is the change of the loss when the weight alone is set to zero (Molchanov
     et al. 2017 use it for channels).
 
+    Formula: |w · ∂L/∂w|.
+    Source: Blalock, Gonzalez Ortiz, Frankle, Guttag: What is the State of Neural Network Pruning?,
+        MLSys 2020, section 7.2.
+    Use: on a trained network, with fine-tuning.
+    Cost: one forward and one backward pass for each scoring batch.
+
     Args:
         batches: number of scoring batches of training examples over which L is averaged.
         batch_size: examples in each of them.

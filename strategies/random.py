@@ -5,16 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from .allocation import Allocation, Uniform
 from .context import Context
 from .strategy import Scores, Strategy, register
+from .structure import Filters, Structure
 
 
 @register
 @dataclass(frozen=True)
 class Random(Strategy):
-    """Prune weights drawn at random from the whole network."""
+    """Prune weights drawn at random from the whole network.
+
+    Formula: U(0, 1), drawn from the experiment's seed.
+    Source: the baseline of Blalock, Gonzalez Ortiz, Frankle, Guttag: What is the State of Neural
+        Network Pruning?, MLSys 2020, section 7.
+    Use: as the baseline that a method must beat.
+    Cost: no passes.
+    """
 
     def score(self, context: Context) -> Scores:
         """Independent draws from U(0, 1), in float64 so that ties are practically absent."""
@@ -32,3 +41,19 @@ class LayerRandom(Random):
     """Prune the same fraction of each layer, drawn at random."""
 
     allocation: Allocation = Uniform()
+
+
+@register
+@dataclass(frozen=True)
+class StructuredRandom(Random):
+    """Prune whole filters and neurons drawn at random, the same fraction of each layer.
+
+    Formula: U(0, 1) for each filter.
+    """
+
+    allocation: Allocation = Uniform()
+    structure: Structure = Filters()
+
+    def unit_scores(self, scores: Tensor) -> Tensor:
+        """One of the filter's draws."""
+        return scores[:, 0]
