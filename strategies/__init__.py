@@ -39,7 +39,7 @@ from .magnitude import (
     StructuredL2,
     StructuredLInf,
 )
-from .masks import MaskedWeights, Masks, collapsed, full_masks, keep_largest, kept
+from .masks import MaskedWeights, Masks, collapsed, full_masks, kept
 from .modes import batch_statistics, evaluation_mode, twice_differentiable
 from .obd import OBD, Fisher, LayerOBD
 from .obs import OBS, WoodFisher
@@ -58,6 +58,7 @@ from .recovery import (
     State,
 )
 from .schedule import SCHEDULES, Cubic, Geometric, Linear, OneShot, Schedule
+from .selection import keep_largest, keep_largest_of_all
 from .snip import SNIP
 from .sparse_training import GradualTraining, ReparametrisedTraining, SparseTraining
 from .strategy import STRATEGIES, Scores, Strategy, register
@@ -170,6 +171,7 @@ __all__ = [
     "gradients",
     "hessian_product",
     "keep_largest",
+    "keep_largest_of_all",
     "kept",
     "output_weight",
     "prunable_weights",

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..errors import UsageError, suggestion
 from ..registry import Configured, Registry
-from .masks import keep_largest
+from .selection import keep_largest, keep_largest_of_all
 
 
 class Units(NamedTuple):
@@ -95,14 +95,14 @@ class Global(Allocation):
         Where units differ in size, they are kept in the order of their scores for as long as the
         next one fits, so that the budget is missed by less than one unit and never exceeded.
         """
-        pooled = torch.cat([self._protected(each.scores, generator) for each in layers.values()])
-        lengths = [len(each.scores) for each in layers.values()]
+        scores = [self._protected(each.scores, generator) for each in layers.values()]
         if (size := _common_size(layers)) is not None:
-            chosen = keep_largest(pooled, budget // size, generator)
+            chosen = keep_largest_of_all(scores, budget // size, generator)
         else:
             sizes = torch.cat([_sizes(each) for each in layers.values()])
-            chosen = _keep_within(pooled, sizes, budget, generator)
-        return dict(zip(layers, chosen.split(lengths), strict=True))
+            pooled = _keep_within(torch.cat(scores), sizes, budget, generator)
+            chosen = list(pooled.split([len(each) for each in scores]))
+        return dict(zip(layers, chosen, strict=True))
 
     def _protected(self, scores: Tensor, generator: torch.Generator) -> Tensor:
         """The scores of a layer, its ``minimum`` best raised above all others."""

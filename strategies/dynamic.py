@@ -16,8 +16,9 @@ from torch.optim import Optimizer
 from .allocation import ERK, Allocation
 from .context import Context
 from .magnitude import GlobalMagnitude
-from .masks import Masks, keep_largest
+from .masks import Masks
 from .random import Random
+from .selection import keep_largest
 from .sparse_training import ReparametrisedTraining, SparseTraining, spread, straight_through
 from .strategy import register
 

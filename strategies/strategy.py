@@ -60,16 +60,12 @@ class Strategy(Configured, ABC):
         Raises:
             UsageError: the scores do not fit the weights, or are no numbers to rank by.
         """
-        return self.ranked(context, self.score(context), budget)
+        # The scores are as large as the network, and not held here while masks are made of them.
+        return self._chosen(context, self._layers(context, self.score(context)), budget)
 
     def ranked(self, context: Context, scores: Scores, budget: int) -> Masks:
         """The masks that keep the ``budget`` weights of highest score; see :meth:`masks`."""
-        self._check(scores, context.weights)
-        layers, allowed = {}, {}
-        for name in context.masks:
-            layers[name], allowed[name] = self._units(context, name, scores[name])
-        chosen = self.allocation.keep(layers, budget, context.generator)
-        return {name: self.structure.expand(chosen[name], allowed[name]) for name in layers}
+        return self._chosen(context, self._layers(context, scores), budget)
 
     def update(self, context: Context, masks: Masks) -> Mapping[str, Tensor]:
         """New values of weights that are kept, where they make up for those that go.
@@ -117,16 +113,19 @@ class Strategy(Configured, ABC):
         """The most of ``weights`` that this strategy can keep."""
         return sum(map(self.structure.most, weights.values()))
 
+    def _layers(self, context: Context, scores: Scores) -> dict[str, tuple[Units, Tensor]]:
+        """For each layer its units, and a mask of the weights that may be kept."""
+        self._check(scores, context.weights)
+        return {name: self._units(context, name, scores[name]) for name in context.masks}
+
     def _units(self, context: Context, name: str, score: Tensor) -> tuple[Units, Tensor]:
-        """The units of one layer, and a mask of the weights that may be kept."""
-        mask, weight = context.masks[name], context.weights[name]
-        admissible = self.structure.admissible(score.masked_fill(~mask, -torch.inf))
-        allowed = mask if admissible is None else mask & admissible
-        rows = self.structure.units(allowed)
-        alive = rows.any(1)
-        scores = self.unit_scores(self.structure.units(score))
-        if not alive.all():
+        weight = context.weights[name]
+        allowed = self.structure.admissible(score, context.masks[name])
+        rows = self.structure.units(score)
+        scores = self.unit_scores(rows)
+        if not allowed.all():
             # What is gone ranks below everything else, below a score of -inf too.
+            alive = self.structure.units(allowed).any(1)
             scores = scores.clamp(min=torch.finfo(scores.dtype).min).masked_fill(~alive, -torch.inf)
         units = Units(
             scores=scores,
@@ -137,6 +136,19 @@ class Strategy(Configured, ABC):
             sizes=self.structure.sizes(weight),
         )
         return units, allowed
+
+    def _chosen(
+        self, context: Context, layers: dict[str, tuple[Units, Tensor]], budget: int
+    ) -> Masks:
+        """The masks that the allocation makes of the layers, which are forgotten on the way."""
+        allowed = {name: mask for name, (_, mask) in layers.items()}
+        units = {name: each for name, (each, _) in layers.items()}
+        chosen = self.allocation.keep(units, budget, context.generator)
+        units.clear()
+        layers.clear()
+        return {
+            name: self.structure.expand(chosen.pop(name), mask) for name, mask in allowed.items()
+        }
 
     def _check(self, scores: Scores, weights: Mapping[str, Tensor]) -> None:
         name = type(self).__name__

@@ -33,12 +33,12 @@ class Structure(Configured, ABC):
         """Number of weights in each unit of ``weight`` (int64), where units differ; else None."""
         return None
 
-    def admissible(self, scores: Tensor) -> Tensor | None:
-        """Which weights may be kept at all, a bool tensor of the shape of ``scores``; None: all.
+    def admissible(self, scores: Tensor, mask: Tensor) -> Tensor:
+        """Which of the weights that ``mask`` keeps may be kept on: by default all of them.
 
-        Of those that compete for a place (:class:`NM`) the highest scores are.
+        Of those that compete for a place (:class:`NM`) those of the highest ``scores`` may.
         """
-        return None
+        return mask
 
     def most(self, weight: Tensor) -> int:
         """The most weights of ``weight`` that this structure can keep."""
@@ -122,14 +122,14 @@ class NM(Structure):
         """One row for each weight."""
         return weight.reshape(-1, 1)
 
-    def admissible(self, scores: Tensor) -> Tensor:
+    def admissible(self, scores: Tensor, mask: Tensor) -> Tensor:
         """The n highest of each group; of equal ones those that come first."""
-        rows = scores.movedim(1, -1)
+        rows = scores.masked_fill(~mask, -torch.inf).movedim(1, -1)
         # What a last, smaller group lacks wins no place.
         groups = _padded(rows, self.m, -torch.inf).unflatten(-1, (-1, self.m))
         order = groups.argsort(dim=-1, descending=True, stable=True)
         chosen = torch.zeros_like(groups, dtype=torch.bool).scatter_(-1, order[..., : self.n], True)
-        return chosen.flatten(-2)[..., : rows.shape[-1]].movedim(-1, 1)
+        return chosen.flatten(-2)[..., : rows.shape[-1]].movedim(-1, 1) & mask
 
     def most(self, weight: Tensor) -> int:
         """n in every group, and all of a rest that has no more."""
