@@ -71,6 +71,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     listing = commands.add_parser("list", help="list strategies, models, data sets, metrics, …")
     listing.add_argument("kind", nargs="?", help="such as strategies; all kinds if left out")
     listing.add_argument("name", nargs="?", help="describe this one in detail")
+    listing.add_argument("--markdown", action="store_true", help="the page of all methods")
     listing.set_defaults(command=_list)
 
     table = commands.add_parser("leaderboard", help="make a leaderboard from records")
@@ -88,6 +89,13 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
 
     check = commands.add_parser("check", help="check that a strategy keeps the rules")
     check.add_argument("strategy", help="such as GlobalMagnitude or mymethod.py:MyScore(alpha=2)")
+    check.add_argument(
+        "--model",
+        nargs="+",
+        default=[],
+        metavar="MODEL",
+        help="try it on these models instead of the small networks made for it",
+    )
     check.set_defaults(command=_check)
     return parser
 
@@ -255,8 +263,11 @@ def _plots(frame: DataFrame, folder: Path) -> list[Path]:
 
 
 def _list(options: argparse.Namespace) -> int:
-    from .listing import detail, overview
+    from .listing import detail, methods_as_markdown, overview
 
+    if options.markdown:
+        print(methods_as_markdown(), end="")
+        return 0
     print(detail(options.kind, options.name) if options.name else overview(options.kind))
     return 0
 
@@ -295,11 +306,13 @@ def _show(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     from ..strategies import STRATEGIES
     from .conformance import CHECKS
+    from .conformance_networks import registered_network
 
     strategy = STRATEGIES.component(options.strategy).create()
+    networks = [registered_network(name) for name in options.model]
     broken = 0
     for check in CHECKS:
-        violations = check.violations(strategy)
+        violations = check.violations(strategy, networks)
         print(f"{'broken' if violations else 'kept':8}{check.rule}")
         for violation in violations:
             print(f"{'':10}{violation}")

@@ -16,7 +16,7 @@ import pickle
 import random
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,36 +60,40 @@ class Check:
     """
 
     rule: str
-    find: Callable[[Strategy], list[str]]
+    find: Callable[[Strategy, Sequence[Network]], list[str]]
 
     def __str__(self) -> str:
         return self.rule
 
-    def violations(self, strategy: Strategy) -> list[str]:
+    def violations(self, strategy: Strategy, networks: Sequence[Network] = ()) -> list[str]:
         """What ``strategy`` does against the rule, in words; empty if it keeps it.
+
+        It is tried on ``networks``, or on the kit's own where none are given. A rule that shows on
+        one particular network is tried on that or not at all.
 
         Whatever the strategy raises is one of its violations. The global random states and
         torch's global settings are the same afterwards.
         """
         # On networks as small as these a second thread costs more than it gives.
         with threads(1), _global_state_restored():
-            return self.find(strategy)
+            return self.find(strategy, networks)
 
 
-_Finder = Callable[[Strategy], list[str]]
+_Finder = Callable[[Strategy, Sequence[Network]], list[str]]
 _FinderOnOne = Callable[[Strategy, nn.Module], Iterator[str]]
 
 
-def _on(*networks: Network) -> Callable[[_FinderOnOne], _Finder]:
+def _on(*own: Network, others: bool = True) -> Callable[[_FinderOnOne], _Finder]:
     """Decorator: look for a violation on each network in turn, and tell the first one on each.
 
-    A network in which the strategy finds nothing to prune is passed over.
+    A network in which the strategy finds nothing to prune is passed over. With ``others`` the
+    networks that a caller gives take the place of the kit's own.
     """
 
     def decorate(find: _FinderOnOne) -> _Finder:
-        def find_on_all(strategy: Strategy) -> list[str]:
+        def find_on_all(strategy: Strategy, given: Sequence[Network]) -> list[str]:
             titles: dict[str, list[str]] = {}
-            for network in networks:
+            for network in (given if others else ()) if given else own:
                 sentence = _first_violation(find, strategy, network)
                 if sentence is not None:
                     titles.setdefault(sentence, []).append(network.title)
@@ -121,12 +125,13 @@ def _place(error: Exception, strategy: Strategy) -> str:
     return f" ({Path(str(source)).name}, line {lines[-1]})" if lines else ""
 
 
-def _prunes_something(strategy: Strategy) -> list[str]:
-    """At least one of the ordinary networks has weights that the strategy prunes."""
+def _prunes_something(strategy: Strategy, given: Sequence[Network]) -> list[str]:
+    """At least one of the networks has weights that the strategy prunes."""
     # An error of prunable() itself is a finding of every other check.
     with suppress(Exception):
-        if not any(strategy.prunable(network.fresh()) for network in ORDINARY):
-            return ["prunable() finds no weights in any network of the kit, which can try nothing"]
+        if not any(strategy.prunable(network.fresh()) for network in given or ORDINARY):
+            which = ", ".join(each.title for each in given) or "any network of the kit"
+            return [f"prunable() finds no weights in {which}, so that nothing can be tried"]
     return []
 
 
@@ -249,7 +254,7 @@ def _reads_training_data_only(strategy: Strategy, model: nn.Module) -> Iterator[
         yield f"reads the {' and '.join(sorted(foreign))} split; only 'train' may be used"
 
 
-@_on(PERCEPTRON)
+@_on(PERCEPTRON, others=False)
 def _ignores_the_sign(strategy: Strategy, model: nn.Module) -> Iterator[str]:
     """Two networks that compute the same, one with every weight negated, are pruned alike.
 
@@ -271,7 +276,7 @@ def _ignores_the_sign(strategy: Strategy, model: nn.Module) -> Iterator[str]:
         )
 
 
-@_on(PERCEPTRON)
+@_on(PERCEPTRON, others=False)
 def _prunes_the_useless_first(strategy: Strategy, model: nn.Module) -> Iterator[str]:
     """Of hidden units that do nothing, not clearly more weights are kept than of the others.
 

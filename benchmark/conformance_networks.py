@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -10,6 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..datasets import Batch, Split, Task, sampled_labels
+from ..errors import UsageError
+from ..models import MODELS
 from ..seeding import generator, seeded
 
 _INPUTS, HIDDEN, _CLASSES = 36, 32, 4
@@ -46,18 +49,56 @@ class Perceptron(nn.Module):
         return self.last(torch.tanh(self.first(inputs)))
 
 
-class _Convolutional(nn.Module):
+class _Residual(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.first = nn.Conv2d(1, 6, 3)
         self.normalisation = nn.BatchNorm2d(6)
-        self.second = nn.Conv2d(6, 8, 3)
+        self.second = nn.Conv2d(6, 8, 3, padding=1)
+        self.shortcut = nn.Conv2d(6, 8, 1)
         self.dropout = nn.Dropout(0.5)
         self.last = nn.Linear(32, _CLASSES)
 
     def forward(self, inputs: Tensor) -> Tensor:
         x = F.relu(self.normalisation(self.first(inputs.view(-1, 1, 6, 6))))
-        return self.last(self.dropout(F.relu(self.second(x)).flatten(1)))
+        x = F.max_pool2d(F.relu(self.second(x) + self.shortcut(x)), 2)
+        return self.last(self.dropout(x.flatten(1)))
+
+
+class _OnImages(nn.Module):
+    """A model of images whose size is its own, on the kit's task: images of 6×6, scaled up."""
+
+    def __init__(self, model: nn.Module, input_shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.model = model
+        self._channels, *self._size = input_shape
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        images = F.interpolate(inputs.view(-1, 1, 6, 6), tuple(self._size))
+        logits: Tensor = self.model(images.expand(-1, self._channels, -1, -1))
+        return logits
+
+
+def registered_network(model: str, input_shape: tuple[int, ...] | None = None) -> Network:
+    """The registered model of that name as a network on which strategies are tried.
+
+    Args:
+        model: as in an experiment.
+        input_shape: of one image; by default that of the model's constructor.
+
+    Raises:
+        UsageError: there is no such model, or it says no shape and none is given.
+    """
+    component = MODELS.component(model)
+    default = inspect.signature(component.factory).parameters.get("input_shape")
+    if input_shape is None and (default is None or default.default is inspect.Parameter.empty):
+        raise UsageError(f"model {model} has no input_shape by default, which a check needs")
+    shape: tuple[int, ...] = input_shape or default.default  # type: ignore[union-attr]
+
+    def make() -> nn.Module:
+        return _OnImages(component.create(input_shape=shape, classes=_CLASSES), shape)
+
+    return Network(model, make)
 
 
 class _Tied(nn.Module):
@@ -99,7 +140,7 @@ def _with_equal_weights(value: float) -> nn.Module:
 PERCEPTRON = Network("perceptron", Perceptron)
 ORDINARY = (
     PERCEPTRON,
-    Network("convolutional network", _Convolutional),
+    Network("convolutional network", _Residual),
     Network("network with tied weights", _Tied),
     Network("LSTM", _Recurrent),
 )

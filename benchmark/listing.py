@@ -1,8 +1,8 @@
-"""What there is to choose from: the texts of ``prunebench list``."""
+"""What there is to choose from: the texts of ``prunebench list`` and the page of methods."""
 
 from __future__ import annotations
 
-import inspect
+from collections.abc import Sequence
 from typing import Any
 
 from ..datasets import DATASETS
@@ -20,6 +20,7 @@ from ..strategies import (
     STRUCTURES,
     TIMINGS,
 )
+from .description import Description, description
 
 _REGISTRIES: dict[str, Registry[Any]] = {
     registry.kinds: registry
@@ -57,13 +58,85 @@ def detail(kinds: str, name: str) -> str:
     """All that one component's docstring says, and its hyperparameters."""
     registry = _registry(kinds)
     factory = registry.find(name)
-    parts = [f"{name}: {inspect.getdoc(factory) or ''}"]
+    known = description(factory)
+    parts = [f"{name}: {known.summary}"]
+    if known.prose:
+        parts.append(known.prose)
+    parts += [f"{entry}: {text}" for entry, text in known.entries.items()]
     if parameters := _parameters(registry, factory):
-        parts.append("Hyperparameters:\n" + "\n".join(f"  {each}" for each in parameters))
+        lines = [_explained(parameter, known) for parameter in parameters]
+        parts.append("Hyperparameters:\n" + "\n".join(lines))
     if issubclass(factory, Metric):
         numbers = "\n".join(f"  {each}: {text}" for each, text in factory.definitions.items())
         parts.append(f"Numbers:\n{numbers}")
     return "\n\n".join(parts)
+
+
+def methods_as_markdown() -> str:
+    """The page of all strategies and of all that goes into them: ``strategies/README.md``."""
+    registry = _REGISTRIES["strategies"]
+    rows = [
+        (f"[{name}](#{name.lower()})", known.summary.rstrip("."), known.entries.get("Cost", ""))
+        for name in registry.names()
+        for known in [description(registry.find(name))]
+    ]
+    parts = [_PAGE_HEAD, _table(("strategy", "what it does", "cost of scoring"), rows)]
+    parts += [_section(registry, name) for name in registry.names()]
+    for kinds, other in _REGISTRIES.items():
+        if kinds in ("strategies", "models", "datasets", "metrics"):
+            continue
+        parts.append(f"## {kinds.capitalize()}")
+        parts += [_section(other, name) for name in other.names()]
+    return "\n\n".join(parts).replace("``", "`") + "\n"
+
+
+_PAGE_HEAD = """\
+# Pruning methods
+
+This page is made of the docstrings, by `prunebench list --markdown > strategies/README.md`.
+
+A method is a point in score × allocation × structure × schedule × recovery. A strategy has a score
+and defaults for allocation and structure, which are hyperparameters like others; the experiment
+names the schedule, the timing and the recovery. Any of one kind goes with any of the others:
+`GlobalMagnitude(allocation=ERK())`, `SNIP(structure=Filters())`,
+`OBD(curvature=Hutchinson(probes=100))`. Scores are ranked, and the lowest go.
+
+## Strategies"""
+
+
+def _section(registry: Registry[Any], name: str) -> str:
+    """One component: what it is, its entries, and its hyperparameters in a table."""
+    factory = registry.find(name)
+    known = description(factory)
+    parts = [f"### {name}", known.summary, *([known.prose] if known.prose else [])]
+    if known.entries:
+        parts.append("\n".join(f"- **{entry}**: {text}" for entry, text in known.entries.items()))
+    if parameters := _parameters(registry, factory):
+        rows = [
+            (f"`{each}`", known.arguments.get(each.name, _SHARED_ARGUMENTS.get(each.name, "")))
+            for each in parameters
+        ]
+        parts.append(_table(("hyperparameter", "meaning"), rows))
+    return "\n\n".join(parts)
+
+
+_SHARED_ARGUMENTS = {
+    "allocation": "how what is kept is divided among the layers",
+    "structure": "which weights go together",
+}
+
+
+def _explained(parameter: Parameter, known: Description) -> str:
+    text = known.arguments.get(parameter.name, _SHARED_ARGUMENTS.get(parameter.name, ""))
+    return f"  {parameter}" + (f"\n      {text}" if text else "")
+
+
+def _table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    # A bar would end the cell.
+    lines = [heads, ("---",) * len(heads), *rows]
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
+    )
 
 
 def _registry(kinds: str) -> Registry[Any]:
@@ -78,4 +151,4 @@ def _parameters(registry: Registry[Any], factory: type) -> list[Parameter]:
 
 
 def _summary(factory: type) -> str:
-    return (inspect.getdoc(factory) or "").partition("\n")[0]
+    return description(factory).summary

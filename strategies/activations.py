@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from .context import Context
@@ -23,14 +24,18 @@ def owners(model: nn.Module, names: Iterable[str], kinds: tuple[type[nn.Module],
     """The modules of some kinds that use each of the parameters ``names``, a shared one several.
 
     A parameter that a module of another kind uses is left out, and so are those of a recurrent
-    module that projects its states.
+    module that projects its states, and what attention does not call as a module.
     """
     chosen = set(names)
     canonical = {id(p): name for name, p in model.named_parameters() if name in chosen}
     found: Owners = {}
     foreign: set[str] = set()
     for module in model.modules():
-        known = isinstance(module, kinds) and not getattr(module, "proj_size", 0)
+        known = (
+            isinstance(module, kinds)
+            and not getattr(module, "proj_size", 0)
+            and not isinstance(module, NonDynamicallyQuantizableLinear)
+        )
         for parameter in module.parameters(recurse=False):
             name = canonical.get(id(parameter))
             if name is not None and known:
@@ -70,6 +75,11 @@ def input_norms(context: Context, batches: int, batch_size: int) -> dict[str, Te
 def hooked(modules: Iterable[nn.Module], function: Callable[..., Any]) -> Iterator[None]:
     """While it lasts, ``function`` is a forward hook of each of ``modules``."""
     with ExitStack() as stack:
+        # The fused path of transformers runs layers without calling them.
+        stack.callback(
+            torch.backends.mha.set_fastpath_enabled, torch.backends.mha.get_fastpath_enabled()
+        )
+        torch.backends.mha.set_fastpath_enabled(False)
         for module in modules:
             stack.callback(module.register_forward_hook(function).remove)
         yield

@@ -358,8 +358,13 @@ def _deviations(layers: Layers) -> dict[str, float]:
     pooled: dict[str, list[Tensor]] = {}
     for each in layers.values():
         pooled.setdefault(each.weight_class, []).append(each.weight[each.weight != 0].double())
-    deviations = {name: torch.cat(weights).std(correction=0) for name, weights in pooled.items()}
-    return {name: float(each) if each > 0 else 1.0 for name, each in deviations.items()}
+    return {name: _deviation(torch.cat(weights)) for name, weights in pooled.items()}
+
+
+def _deviation(weights: Tensor) -> float:
+    """The standard deviation, or 1 where there is none to divide by."""
+    deviation = float(weights.std(correction=0)) if len(weights) else 0.0
+    return deviation or 1.0
 
 
 def _redrawn(chosen: Tensor, alive: Tensor, generator: torch.Generator) -> Tensor:

@@ -149,7 +149,7 @@ class FPGM(ChannelStrategy):
 
     Filter pruning via geometric median: not the small ones go but those that others can replace.
 
-    Formula: Σ over the layer's filters j of ‖w_i − w_j‖₂.
+    Formula: Σ over the layer's filters j that are left of ‖w_i − w_j‖₂.
     Source: He, Liu, Wang, Hu, Yang: Filter Pruning via Geometric Median for Deep Convolutional
         Neural Networks Acceleration, CVPR 2019, equation 6.
     Use: on a trained network, with fine-tuning; also where no filter is small.
@@ -157,11 +157,9 @@ class FPGM(ChannelStrategy):
     """
 
     def channel_scores(self, context: Context) -> Mapping[str, Tensor]:
-        """The sum of distances; exact ones, where the fast formula cancels."""
+        """The sum of distances to the filters that have not been pruned yet."""
         return {
-            name: torch.cdist(
-                weight.flatten(1), weight.flatten(1), compute_mode="donot_use_mm_for_euclid_dist"
-            ).sum(1)
+            name: _distances(weight.flatten(1))[:, context.masks[name].flatten(1).any(1)].sum(1)
             for name, weight in context.weights.items()
         }
 
@@ -198,6 +196,11 @@ class BatchNormSlimming(ChannelStrategy):
         normalisations = _normalisations(model)
         names = super().prunable(model, classifier=classifier)
         return [name for name in names if name in normalisations]
+
+
+def _distances(rows: Tensor) -> Tensor:
+    """Euclidean distances of all pairs; not by the fast formula, which cancels for near ones."""
+    return torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist")
 
 
 def _effects(

@@ -8,9 +8,21 @@ import pandas as pd
 import pytest
 
 from prunebench.benchmark.command_line import main
+from prunebench.benchmark.description import ENTRIES, description
 from prunebench.benchmark.experiment import Experiment
 from prunebench.benchmark.grid import grid, read_settings
+from prunebench.benchmark.listing import methods_as_markdown
+from prunebench.registry import hyperparameters
 from prunebench.results import Store, as_text, columns_as_markdown
+from prunebench.strategies import (
+    ALLOCATIONS,
+    CURVATURES,
+    PENALTIES,
+    RECOVERIES,
+    STRATEGIES,
+    STRUCTURES,
+    TIMINGS,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -78,3 +90,28 @@ def test_every_experiment_file_is_valid(path):
     experiments = grid(**read_settings(path))
     assert len({experiment.id for experiment in experiments}) == len(experiments)
     assert all(isinstance(experiment, Experiment) for experiment in experiments)
+
+
+def test_the_page_of_methods_is_the_one_that_the_docstrings_give():
+    assert methods_as_markdown() == (ROOT / "strategies/README.md").read_text()
+
+
+@pytest.mark.parametrize("name", STRATEGIES.names())
+def test_a_strategy_documents_formula_source_use_cost_and_every_hyperparameter(name):
+    factory = STRATEGIES.find(name)
+    known = description(factory)
+    assert set(known.entries) == set(ENTRIES)
+    shared = {"allocation", "structure"}
+    assert set(hyperparameters(factory)) - shared <= set(known.arguments)
+
+
+@pytest.mark.parametrize(
+    "registry",
+    [ALLOCATIONS, STRUCTURES, CURVATURES, TIMINGS, RECOVERIES, PENALTIES],
+    ids=lambda registry: registry.kinds,
+)
+def test_what_goes_into_a_method_documents_its_hyperparameters(registry):
+    for name in registry.names():
+        known = description(registry.find(name))
+        assert known.summary.endswith(".")
+        assert set(hyperparameters(registry.find(name))) - {"minimum"} <= set(known.arguments), name

@@ -234,3 +234,17 @@ def test_the_module_runs_as_a_command():
         check=True,
     )
     assert done.stdout.startswith("prunebench 0.")
+
+
+def test_a_strategy_is_checked_on_the_models_that_are_named(capsys):
+    assert main(["check", "LayerMagnitude", "--model", "ResNetSmall", "Perceptron"]) == 0
+    assert "keeps 12 of 12 rules" in capsys.readouterr().out
+    assert main(["check", "BatchNormSlimming", "--model", "Perceptron"]) == 1
+    assert "finds no weights in Perceptron" in capsys.readouterr().out
+    assert main(["check", "Random", "--model", "Perceptrn"]) == 2
+    assert "Perceptron" in capsys.readouterr().err
+
+
+def test_the_page_of_methods_is_printed(capsys):
+    assert main(["list", "--markdown"]) == 0
+    assert capsys.readouterr().out.startswith("# Pruning methods")

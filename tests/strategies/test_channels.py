@@ -149,6 +149,17 @@ def test_fpgm_is_the_sum_of_distances_and_removes_the_geometric_median(context_o
     assert kept_masks["0.weight"].any(1).tolist() == [True] * 8 + [False]
 
 
+def test_fpgm_measures_no_distance_to_filters_that_are_gone(context_of, regression):
+    model = nn.Sequential(nn.Linear(6, 4), nn.Linear(4, 2)).double()
+    masks = {"0.weight": torch.ones(4, 6, dtype=torch.bool)}
+    masks["0.weight"][1] = False
+    with torch.no_grad():
+        model[0].weight[1] = 0
+    scores = FPGM().channel_scores(context_of(model, regression, masks=masks))["0.weight"]
+    left = model[0].weight.detach()[[0, 2, 3]]
+    assert torch.allclose(scores[[0, 2, 3]], torch.tensor(cdist(left, left).sum(1)))
+
+
 def test_slimming_prunes_the_channels_of_smallest_scale_over_all_layers(context_of):
     torch.manual_seed(0)
     model = ResNetSmall()

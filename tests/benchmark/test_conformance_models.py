@@ -1,0 +1,25 @@
+"""Every strategy keeps the rules on the networks of the field, not only on those of the kit."""
+
+import pytest
+
+from prunebench.benchmark.conformance import CHECKS
+from prunebench.benchmark.conformance_networks import ORDINARY, registered_network
+from prunebench.strategies import STRATEGIES
+
+NETWORKS = {
+    "LeNet300100": registered_network("LeNet300100", (1, 8, 8)),
+    "LeNet5": registered_network("LeNet5", (1, 16, 16)),
+    "ResNetSmall": registered_network("ResNetSmall"),
+    "LSTM": ORDINARY[-1],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
+@pytest.mark.parametrize("name", STRATEGIES.names())
+def test_the_rules_are_kept(name, network):
+    strategy = STRATEGIES.component(name).create()
+    if not strategy.prunable(network.fresh()):
+        pytest.skip(f"{name} finds nothing to prune in it")
+    for check in CHECKS:
+        assert check.violations(strategy, [network]) == [], check.rule
