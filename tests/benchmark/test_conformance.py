@@ -44,7 +44,8 @@ def test_every_strategy_of_ours_keeps_every_rule(name, check):
 
 @pytest.mark.parametrize("name", ALLOCATIONS.names())
 def test_every_allocation_of_ours_keeps_every_rule(name):
-    allocation = ALLOCATIONS.component(name).create()
+    arguments = {"densities": {"last": 0.5}} if name == "Explicit" else {}
+    allocation = ALLOCATIONS.find(name)(**arguments)
     assert broken_rules(GlobalMagnitude(allocation=allocation)) == {}
 
 

@@ -4,14 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from prunebench.benchmark.conformance import CHECKS
 from prunebench.benchmark.conformance_networks import Synthetic
 from prunebench.strategies import GraSP
-
-
-@pytest.mark.parametrize("check", CHECKS, ids=str)
-def test_the_rules_are_kept(check):
-    assert check.violations(GraSP()) == []
 
 
 def network():
