@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import prod
+from math import ceil, prod
 from typing import Annotated, NamedTuple
 
 import torch
@@ -199,9 +199,10 @@ class UniformPlus(Layerwise):
     output: Annotated[float, Field(ge=0, le=1)] = 0.2
 
     def smallest(self, layers: Mapping[str, Tensor]) -> int:
-        """The first layer, and what every other one keeps at least."""
-        first, *others = layers.values()
-        return first.numel() + sum(min(self.minimum, len(e)) * e.shape[1] for e in others)
+        """The first layer, a share of the last one, and what every other one keeps at least."""
+        first, *others = (each.numel() for each in layers.values())
+        share = ceil(self.output * others[-1]) if others else 0
+        return first + max(share, self.minimum) + self.minimum * max(0, len(others) - 1)
 
     def layer_densities(self, layers: Layers, budget: int) -> dict[str, float]:
         """1 for the first layer, at least ``output`` for the last, what is left for the others."""
@@ -211,7 +212,7 @@ class UniformPlus(Layerwise):
         left = budget - layers[first].weights
         uniform = left / max(1, sum(each.weights for each in rest.values()))
         for name, each in rest.items():
-            if each.is_output and uniform < self.output:
+            if each.is_output and uniform < self.output and len(rest) > 1:
                 fixed[name] = self.output
                 left -= round(self.output * each.weights)
         others = [each.weights for name, each in rest.items() if name not in fixed]
