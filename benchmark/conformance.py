@@ -347,6 +347,8 @@ def _budget(strategy: Strategy, context: Context, density: float) -> int:
     """The number of weights that a density leaves, within what the strategy can keep."""
     total = sum(mask.numel() for mask in context.masks.values())
     most = strategy.largest_budget(context.weights)
+    if strategy.gates:
+        return most
     return min(max(round(density * total), strategy.smallest_budget(context.weights)), most)
 
 

@@ -10,13 +10,16 @@ import hashlib
 import json
 from collections.abc import Iterator
 from importlib import import_module
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 from pydantic_core import to_jsonable_python
 
 from ..errors import UsageError
 from ..registry import Component
+
+if TYPE_CHECKING:
+    from ..strategies import Recovery, Strategy
 
 
 def _lookup(package: str, registry: str) -> BeforeValidator:
@@ -212,22 +215,27 @@ class Experiment(_Settings):
                 f"start_epoch: {self.start_epoch} is not allowed: pretraining has only {epochs} "
                 "epochs"
             )
-        self._check_training(recovery.trains)
+        self._check_training(self.strategy.create(), recovery)
         return self
 
-    def _check_training(self, trains: bool) -> None:
+    def _check_training(self, strategy: Strategy, recovery: Recovery) -> None:
         """What happens in training needs a training, and only one thing can happen in it."""
-        dynamic = self.strategy.create().dynamic
         gradual = self.timing.create().within_training
-        if not trains and (dynamic or gradual):
+        if not recovery.trains and (strategy.dynamic or gradual):
             raise UsageError(
                 f"recovery: {self.recovery} is not allowed: "
-                f"{self.strategy if dynamic else self.timing} prunes while the network trains"
+                f"{self.strategy if strategy.dynamic else self.timing} prunes while the network "
+                "trains"
             )
-        if dynamic and gradual:
+        if strategy.dynamic and gradual:
             raise UsageError(
                 f"timing: {self.timing} is not allowed: {self.strategy} itself says when it "
                 "prunes in training"
+            )
+        if strategy.gates and recovery.goes_back:
+            raise UsageError(
+                f"recovery: {self.recovery} is not allowed: {self.strategy} adds gates to the "
+                "network, which it did not have before"
             )
 
     @property

@@ -82,10 +82,12 @@ def prune(experiment: Experiment, task: Task, pretrained: Pretrained) -> Pruned:
     model = build(experiment, task)
     epoch = experiment.start_epoch
     model.load_state_dict(pretrained.state() if epoch is None else pretrained.at_epoch(epoch))
+    targets = _targets(experiment, strategy, model)
+    adapting = generator(experiment.seed, "adapting")
+    model = strategy.adapt(model, targets[-1].density, adapting)
     names = strategy.prunable(model, classifier=experiment.prune_classifier)
     parameters = dict(model.named_parameters())
     masks = full_masks({name: parameters[name] for name in names})
-    targets = _targets(experiment, strategy, model, kept(masks))
     seconds = {"scoring_seconds": 0.0, "finetuning_seconds": 0.0}
 
     def pruned(number: int, masks: Masks) -> SparseTraining:
@@ -148,11 +150,12 @@ class _Target(NamedTuple):
     kept: int
 
 
-def _targets(
-    experiment: Experiment, strategy: Strategy, model: nn.Module, prunable: int
-) -> list[_Target]:
+def _targets(experiment: Experiment, strategy: Strategy, model: nn.Module) -> list[_Target]:
     """The target of each round, the last one being exact."""
     schedule = experiment.schedule.create()
+    parameters = dict(model.named_parameters())
+    names = strategy.prunable(model, classifier=experiment.prune_classifier)
+    prunable = sum(parameters[name].numel() for name in names)
     final = kept_weights(experiment, strategy, model)
     densities = [
         schedule.density(final / prunable, number, experiment.rounds)
@@ -245,10 +248,11 @@ def _measured(experiment: Experiment, task: Task, folder: Path) -> tuple[Record,
     pruned = prune(experiment, task, pretrained)
     dense = build(experiment, task)
     dense.load_state_dict(pretrained.state())
-    prunable = tuple(pruned.masks)
     metrics = [Size(), Flops(), *(metric.create() for metric in experiment.metrics)]
-    final_subject = Subject(pruned.model, dense, task, prunable)
-    dense_subject = Subject(dense, dense, task, prunable)
+    final_subject = Subject(pruned.model, dense, task, tuple(pruned.masks))
+    # A network that was adapted has other names than the dense one.
+    names = experiment.strategy.create().prunable(dense, classifier=experiment.prune_classifier)
+    dense_subject = Subject(dense, dense, task, tuple(names))
     dead = collapsed(pruned.masks)
     record = Record(
         id=experiment.id,

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .gates import shares_of_work
 from .metric import Measurements, Metric, Subject, register
 from .modes import inference
 
@@ -44,21 +45,27 @@ class Flops(Metric):
 
     definitions = {
         "flops": "multiply-adds of convolutions and matrix products for one example",
-        "effective_flops": "flops without multiplications by weights that are zero",
+        "effective_flops": "flops without multiplications by weights that are zero, and without "
+        "channels that the model closes for an example (the mean over test examples)",
         "theoretical_speedup": "flops of the dense network / effective_flops",
     }
 
     def measure(self, subject: Subject) -> Measurements:
-        """Counts of the model; the dense network has the same graph, hence the same flops."""
-        by_module = flops_by_module(subject.model, subject.task.inputs(1))
-        total = sum(by_module.values())
+        """Counts of the model; the dense network has the same graph, unless gates were added."""
+        example = subject.task.inputs(1)
+        by_module = flops_by_module(subject.model, example)
+        shares = shares_of_work(subject.model, subject.task, subject.split)
+        total = dense = sum(by_module.values())
+        if shares:
+            dense = sum(flops_by_module(subject.dense, example).values())
         effective = sum(
-            flops * _density(subject.model.get_submodule(name)) for name, flops in by_module.items()
+            flops * _density(subject.model.get_submodule(name)) * shares.get(name, 1.0)
+            for name, flops in by_module.items()
         )
         return {
             "flops": total,
             "effective_flops": effective,
-            "theoretical_speedup": total / effective if effective else inf,
+            "theoretical_speedup": dense / effective if effective else inf,
         }
 
 

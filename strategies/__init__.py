@@ -28,6 +28,7 @@ from .context import Context, output_weight, prunable_weights, weight_class
 from .curvature import CURVATURES, Curvature, EmpiricalFisher, Exact, GaussNewton, Hutchinson
 from .derivatives import gradients, hessian_product
 from .dynamic import SET, DynamicNetworkSurgery, RigL
+from .gating import FeatureBoosting, GatedConvolution
 from .gradient import GlobalGradientMagnitude, LayerGradientMagnitude
 from .grasp import GraSP
 from .learned import STR, HardConcrete, Movement, StraightThrough
@@ -108,9 +109,11 @@ __all__ = [
     "ErdosRenyi",
     "Exact",
     "Explicit",
+    "FeatureBoosting",
     "Filters",
     "FineTune",
     "Fisher",
+    "GatedConvolution",
     "GaussNewton",
     "Geometric",
     "Global",

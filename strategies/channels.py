@@ -187,13 +187,13 @@ class BatchNormSlimming(ChannelStrategy):
 
     def channel_scores(self, context: Context) -> Mapping[str, Tensor]:
         """|γ|."""
-        normalisations = _normalisations(context.model)
+        normalisations = following_normalisations(context.model)
         parameters = dict(context.model.named_parameters())
         return {name: parameters[normalisations[name]].detach().abs() for name in context.masks}
 
     def prunable(self, model: nn.Module, *, classifier: bool = True) -> list[str]:
         """The weights of layers that a batch normalisation with scales follows."""
-        normalisations = _normalisations(model)
+        normalisations = following_normalisations(model)
         names = super().prunable(model, classifier=classifier)
         return [name for name in names if name in normalisations]
 
@@ -265,7 +265,7 @@ def _channel_dimension(module: nn.Module) -> int:
     return -1 if isinstance(module, nn.Linear) else 1
 
 
-def _normalisations(model: nn.Module) -> dict[str, str]:
+def following_normalisations(model: nn.Module) -> dict[str, str]:
     """For each weight the scales of the batch normalisation that is registered next and fits."""
     found = {}
     before: tuple[str, nn.Parameter] | None = None

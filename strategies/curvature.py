@@ -107,7 +107,11 @@ class Hutchinson(Curvature):
         """The mean of z ⊙ Hz."""
         sums = {name: torch.zeros_like(weight) for name, weight in context.weights.items()}
         for _ in range(self.probes):
-            signs = {name: _signs(w, context.generator) for name, w in context.weights.items()}
+            # Weights that are gone, and stay so, add nothing but noise.
+            signs = {
+                name: _signs(weight, context.generator) * context.masks[name]
+                for name, weight in context.weights.items()
+            }
             batches = context.batches(self.batches, self.batch_size)
             products = hessian_product(context.model, signs, batches, context.task.loss)
             for name, product in products.items():
@@ -147,8 +151,10 @@ class Exact(Curvature):
                 slopes = torch.autograd.grad(
                     loss, weights, create_graph=True, materialize_grads=True
                 )
-                for total, slope, weight in zip(sums, slopes, weights, strict=True):
-                    total.view(-1).add_(_own_derivatives(slope, weight), alpha=len(batch[0]))
+                for total, slope, weight, mask in zip(
+                    sums, slopes, weights, context.masks.values(), strict=True
+                ):
+                    total.add_(_own_derivatives(slope, weight, mask), alpha=len(batch[0]))
                 examples += len(batch[0])
         return {name: total / examples for name, total in zip(context.masks, sums, strict=True)}
 
@@ -187,11 +193,13 @@ def _signs(weight: Tensor, generator: torch.Generator) -> Tensor:
     return (2 * bits - 1).to(weight)
 
 
-def _own_derivatives(slope: Tensor, weight: Tensor) -> Tensor:
-    """∂slope_i/∂weight_i for each entry i of one parameter, flat."""
-    own = torch.zeros(weight.numel(), dtype=weight.dtype, device=weight.device)
+def _own_derivatives(slope: Tensor, weight: Tensor, mask: Tensor) -> Tensor:
+    """∂slope_i/∂weight_i for each entry i of one parameter that ``mask`` keeps, else zero."""
+    own = torch.zeros_like(weight)
     if slope.requires_grad:
-        for index, entry in enumerate(slope.reshape(-1)):
-            (row,) = torch.autograd.grad(entry, weight, retain_graph=True, materialize_grads=True)
-            own[index] = row.reshape(-1)[index]
+        for place in map(tuple, mask.nonzero().tolist()):
+            (row,) = torch.autograd.grad(
+                slope[place], weight, retain_graph=True, materialize_grads=True
+            )
+            own[place] = row[place]
     return own

@@ -41,8 +41,9 @@ class _Surgeon(Strategy):
         for name, matrix in self._matrices(context).items():
             weight, mask = context.weights[name], context.masks[name]
             alive = _in_blocks(mask, self.block_size)
-            inverse = torch.linalg.inv(_restricted(matrix, alive)).diagonal(dim1=1, dim2=2)
-            squares = _in_blocks(weight, self.block_size).square()
+            # In float64: a block of few directions is nearly singular but for the damping.
+            inverse = torch.linalg.inv(_restricted(matrix.double(), alive)).diagonal(dim1=1, dim2=2)
+            squares = _in_blocks(weight, self.block_size).double().square()
             scores[name] = _out_of_blocks(squares / (2 * inverse), weight)
         return scores
 
@@ -52,10 +53,10 @@ class _Surgeon(Strategy):
         for name, matrix in self._matrices(context).items():
             weight = context.weights[name]
             stay = _in_blocks(masks[name], self.block_size)
-            blocks = _in_blocks(weight, self.block_size)
+            blocks, matrix = _in_blocks(weight, self.block_size).double(), matrix.double()
             pull = (matrix @ (blocks * ~stay).unsqueeze(2)) * stay.unsqueeze(2)
             change = torch.linalg.solve(_restricted(matrix, stay), pull).squeeze(2)
-            updated[name] = _out_of_blocks((blocks + change) * stay, weight)
+            updated[name] = _out_of_blocks((blocks + change) * stay, weight).to(weight.dtype)
         return updated
 
     def _matrices(self, context: Context) -> dict[str, Tensor]:

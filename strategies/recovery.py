@@ -36,9 +36,11 @@ class Recovery(Configured, ABC):
 
     Attributes:
         trains: whether the network is trained after pruning.
+        goes_back: whether it sets the weights to what they were once.
     """
 
     trains: ClassVar[bool] = True
+    goes_back: ClassVar[bool] = False
 
     @property
     def epochs_needed(self) -> int:
@@ -82,6 +84,8 @@ class Rewind(Recovery):
         epoch: after how many epochs of pretraining; 0 is the initialisation.
     """
 
+    goes_back = True
+
     epoch: Annotated[int, Field(ge=0)] = 0
 
     @property
@@ -123,6 +127,8 @@ class RewindLearningRate(FineTune):
 class Reinitialise(Recovery):
     """Draw the weights that are left anew, then train: what is the mask alone worth?"""
 
+    goes_back = True
+
     def start(self, history: History) -> State | None:
         """A new random initialisation."""
         return history.fresh()
@@ -140,6 +146,8 @@ class LastRound(Recovery):
         last: the recovery after the last round.
         before: the recovery after all earlier rounds.
     """
+
+    goes_back = True
 
     last: Recovery = Reinitialise()
     before: Recovery = Rewind()

@@ -31,9 +31,12 @@ class Strategy(Configured, ABC):
     Attributes:
         dynamic: whether the masks change while the network trains, so that pruned weights may come
             back, and nothing is pruned without training.
+        gates: whether the network is adapted to choose its channels for each input, and keeps all
+            weights.
     """
 
     dynamic: ClassVar[bool] = False
+    gates: ClassVar[bool] = False
 
     allocation: Allocation = Global()
     structure: Structure = Unstructured()
@@ -97,6 +100,16 @@ class Strategy(Configured, ABC):
         training = self.training(context, masks, budget)
         training.apply()
         return training
+
+    def adapt(self, model: nn.Module, density: float, generator: torch.Generator) -> nn.Module:
+        """The network that is pruned and trained in place of ``model``; by default itself.
+
+        Args:
+            model: the trained network, which is not to be changed.
+            density: fraction of the prunable weights that are to be kept in the end.
+            generator: the source of randomness.
+        """
+        return model
 
     def prunable(self, model: nn.Module, *, classifier: bool = True) -> list[str]:
         """Names of the parameters of ``model`` that this strategy prunes."""

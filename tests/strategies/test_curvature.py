@@ -83,6 +83,21 @@ def test_the_exact_diagonal_is_that_of_torchs_hessian(make, regression, context_
         assert torch.allclose(found[name], expected, atol=1e-10), name
 
 
+def test_the_exact_diagonal_leaves_out_what_is_pruned_and_takes_any_memory_format(
+    regression, context_of
+):
+    torch.manual_seed(1)
+    model = nn.Sequential(
+        nn.Unflatten(1, (1, 2, 3)), nn.Conv2d(1, 3, 2), nn.Tanh(), nn.Flatten(), nn.Linear(6, 2)
+    ).double()
+    plain = Exact(batches=1, batch_size=60).diagonal(context_of(model, regression))
+    masks = {"1.weight": torch.rand(3, 1, 2, 2) < 0.5, "4.weight": torch.rand(2, 6) < 0.5}
+    model = model.to(memory_format=torch.channels_last)
+    pruned = Exact(batches=1, batch_size=60).diagonal(context_of(model, regression, masks=masks))
+    for name, mask in masks.items():
+        assert torch.allclose(pruned[name], plain[name] * mask)
+
+
 def test_exactness_is_refused_for_large_networks_and_the_alternative_named(context_of):
     with pytest.raises(UsageError, match=r"266,200 weights.*5,000 are allowed; take GaussNewton"):
         Exact().diagonal(context_of(LeNet300100(), Synthetic()))
