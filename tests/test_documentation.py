@@ -115,3 +115,8 @@ def test_what_goes_into_a_method_documents_its_hyperparameters(registry):
         known = description(registry.find(name))
         assert known.summary.endswith(".")
         assert set(hyperparameters(registry.find(name))) - {"minimum"} <= set(known.arguments), name
+
+
+def test_the_experiment_on_all_strategies_names_them_all():
+    settings = read_settings(ROOT / "experiments/all-strategies.yaml")
+    assert settings["strategy"] == STRATEGIES.names()
