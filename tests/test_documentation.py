@@ -67,15 +67,26 @@ def test_the_readmes_python_runs(tmp_path, monkeypatch, capsys):
 
 def test_the_readmes_other_commands_are_understood(tmp_path, monkeypatch, capsys, real_data):
     monkeypatch.chdir(ROOT)
-    use = next(block for block in blocks("console") if "--rounds 3" in block)
-    for command in commands(use):
-        assert main([*command[1:], "--dry-run", "--runs", str(tmp_path)]) == 0
+    for part in ("--rounds 3", "--timing"):
+        example = next(block for block in blocks("console") if part in block)
+        for command in commands(example):
+            assert main([*command[1:], "--dry-run", "--runs", str(tmp_path)]) == 0
     assert "108 cells" in capsys.readouterr().out
 
 
 def test_the_readme_shows_the_published_table():
     published = pd.read_csv(ROOT / "results/published/lenet-mnist/leaderboard.csv")
     assert as_text(published).strip() in README
+
+
+PUBLISHED = sorted((ROOT / "results/published").glob("*/leaderboard.csv"))
+
+
+@pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.parent.name)
+def test_every_published_table_is_shown_with_its_command(path):
+    page = (ROOT / "results/published/README.md").read_text()
+    assert as_text(pd.read_csv(path)).strip() in page
+    assert f"prunebench run experiments/{path.parent.name}.yaml" in page
 
 
 def test_the_columns_in_the_documentation_are_those_of_the_code():
