@@ -1,6 +1,7 @@
 """Fixtures that several test folders share."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ import torch
 
 from prunebench.benchmark.experiment import Experiment
 from prunebench.datasets import Digits, Task
+from prunebench.registry import hyperparameters
+from prunebench.strategies import STRATEGIES, Strategy
 
 
 @pytest.fixture(autouse=True)
@@ -26,6 +29,26 @@ def real_data() -> Path:
 @pytest.fixture(scope="session")
 def digits() -> Task:
     return Digits().load(Path())
+
+
+@pytest.fixture
+def frugal():
+    """Make the strategy of a name, asking for as little scoring as it can do with."""
+    less = {"batches": 2, "batch_size": 32, "examples": 24, "iterations": 10, "probes": 2}
+
+    def make(name: str, **arguments: object) -> Strategy:
+        strategy = STRATEGIES.find(name)(**arguments)
+        parts = {"": strategy, "curvature": getattr(strategy, "curvature", None)}
+        small = {
+            part: {field: less[field] for field in hyperparameters(type(owner)) if field in less}
+            for part, owner in parts.items()
+            if owner is not None
+        }
+        if "curvature" in small:
+            small[""]["curvature"] = replace(parts["curvature"], **small["curvature"])
+        return replace(strategy, **small[""])
+
+    return make
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ NETWORKS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
 @pytest.mark.parametrize("name", STRATEGIES.names())
-def test_the_rules_are_kept(name, network):
-    strategy = STRATEGIES.component(name).create()
+def test_the_rules_are_kept(name, network, frugal):
+    strategy = frugal(name)
     if not strategy.prunable(network.fresh()):
         pytest.skip(f"{name} finds nothing to prune in it")
     for check in CHECKS:
