@@ -24,6 +24,7 @@ from ..strategies import (
     DuringTraining,
     GradualTraining,
     Masks,
+    Recovery,
     SparseTraining,
     State,
     Strategy,
@@ -77,70 +78,90 @@ def run_cell(experiment: Experiment, store: Store, data: Path, *, weights: bool 
 
 def prune(experiment: Experiment, task: Task, pretrained: Pretrained) -> Pruned:
     """Prune and recover the network for as many rounds as the experiment says."""
-    strategy: Strategy = experiment.strategy.create()
-    recovery, timing = experiment.recovery.create(), experiment.timing.create()
-    model = build(experiment, task)
-    epoch = experiment.start_epoch
-    model.load_state_dict(pretrained.state() if epoch is None else pretrained.at_epoch(epoch))
-    targets = _targets(experiment, strategy, model)
-    adapting = generator(experiment.seed, "adapting")
-    model = strategy.adapt(model, targets[-1].density, adapting)
-    names = strategy.prunable(model, classifier=experiment.prune_classifier)
-    parameters = dict(model.named_parameters())
-    masks = full_masks({name: parameters[name] for name in names})
-    seconds = {"scoring_seconds": 0.0, "finetuning_seconds": 0.0}
+    rounds = _Rounds(experiment, task, pretrained)
+    timing = experiment.timing.create()
+    if isinstance(timing, DuringTraining):
+        return rounds.within_training(timing)
+    return rounds.between_trainings()
 
-    def pruned(number: int, masks: Masks) -> SparseTraining:
-        """Round ``number`` of pruning the model as it is now."""
-        context = Context(
-            model=model,
-            task=task,
-            masks=masks,
-            output=output_weight(model),
-            generator=generator(experiment.seed, "scoring", number),
+
+class _Rounds:
+    """The rounds of pruning one network, and the network as they leave it."""
+
+    def __init__(self, experiment: Experiment, task: Task, pretrained: Pretrained) -> None:
+        self._experiment, self._task, self._pretrained = experiment, task, pretrained
+        self._strategy: Strategy = experiment.strategy.create()
+        self._recovery: Recovery = experiment.recovery.create()
+        model, epoch = build(experiment, task), experiment.start_epoch
+        model.load_state_dict(pretrained.state() if epoch is None else pretrained.at_epoch(epoch))
+        self._targets = _targets(experiment, self._strategy, model)
+        adapting = generator(experiment.seed, "adapting")
+        self._model = self._strategy.adapt(model, self._targets[-1].density, adapting)
+        self._seconds = {"scoring_seconds": 0.0, "finetuning_seconds": 0.0}
+
+    def between_trainings(self) -> Pruned:
+        """Each round prunes, and then trains if the recovery does."""
+        rounds, masks = [], self._full_masks()
+        for number in range(1, self._experiment.rounds + 1):
+            sparsity = self._pruned(number, masks)
+            rounds.append(self._recovered(number, sparsity))
+            masks = sparsity.masks
+        return Pruned(self._model, masks, rounds, self._seconds)
+
+    def within_training(self, timing: DuringTraining) -> Pruned:
+        """All rounds prune during one training, which the record calls by the last one's number."""
+        number = self._experiment.rounds
+        sparsity = GradualTraining(
+            self._model,
+            self._full_masks(),
+            lambda number, masks: self._pruned(number, masks).masks,
+            number,
+            timing.begin,
+            timing.end,
         )
-        with _timed(seconds, "scoring_seconds"):
-            return strategy.prune(context, targets[number - 1].kept)
+        rounds = [self._recovered(number, sparsity)]
+        return Pruned(self._model, sparsity.masks, rounds, self._seconds)
 
-    def trained(number: int, sparsity: SparseTraining) -> Round:
-        """What becomes of the model when it trains as ``sparsity`` says, if the recovery trains."""
+    def _full_masks(self) -> Masks:
+        classifier = self._experiment.prune_classifier
+        names = self._strategy.prunable(self._model, classifier=classifier)
+        parameters = dict(self._model.named_parameters())
+        return full_masks({name: parameters[name] for name in names})
+
+    def _pruned(self, number: int, masks: Masks) -> SparseTraining:
+        """Prune the network as it is now to the target of a round."""
+        context = Context(
+            model=self._model,
+            task=self._task,
+            masks=masks,
+            output=output_weight(self._model),
+            generator=generator(self._experiment.seed, "scoring", number),
+        )
+        with _timed(self._seconds, "scoring_seconds"):
+            return self._strategy.prune(context, self._targets[number - 1].kept)
+
+    def _recovered(self, number: int, sparsity: SparseTraining) -> Round:
+        """What becomes of the network by the recovery, training as ``sparsity`` says."""
+        experiment, task, model = self._experiment, self._task, self._model
         before = quality(model, task, "test")
-        history = _History(experiment, task, pretrained, number)
-        if (start := recovery.start(history)) is not None:
+        history = _History(experiment, task, self._pretrained, number)
+        if (start := self._recovery.start(history)) is not None:
             model.load_state_dict(start)
             sparsity.apply()
-        if recovery.trains:
+        if self._recovery.trains:
             purpose = Purpose(experiment.seed, f"fine-tuning {number}")
-            rewound = recovery.schedule_epoch
+            rewound = self._recovery.schedule_epoch
             recipe = experiment.finetuning if rewound is None else experiment.pretraining
-            with _timed(seconds, "finetuning_seconds"):
+            with _timed(self._seconds, "finetuning_seconds"):
                 train(model, task, recipe, purpose, sparsity, (rewound or 0) + 1)
         return Round(
             round=number,
-            density=targets[number - 1].density,
+            density=self._targets[number - 1].density,
             kept=kept(sparsity.masks),
             before=before,
             after=quality(model, task, "test"),
             validation=quality(model, task, "validation"),
         )
-
-    if isinstance(timing, DuringTraining):
-        sparsity: SparseTraining = GradualTraining(
-            model,
-            masks,
-            lambda number, masks: pruned(number, masks).masks,
-            experiment.rounds,
-            timing.begin,
-            timing.end,
-        )
-        rounds = [trained(experiment.rounds, sparsity)]
-        return Pruned(model, sparsity.masks, rounds, seconds)
-    rounds = []
-    for number in range(1, experiment.rounds + 1):
-        sparsity = pruned(number, masks)
-        rounds.append(trained(number, sparsity))
-        masks = sparsity.masks
-    return Pruned(model, masks, rounds, seconds)
 
 
 class _Target(NamedTuple):
