@@ -122,6 +122,16 @@ class Recipe(_Settings):
     )
 
     @model_validator(mode="after")
+    def _drops_need_steps(self) -> Recipe:
+        drops = type(self).model_fields["learning_rate_drops"]
+        if self.learning_rate_drops != drops.default and self.learning_rate_schedule != "step":
+            raise UsageError(
+                f"learning_rate_drops: {list(self.learning_rate_drops)} is not allowed: only the "
+                f"schedule step has drops, and this is {self.learning_rate_schedule}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _momentum_needs_sgd(self) -> Recipe:
         if self.momentum and self.optimizer != "SGD":
             raise UsageError(

@@ -109,6 +109,11 @@ def test_rewinding_beyond_the_pretraining_is_refused(experiment):
         experiment(recovery="Rewind(epoch=4)")
 
 
+def test_drops_of_a_learning_rate_that_does_not_drop_are_refused_rather_than_ignored(experiment):
+    with pytest.raises(UsageError, match="only the schedule step has drops"):
+        experiment(finetuning={"learning_rate_drops": [0.5]})
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [

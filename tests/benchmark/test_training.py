@@ -75,6 +75,26 @@ def test_the_cosine_schedule_ends_at_zero(digits):
     assert torch.allclose(torch.tensor(sizes), expected, rtol=0.02, atol=1e-5)
 
 
+def test_the_step_schedule_divides_the_learning_rate_by_ten_at_its_drops(digits):
+    seen = []
+
+    class Recorder(SparseTraining):
+        def after_step(self):
+            seen.append(self._optimizer.param_groups[0]["lr"])
+
+    recipe = Recipe(
+        epochs=2, optimizer="SGD", learning_rate=0.1, learning_rate_schedule="step",
+        learning_rate_drops=(0.5, 0.75),
+    )  # fmt: skip
+    for _ in epochs(small(), digits, recipe, Purpose(0, "test"), Recorder(small(), {})):
+        pass
+    steps = len(seen)
+    first, second = round(steps * 0.5), round(steps * 0.75)
+    assert seen[:first] == pytest.approx([0.1] * first)
+    assert seen[first:second] == pytest.approx([0.01] * (second - first))
+    assert seen[second:] == pytest.approx([0.001] * (steps - second))
+
+
 def test_the_epoch_that_validates_best_is_kept_even_if_training_then_goes_astray(
     digits, monkeypatch
 ):
