@@ -125,7 +125,7 @@ class RewindLearningRate(FineTune):
 @RECOVERIES.register
 @dataclass(frozen=True)
 class Reinitialise(Recovery):
-    """Draw the weights that are left anew, then train: what is the mask alone worth?"""
+    """Draw the weights that are left anew, then train: what the mask alone is worth."""
 
     goes_back = True
 

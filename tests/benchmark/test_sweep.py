@@ -235,7 +235,13 @@ def test_ctrl_c_keeps_every_finished_cell_and_says_how_to_go_on(tmp_path, worker
                "0", "1", "2", "--finetuning.epochs", "20", "--pretraining.epochs", "2",
                "--runs", "runs", "--workers", workers]  # fmt: skip
     run = subprocess.Popen(
-        command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # A shell's background job, such as these tests may be, is born deaf to SIGINT.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 120
     while not list((tmp_path / "runs").glob("[0-9a-f][0-9a-f]/*.json")):
