@@ -13,6 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from ..errors import UsageError
 from .allocation import ERK, Allocation
 from .context import Context
 from .magnitude import GlobalMagnitude
@@ -21,6 +22,7 @@ from .random import Random
 from .selection import keep_largest
 from .sparse_training import ReparametrisedTraining, SparseTraining, spread, straight_through
 from .strategy import register
+from .structure import Unstructured
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,13 @@ class _SparseToSparse(Random, ABC):
     updates: Annotated[int, Field(ge=1)] = 50
     until: Annotated[float, Field(gt=0, le=1)] = 0.75
     fraction: Annotated[float, Field(gt=0, le=1)] = 0.3
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.structure, Unstructured):
+            raise UsageError(
+                f"strategy {type(self).__name__}: structure: {self.structure} is not allowed: "
+                "single weights are exchanged, and only Unstructured is"
+            )
 
     @abstractmethod
     def growth(self, weight: nn.Parameter, generator: torch.Generator) -> Tensor:

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from prunebench.benchmark.experiment import Recipe
 from prunebench.benchmark.training import Purpose, epochs, train
+from prunebench.errors import UsageError
 from prunebench.models import LeNetSmall
 from prunebench.seeding import generator
 from prunebench.strategies import (
@@ -16,6 +17,7 @@ from prunebench.strategies import (
     STR,
     Context,
     DynamicNetworkSurgery,
+    Filters,
     GlobalMagnitude,
     GradualTraining,
     HardConcrete,
@@ -240,6 +242,12 @@ def test_set_grows_at_random_and_drops_as_many():
     assert not model.layer.weight[mask & ~before].any()
     ranks = gradient.abs().flatten().argsort().argsort()[grown].float()
     assert 50 < ranks.mean() < 150  # of 200; RigL's are near the top
+
+
+@pytest.mark.parametrize("kind", [SET, RigL])
+def test_an_exchange_of_single_weights_in_structures_is_refused(kind):
+    with pytest.raises(UsageError, match="structure: Filters is not allowed"):
+        kind(structure=Filters())
 
 
 # Weights that are computed from latent ones.
