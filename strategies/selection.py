@@ -13,7 +13,7 @@ from torch import Tensor
 
 # Up to so many scores it is faster to copy them together.
 _FEW = 2**17
-_CHUNK = 2**22
+_CHUNK = 2**18
 _DIGIT_BITS = 16
 _DIGITS = 2**_DIGIT_BITS
 
