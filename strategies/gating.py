@@ -109,7 +109,8 @@ class GatedConvolution(nn.Module):
             self.predictor.weight.copy_(drawn)
             self.predictor.bias.fill_(1)
         self.predictor.to(weight.device)
-        self.open = max(1, ceil(density * convolution.out_channels))
+        # A budget in whole weights may be a little above the density, which opens no channel more.
+        self.open = max(1, ceil(density * convolution.out_channels - 0.01))
         self._penalty = penalty
 
     def forward(self, images: Tensor) -> Tensor:

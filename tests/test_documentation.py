@@ -37,6 +37,7 @@ def commands(block: str) -> list[list[str]]:
     return [shlex.split(line[2:], comments=True) for line in lines if line.startswith("$ ")]
 
 
+@pytest.mark.slow
 def test_the_readmes_method_keeps_the_rules_and_runs_against_the_others(
     tmp_path, monkeypatch, capsys
 ):
@@ -57,6 +58,7 @@ def test_the_readmes_method_keeps_the_rules_and_runs_against_the_others(
     assert {record.status for record in records} == {"ok"}
 
 
+@pytest.mark.slow
 def test_the_readmes_python_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (example,) = (block for block in blocks("python") if "prunebench.sweep(" in block)

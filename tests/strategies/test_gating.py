@@ -1,6 +1,7 @@
 """Run-time gating: channels open per input, and the work that they save."""
 
 import copy
+import math
 
 import pytest
 import torch
@@ -39,11 +40,16 @@ def test_each_input_opens_so_many_channels_and_no_more(make, density):
     assert len(outputs) == len(gates(model)) > 0
     for module, output in outputs:
         width = output.shape[1]
-        expected = max(1, -(-round(density * width * 100) // 100))
+        expected = max(1, math.ceil(round(density * width, 2)))
         opened = output.flatten(2).any(2).sum(1)
         assert (opened <= expected).all()
         assert module.open == expected
         assert (opened >= min(expected, 1)).any()
+
+
+def test_a_budget_rounded_to_whole_weights_opens_no_channel_more():
+    gate = gates(adapted(LeNetSmall(), 0.2501))[0]
+    assert gate.open == 4  # of 16
 
 
 def test_what_is_open_is_the_feature_times_its_saliency():

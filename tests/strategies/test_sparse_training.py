@@ -58,7 +58,7 @@ def context_of(strategy, model, task, masks=None):
 def trained(strategy, task, masks=None, budget=BUDGET, **recipe):
     model = small()
     sparsity = strategy.prune(context_of(strategy, model, task, masks), budget)
-    settings = {"epochs": 4, "optimizer": "SGD", "learning_rate": 0.05, "momentum": 0.9}
+    settings = {"epochs": 2, "optimizer": "SGD", "learning_rate": 0.05, "momentum": 0.9}
     train(model, task, Recipe(**(settings | recipe)), Purpose(0, "test"), sparsity)
     return model, sparsity
 
