@@ -4,11 +4,14 @@ from .architecture import MODELS, register
 from .initialisation import INITIALISATIONS, Initialisation
 from .lenet import LeNet5, LeNet5Classic, LeNet300100, LeNetDropout, LeNetSmall
 from .perceptron import Perceptron
-from .resnet import ResNetSmall
+from .resnet import CifarResNet, ResNetSmall
+from .vgg import CifarVGG
 
 __all__ = [
     "INITIALISATIONS",
     "MODELS",
+    "CifarResNet",
+    "CifarVGG",
     "Initialisation",
     "LeNet5",
     "LeNet5Classic",

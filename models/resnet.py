@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -32,17 +35,90 @@ class ResNetSmall(nn.Module):
         return self.linear(x.mean((2, 3)))
 
 
+@register
+class CifarResNet(nn.Module):
+    """A residual network for images of 32×32 (He et al. 2016, section 4.2), shortcuts of option A.
+
+    ResNet-20, 32, 44, 56 and 110: a convolution and three stages, 16-32-64 wide, of equally many
+    blocks; the second and the third stage halve the image. Parameters on 3×32×32 inputs with 10
+    classes: 269,722 (depth 20), 464,154 (32), 658,586 (44), 853,018 (56), 1,727,962 (110).
+
+    Args:
+        depth: layers with weights, 6 n + 2 for stages of n blocks.
+    """
+
+    def __init__(
+        self,
+        *,
+        depth: Literal[20, 32, 44, 56, 110] = 20,
+        input_shape: tuple[int, ...] = (3, 32, 32),
+        classes: int = 10,
+    ) -> None:
+        super().__init__()
+        channels, _, _ = image_shape("CifarResNet", input_shape, 4)
+        blocks = (depth - 2) // 6
+        self.conv = nn.Conv2d(channels, 16, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(16)
+        self.stage1 = _stage(16, 16, blocks)
+        self.stage2 = _stage(16, 32, blocks)
+        self.stage3 = _stage(32, 64, blocks)
+        self.linear = nn.Linear(64, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (batch × classes) of images (batch × channels × height × width)."""
+        x = F.relu(self.norm(self.conv(images)))
+        x = self.stage3(self.stage2(self.stage1(x)))
+        return self.linear(x.mean((2, 3)))
+
+
+def _stage(inputs: int, outputs: int, blocks: int) -> nn.Sequential:
+    """Blocks of one width, the first of which halves the image if the width grows."""
+    stride = 1 if inputs == outputs else 2
+    shortcut = nn.Identity() if stride == 1 else PaddedShortcut(inputs, outputs, stride)
+    first = _Block(inputs, outputs, stride, shortcut)
+    return nn.Sequential(first, *(_Block(outputs, outputs, 1) for _ in range(blocks - 1)))
+
+
+class PaddedShortcut(nn.Module):
+    """The shortcut of option A (He et al. 2016): every second pixel, and zeros for new channels.
+
+    As many new channels go before as after the old ones.
+
+    Attributes:
+        channel_source: for each output channel the input channel that it is, −1 for zeros.
+        inputs: number of input channels.
+    """
+
+    channel_source: Tensor
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.inputs, self._stride = inputs, stride
+        before = (outputs - inputs) // 2
+        source = torch.full((outputs,), -1)
+        source[before : before + inputs] = torch.arange(inputs)
+        self.register_buffer("channel_source", source)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images of the outputs' size and number of channels."""
+        x = images[:, :, :: self._stride, :: self._stride]
+        # A channel of zeros behind the last, which is what −1 means.
+        return F.pad(x, (0, 0, 0, 0, 0, 1))[:, self.channel_source]
+
+
 class _Block(nn.Module):
     """Two convolutions beside a shortcut (He et al. 2016)."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, stride: int, shortcut: nn.Module | None = None
+    ) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
         self.norm1 = nn.BatchNorm2d(outputs)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
         self.norm2 = nn.BatchNorm2d(outputs)
-        self.shortcut: nn.Module = nn.Identity()
-        if stride > 1 or inputs != outputs:
+        self.shortcut: nn.Module = nn.Identity() if shortcut is None else shortcut
+        if shortcut is None and (stride > 1 or inputs != outputs):
             self.shortcut = nn.Sequential(
                 nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
             )

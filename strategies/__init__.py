@@ -25,6 +25,7 @@ from .channels import (
     ChannelTaylor,
 )
 from .context import Context, output_weight, prunable_weights, weight_class
+from .coupling import Coupling, Group, couple
 from .curvature import CURVATURES, Curvature, EmpiricalFisher, Exact, GaussNewton, Hutchinson
 from .derivatives import gradients, hessian_product
 from .dynamic import SET, DynamicNetworkSurgery, RigL
@@ -60,10 +61,20 @@ from .recovery import (
 )
 from .schedule import SCHEDULES, Cubic, Geometric, Linear, OneShot, Schedule
 from .selection import keep_largest, keep_largest_of_all
+from .shrinking import AttentionHeads, check_equivalence, shrink, write_back
 from .snip import SNIP
 from .sparse_training import GradualTraining, ReparametrisedTraining, SparseTraining
 from .strategy import STRATEGIES, Scores, Strategy, register
-from .structure import NM, STRUCTURES, Block, Channels, Filters, Structure, Unstructured
+from .structure import (
+    NM,
+    STRUCTURES,
+    Block,
+    Channels,
+    CoupledChannels,
+    Filters,
+    Structure,
+    Unstructured,
+)
 from .synflow import SynFlow
 from .timing import TIMINGS, BetweenTrainings, DuringTraining, Timing
 from .wanda import Wanda
@@ -91,6 +102,7 @@ __all__ = [
     "ActivationChange",
     "ActivationGradient",
     "Allocation",
+    "AttentionHeads",
     "BatchNormSlimming",
     "BetweenTrainings",
     "Block",
@@ -101,6 +113,8 @@ __all__ = [
     "ClassDistribution",
     "ClassUniform",
     "Context",
+    "CoupledChannels",
+    "Coupling",
     "Cubic",
     "Curvature",
     "DuringTraining",
@@ -121,6 +135,7 @@ __all__ = [
     "GlobalMagnitude",
     "GraSP",
     "GradualTraining",
+    "Group",
     "GroupLasso",
     "HardConcrete",
     "History",
@@ -168,7 +183,9 @@ __all__ = [
     "Wanda",
     "WoodFisher",
     "batch_statistics",
+    "check_equivalence",
     "collapsed",
+    "couple",
     "evaluation_mode",
     "full_masks",
     "gradients",
@@ -179,6 +196,8 @@ __all__ = [
     "output_weight",
     "prunable_weights",
     "register",
+    "shrink",
     "twice_differentiable",
     "weight_class",
+    "write_back",
 ]

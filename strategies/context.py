@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from ..datasets import Batch, Task
 from .derivatives import gradients
+
+if TYPE_CHECKING:
+    from .coupling import Coupling
 
 T = TypeVar("T")
 
@@ -27,6 +30,8 @@ class Context:
             names are those of the prunable weights.
         output: name of the output layer's weight (the classifier's).
         generator: the source of all randomness in scores.
+        cost: where whole channels go, what those cost that stay, in units of the budget: of the
+            channels, and of whether each stays. None is the number of prunable weights.
     """
 
     model: nn.Module
@@ -34,6 +39,7 @@ class Context:
     masks: Mapping[str, Tensor]
     output: str
     generator: torch.Generator
+    cost: Callable[[Coupling, Tensor], float] | None = None
     _memory: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @cached_property

@@ -47,4 +47,7 @@ class SNIP(Strategy):
         )
         scores = {name: (weight * slopes[name]).abs() for name, weight in context.weights.items()}
         total = torch.stack([score.double().sum() for score in scores.values()]).sum()
-        return {name: score / total.clamp(min=1e-300) for name, score in scores.items()}
+        return {
+            name: score / total.clamp(min=torch.finfo(torch.float32).tiny)
+            for name, score in scores.items()
+        }

@@ -14,9 +14,11 @@ from ..errors import UsageError
 from ..registry import Configured, Registry
 from .allocation import Allocation, Global, Units
 from .context import Context, prunable_weights, weight_class
+from .coupled import coupled_masks
+from .coupling import Coupling, couple
 from .masks import Masks
 from .sparse_training import SparseTraining
-from .structure import Structure, Unstructured
+from .structure import CoupledChannels, Structure, Unstructured
 
 Scores = Mapping[str, Tensor]
 
@@ -63,11 +65,16 @@ class Strategy(Configured, ABC):
         Raises:
             UsageError: the scores do not fit the weights, or are no numbers to rank by.
         """
+        if self.couples:
+            return self.ranked(context, self.score(context), budget)
         # The scores are as large as the network, and not held here while masks are made of them.
         return self._chosen(context, self._layers(context, self.score(context)), budget)
 
     def ranked(self, context: Context, scores: Scores, budget: int) -> Masks:
         """The masks that keep the ``budget`` weights of highest score; see :meth:`masks`."""
+        if self.couples:
+            self._check(scores, context.weights)
+            return coupled_masks(self, context, self._coupling(context), scores, budget)
         return self._chosen(context, self._layers(context, scores), budget)
 
     def update(self, context: Context, masks: Masks) -> Mapping[str, Tensor]:
@@ -93,6 +100,10 @@ class Strategy(Configured, ABC):
     def prune(self, context: Context, budget: int) -> SparseTraining:
         """Prune the model of ``context``, and say how it is to train on."""
         masks = self.masks(context, budget)
+        if self.couples:
+            # To a channel belong biases and more, which are no prunable weights.
+            coupling = self._coupling(context)
+            masks = masks | coupling.masks(context.model, coupling.kept(masks))
         parameters = dict(context.model.named_parameters())
         with torch.no_grad():
             for name, weight in self.update(context, masks).items():
@@ -116,6 +127,20 @@ class Strategy(Configured, ABC):
         spared = self.structure.spares_output
         return prunable_weights(model, classifier=classifier and not spared)
 
+    @property
+    def couples(self) -> bool:
+        """Whether channels go with all that belongs to them, so that the network can be shrunk."""
+        return isinstance(self.structure, CoupledChannels)
+
+    @property
+    def trains_plainly(self) -> bool:
+        """Whether a pruned network trains like any other, its masks staying as they are."""
+        return type(self).training is Strategy.training and not self.gates
+
+    def coupling(self, model: nn.Module, example: Tensor) -> Coupling:
+        """The channels of ``model`` that this strategy may remove; see :func:`.coupling.couple`."""
+        return couple(model, example, self.prunable(model))
+
     def smallest_budget(self, weights: Mapping[str, Tensor]) -> int:
         """The fewest of ``weights`` that this strategy can keep."""
         return self.allocation.smallest(
@@ -125,6 +150,12 @@ class Strategy(Configured, ABC):
     def largest_budget(self, weights: Mapping[str, Tensor]) -> int:
         """The most of ``weights`` that this strategy can keep."""
         return sum(map(self.structure.most, weights.values()))
+
+    def _coupling(self, context: Context) -> Coupling:
+        def traced() -> Coupling:
+            return couple(context.model, context.task.inputs(1), list(context.masks))
+
+        return context.remember("coupling", traced)
 
     def _layers(self, context: Context, scores: Scores) -> dict[str, tuple[Units, Tensor]]:
         """For each layer its units, and a mask of the weights that may be kept."""

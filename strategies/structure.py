@@ -82,6 +82,17 @@ class Filters(Structure):
 
 @STRUCTURES.register
 @dataclass(frozen=True)
+class CoupledChannels(Filters):
+    """Channels with all that belongs to them, so that the network can be made smaller.
+
+    The filter, its bias and normalisation, the columns of every layer that reads the channel, and
+    where outputs are added up the filters of all of them; heads of attention are channels too. See
+    :mod:`.coupling`. Every group of channels keeps one at least, and the output layer stays.
+    """
+
+
+@STRUCTURES.register
+@dataclass(frozen=True)
 class Channels(Structure):
     """All weights that read one input channel of a convolution or one input of a linear layer."""
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from prunebench import UsageError
 from prunebench.metrics import flops_by_module
@@ -84,3 +85,32 @@ def test_a_perceptrons_dropout_acts_in_training_only():
     assert not torch.equal(model(inputs), model(inputs))
     model.eval()
     assert torch.equal(model(inputs), model(inputs))
+
+
+@pytest.mark.parametrize(
+    ("name", "millions", "flops"),
+    [
+        # He et al. 2016, table 6; the multiply-adds are those that others count.
+        ("CifarResNet(depth=20)", 0.27, 40.6e6),
+        ("CifarResNet(depth=32)", 0.46, 68.9e6),
+        ("CifarResNet(depth=44)", 0.66, 97.2e6),
+        ("CifarResNet(depth=56)", 0.85, 125.5e6),
+        ("CifarResNet(depth=110)", 1.73, 252.9e6),
+        ("CifarVGG(depth=16)", 14.7, 313e6),
+        ("CifarVGG(depth=19)", 20.04, 398e6),
+    ],
+)
+def test_a_network_of_cifar_has_its_published_size(name, millions, flops):
+    model = MODELS.component(name).create()
+    assert sum(p.numel() for p in model.parameters()) / 1e6 == pytest.approx(millions, abs=0.05)
+    counted = sum(flops_by_module(model, torch.zeros(1, 3, 32, 32)).values())
+    assert counted == pytest.approx(flops, rel=0.005)
+    documentation = " ".join(type(model).__doc__.split())
+    assert f"{sum(p.numel() for p in model.parameters()):,}" in documentation
+
+
+def test_a_padded_shortcut_takes_every_second_pixel_and_adds_channels_of_zeros():
+    shortcut = MODELS.component("CifarResNet").create().stage2[0].shortcut
+    images = torch.randn(2, 16, 6, 6)
+    expected = F.pad(images[:, :, ::2, ::2], (0, 0, 0, 0, 8, 8))
+    assert torch.equal(shortcut(images), expected)
