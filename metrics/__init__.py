@@ -2,24 +2,41 @@
 
 from .accuracy import Accuracy
 from .flops import Flops, flops_by_module
+from .inference import InferenceTime, inference_times
 from .latency import Latency
 from .layers import LayerRow, layer_table
 from .metric import METRICS, Measurements, Metric, Subject, register
 from .modes import inference
+from .runtimes import RUNTIMES, NetworkKind, Runtime, UnsupportedError, as_onnx
 from .size import Size
+from .storage import Storage, decode, encode
+from .timing import STANDARD, Protocol, pinned
 
 __all__ = [
     "METRICS",
+    "RUNTIMES",
+    "STANDARD",
     "Accuracy",
     "Flops",
+    "InferenceTime",
     "Latency",
     "LayerRow",
     "Measurements",
     "Metric",
+    "NetworkKind",
+    "Protocol",
+    "Runtime",
     "Size",
+    "Storage",
     "Subject",
+    "UnsupportedError",
+    "as_onnx",
+    "decode",
+    "encode",
     "flops_by_module",
     "inference",
+    "inference_times",
     "layer_table",
+    "pinned",
     "register",
 ]

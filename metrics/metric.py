@@ -25,6 +25,7 @@ class Subject:
         task: where examples come from.
         prunable: names of the weights that the strategy may prune.
         split: the examples on which quality is measured.
+        shrunk: the model without the channels that are gone, where whole channels were removed.
     """
 
     model: nn.Module
@@ -32,6 +33,7 @@ class Subject:
     task: Task
     prunable: tuple[str, ...]
     split: Split = "test"
+    shrunk: nn.Module | None = None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,223 @@
+"""Inference time of a pruned network in several runtimes, beside the dense one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .memory import peak_bytes
+from .modes import inference
+from .runtimes import Eager, NetworkKind, Run, Runtime, UnsupportedError
+from .timing import STANDARD, Protocol, interleaved, ratio
+
+
+class InferenceTime(NamedTuple):
+    """A network in a runtime at a batch size: its time, or the reason why there is none.
+
+    Attributes:
+        runtime: as it is named on the command line.
+        network: ``dense``, ``masked`` (with its zeros) or ``shrunk`` (without the channels that are
+            gone).
+        batch_size: examples in a forward pass.
+        memory_format: of images in torch's own runtimes: that in which dense and pruned are fast.
+        median_ms: milliseconds of a forward pass, the median of the samples.
+        iqr_ms: the interquartile range of the same.
+        repeats: how many samples.
+        speedup: of the dense network in the same runtime over this one (in ``Eager``, where the
+            runtime is no use to a dense network): the median ratio of samples taken in turn.
+        speedup_low: lower end of its 95 % confidence interval.
+        speedup_high: upper end.
+        speedup_over_eager: the same over the dense network in ``Eager``.
+        peak_bytes: memory at the peak of a forward pass; only known in ``Eager``.
+        difference: the largest difference of outputs from those of the same network in ``Eager``,
+            relative to the largest output.
+        reason: why there is no time.
+    """
+
+    runtime: str
+    network: NetworkKind
+    batch_size: int
+    memory_format: str = ""
+    median_ms: float | None = None
+    iqr_ms: float | None = None
+    repeats: int | None = None
+    speedup: float | None = None
+    speedup_low: float | None = None
+    speedup_high: float | None = None
+    speedup_over_eager: float | None = None
+    peak_bytes: int | None = None
+    difference: float | None = None
+    reason: str = ""
+
+
+_Place = tuple[Runtime, NetworkKind]
+_REFERENCE: _Place = (Eager(), "dense")
+
+
+def inference_times(
+    networks: Mapping[NetworkKind, nn.Module],
+    inputs: Callable[[int], Tensor],
+    runtimes: Sequence[Runtime],
+    batch_sizes: Sequence[int] = (1, 256),
+    protocol: Protocol = STANDARD,
+) -> Iterator[InferenceTime]:
+    """Time all networks in all runtimes, batch size by batch size, against each other.
+
+    ``Eager`` is always among the runtimes and runs all networks. Others run the dense network and
+    the shrunk one, or the masked one where there is no shrunk one. Before a network is timed in a
+    runtime its output is compared with that in ``Eager``.
+
+    Args:
+        networks: ``dense``, ``masked`` and, where whole channels were removed, ``shrunk``.
+        inputs: gives a batch of a size.
+        runtimes: in what to run them.
+        batch_sizes: examples in a forward pass.
+        protocol: for how long.
+    """
+    everywhere = [Eager(), *(each for each in runtimes if each != Eager())]
+    with inference(*networks.values()):
+        for size in batch_sizes:
+            batch = inputs(size)
+            memory_format = _faster_format(networks, batch)
+            if memory_format is torch.channels_last:
+                batch = batch.contiguous(memory_format=memory_format)
+            # The networks are in that format as well, for as long as this batch size is timed.
+            with _formatted(networks, memory_format):
+                yield from _at_batch_size(networks, batch, everywhere, protocol, memory_format)
+
+
+def _at_batch_size(
+    networks: Mapping[NetworkKind, nn.Module],
+    inputs: Tensor,
+    runtimes: Sequence[Runtime],
+    protocol: Protocol,
+    memory_format: torch.memory_format,
+) -> Iterator[InferenceTime]:
+    runs: dict[_Place, Run] = {}
+    differences: dict[_Place, float] = {}
+    reasons: dict[_Place, str] = {}
+    for runtime in runtimes:
+        runtime.forget()
+        for kind in _kinds(runtime, networks):
+            place = (runtime, kind)
+            try:
+                runs[place], differences[place] = _prepared(runtime, networks[kind], inputs)
+            except UnsupportedError as unsupported:
+                reasons[place] = str(unsupported)
+    baselines = {place: _baseline(place, runs) for place in runs}
+    times = interleaved(
+        {_name(place): run for place, run in runs.items()},
+        protocol,
+        [(_name(baselines[place]), _name(place)) for place in runs if place != baselines[place]],
+        inputs.is_cuda,
+    )
+    form = str(memory_format).removeprefix("torch.").removesuffix("_format")
+    for place in [*runs, *reasons]:
+        runtime, kind = place
+        head = InferenceTime(str(runtime), kind, len(inputs), form if inputs.ndim == 4 else "")
+        if place in reasons:
+            yield head._replace(reason=reasons[place])
+            continue
+        seconds = times[_name(place)]
+        lower, median, upper = np.percentile(seconds * 1000, (25, 50, 75))
+        speedup = ratio(times[_name(baselines[place])], seconds)
+        over_eager = ratio(times[_name(_REFERENCE)], seconds)
+        yield head._replace(
+            median_ms=float(median),
+            iqr_ms=float(upper - lower),
+            repeats=len(seconds),
+            speedup=speedup.median,
+            speedup_low=speedup.low,
+            speedup_high=speedup.high,
+            speedup_over_eager=over_eager.median,
+            peak_bytes=_peak(place, runs[place], networks[kind], inputs),
+            difference=differences[place],
+        )
+
+
+def _kinds(runtime: Runtime, networks: Mapping[NetworkKind, nn.Module]) -> list[NetworkKind]:
+    """The networks that a runtime is tried with."""
+    if runtime == Eager():
+        return list(networks)
+    takes_shrunk = "shrunk" in networks and not runtime.uses_zeros
+    pruned: NetworkKind = "shrunk" if takes_shrunk else "masked"
+    return ["dense", pruned] if runtime.runs_dense else [pruned]
+
+
+def _baseline(place: _Place, runs: Mapping[_Place, Run]) -> _Place:
+    """What a speedup is relative to."""
+    same: _Place = (place[0], "dense")
+    return same if same in runs else _REFERENCE
+
+
+def _prepared(runtime: Runtime, model: nn.Module, inputs: Tensor) -> tuple[Run, float]:
+    """What runs the model, once it is known to compute the same."""
+    expected = model(inputs).float()
+    try:
+        run = runtime.prepare(model, inputs)
+        got = run().float()
+    except UnsupportedError:
+        raise
+    except Exception as error:  # whatever a compiler or a runtime raises
+        first = str(error).strip().splitlines()[:1]
+        raise UnsupportedError(f"{type(error).__name__}: {''.join(first)[:200]}") from error
+    largest = expected.abs().max().clamp(min=torch.finfo(torch.float32).tiny)
+    difference = float((got - expected).abs().max() / largest)
+    if not difference <= runtime.tolerance:
+        raise UnsupportedError(
+            f"its outputs differ from those of Eager by {difference:.1e} of the largest"
+        )
+    return run, difference
+
+
+def _peak(place: _Place, run: Run, model: nn.Module, inputs: Tensor) -> int | None:
+    return peak_bytes(run, model, inputs) if place[0] == Eager() else None
+
+
+def _name(place: _Place) -> str:
+    return f"{place[0]} {place[1]}"
+
+
+_FORMATS = (torch.contiguous_format, torch.channels_last)
+
+
+def _faster_format(
+    networks: Mapping[NetworkKind, nn.Module], inputs: Tensor
+) -> torch.memory_format:
+    """Channels last where it makes dense and pruned faster; rows of pixels otherwise."""
+    pruned = networks.get("shrunk", networks["masked"])
+    if inputs.ndim != 4:
+        return torch.contiguous_format
+    seconds = []
+    for form in _FORMATS:
+        batch = inputs.contiguous(memory_format=form)
+        with _formatted(networks, form):
+            calls = {"dense": partial(networks["dense"], batch), "pruned": partial(pruned, batch)}
+            times = interleaved(calls, Protocol(5, 5, sample_ms=2.0), cuda=inputs.is_cuda)
+        seconds.append({name: float(np.median(each)) for name, each in times.items()})
+    contiguous, channels_last = seconds
+    helps = all(channels_last[name] < contiguous[name] for name in contiguous)
+    return _FORMATS[helps]
+
+
+@contextmanager
+def _formatted(
+    networks: Mapping[NetworkKind, nn.Module], memory_format: torch.memory_format
+) -> Iterator[None]:
+    """The networks with their kernels in a memory format, and afterwards as they were."""
+    parameters = [each for network in networks.values() for each in network.parameters()]
+    kernels = [(each, each.data) for each in parameters if each.ndim == 4]
+    with torch.inference_mode(False):  # tensors made in it could not be trained any more
+        for kernel, before in kernels:
+            kernel.data = before.contiguous(memory_format=memory_format)
+    try:
+        yield
+    finally:
+        for kernel, before in kernels:
+            kernel.data = before

@@ -1,0 +1,150 @@
+"""Timing calls against each other so that it can be believed.
+
+All calls are timed in turn, in another random order each time, so that whatever slows the machine
+down meets all of them. A sample repeats its call until the clock's resolution does not matter. What
+is told is the median and the interquartile range; a ratio is the median of the ratios of samples
+taken in the same turn, with its confidence interval. On a GPU, events on the device are timed.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Annotated, NamedTuple
+
+import numpy as np
+import torch
+from pydantic import Field
+
+Call = Callable[[], object]
+
+_CHECKED_EVERY = 10
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """For how long calls are timed.
+
+    Args:
+        repeats: samples of each call at least.
+        most_repeats: samples at most.
+        precision: half the width of a ratio's 95 % confidence interval, relative to the ratio, at
+            which sampling ends.
+        sample_ms: the least duration of a sample, in milliseconds.
+    """
+
+    repeats: Annotated[int, Field(ge=3)] = 30
+    most_repeats: Annotated[int, Field(ge=3)] = 200
+    precision: Annotated[float, Field(gt=0)] = 0.02
+    sample_ms: Annotated[float, Field(gt=0)] = 5.0
+
+
+STANDARD = Protocol()
+
+
+class Ratio(NamedTuple):
+    """The median of ratios, and its 95 % confidence interval."""
+
+    median: float
+    low: float
+    high: float
+
+    @property
+    def precision(self) -> float:
+        """Half the width of the interval, relative to the median."""
+        return (self.high - self.low) / (2 * self.median)
+
+
+def interleaved(
+    calls: Mapping[str, Call],
+    protocol: Protocol,
+    pairs: Sequence[tuple[str, str]] = (),
+    cuda: bool = False,
+) -> dict[str, np.ndarray]:
+    """Seconds of each call, sample by sample.
+
+    Args:
+        calls: what is timed, by name.
+        protocol: for how long.
+        pairs: names whose ratios are to be known as precisely as the protocol says.
+        cuda: whether the calls compute on the current CUDA device.
+    """
+    seconds = _device_seconds if cuda else _seconds
+    # Calibrating runs each call for a few samples' time: it is the warm-up as well.
+    passes = {
+        name: _passes_in_a_sample(call, protocol.sample_ms / 1000, seconds)
+        for name, call in calls.items()
+    }
+    order = np.random.default_rng(0)
+    samples: dict[str, list[float]] = {name: [] for name in calls}
+    for taken in range(1, max(protocol.repeats, protocol.most_repeats) + 1):
+        for name in order.permutation(list(calls)):
+            samples[name].append(seconds(calls[name], passes[name]) / passes[name])
+        if taken >= protocol.repeats and (taken - protocol.repeats) % _CHECKED_EVERY == 0:
+            ratios = (ratio(np.array(samples[one]), np.array(samples[two])) for one, two in pairs)
+            if all(each.precision <= protocol.precision for each in ratios):
+                break
+    return {name: np.array(taken) for name, taken in samples.items()}
+
+
+def ratio(numerators: np.ndarray, denominators: np.ndarray) -> Ratio:
+    """The median of ratios of samples that were taken in the same turn.
+
+    The interval is that of the order statistics, which supposes no distribution, its ranks by the
+    normal approximation of the binomial distribution.
+    """
+    ratios = np.sort(numerators / denominators)
+    count = len(ratios)
+    spread = 1.96 * np.sqrt(count) / 2
+    low = max(int(np.floor(count / 2 - spread)), 0)
+    high = min(int(np.ceil(count / 2 + spread)), count - 1)
+    return Ratio(float(np.median(ratios)), float(ratios[low]), float(ratios[high]))
+
+
+@contextmanager
+def pinned(threads: int) -> Iterator[list[int]]:
+    """Stay on as many processor cores as there are threads; which ones is given.
+
+    Where the system cannot do that, nothing happens, and no cores are given.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        yield []
+        return
+    allowed = os.sched_getaffinity(0)
+    # The first core is the one that serves interrupts.
+    chosen = sorted(allowed)[-threads:]
+    os.sched_setaffinity(0, chosen)
+    try:
+        yield chosen
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+def _passes_in_a_sample(call: Call, least: float, seconds: Callable[[Call, int], float]) -> int:
+    seconds(call, 1)
+    passes = 1
+    while (elapsed := seconds(call, passes)) < least:
+        needed = passes * least / max(elapsed, 1e-6)
+        passes = max(passes + 1, min(10 * passes, round(1.1 * needed)))
+    return passes
+
+
+def _seconds(call: Call, passes: int) -> float:
+    start = time.perf_counter()
+    for _ in range(passes):
+        call()
+    return time.perf_counter() - start
+
+
+def _device_seconds(call: Call, passes: int) -> float:
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    torch.cuda.synchronize()
+    start.record()
+    for _ in range(passes):
+        call()
+    end.record()
+    torch.cuda.synchronize()
+    return float(start.elapsed_time(end)) / 1000
