@@ -107,11 +107,22 @@ def _on(*own: Network, others: bool = True) -> Callable[[_FinderOnOne], _Finder]
 def _first_violation(find: _FinderOnOne, strategy: Strategy, network: Network) -> str | None:
     model = network.fresh()
     try:
-        return next(find(strategy, model), None) if strategy.prunable(model) else None
+        return next(find(strategy, model), None) if _has_work(strategy, model) else None
     except UsageError as error:
         return f"is refused: {error}"
     except Exception as error:  # whatever a user's code raises is a finding, not our failure
         return f"raises {type(error).__name__}: {error}{_place(error, strategy)}"
+
+
+def _has_work(strategy: Strategy, model: nn.Module) -> bool:
+    """Whether the strategy finds anything to prune: weights, and channels if it removes those."""
+    if not strategy.prunable(model):
+        return False
+    if strategy.couples:
+        with suppress(UsageError):  # it cannot be traced
+            return strategy.coupling(model, Synthetic().inputs(1)).channels > 0
+        return False
+    return True
 
 
 def _place(error: Exception, strategy: Strategy) -> str:
@@ -129,7 +140,7 @@ def _prunes_something(strategy: Strategy, given: Sequence[Network]) -> list[str]
     """At least one of the networks has weights that the strategy prunes."""
     # An error of prunable() itself is a finding of every other check.
     with suppress(Exception):
-        if not any(strategy.prunable(network.fresh()) for network in given or ORDINARY):
+        if not any(_has_work(strategy, network.fresh()) for network in given or ORDINARY):
             which = ", ".join(each.title for each in given) or "any network of the kit"
             return [f"prunable() finds no weights in {which}, so that nothing can be tried"]
     return []
@@ -349,6 +360,8 @@ def _budget(strategy: Strategy, context: Context, density: float) -> int:
     most = strategy.largest_budget(context.weights)
     if strategy.gates:
         return most
+    if strategy.couples:  # a twentieth of the weights may be less than a channel of each group
+        density = max(density, 0.2)
     return min(max(round(density * total), strategy.smallest_budget(context.weights)), most)
 
 
@@ -416,6 +429,9 @@ def _miscounted(strategy: Strategy, masks: Masks, budget: int) -> Iterator[str]:
     single weights. A uniform one rounds in each layer. An allocation of somebody's own, and masks
     made without one, may round in each layer too.
     """
+    if strategy.couples:
+        yield from _miscounted_channels(masks, budget)
+        return
     allocation = type(strategy.allocation) if _is_ranked(strategy) else None
     if allocation is Uniform:
         yield from _miscounted_layers(strategy, masks, budget)
@@ -427,6 +443,14 @@ def _miscounted(strategy: Strategy, masks: Masks, budget: int) -> Iterator[str]:
             f"keeps {kept(masks)} weights where {budget} are to be kept; choose so many, as "
             "strategies.keep_largest does, instead of comparing with a threshold"
         )
+
+
+def _miscounted_channels(masks: Masks, budget: int) -> Iterator[str]:
+    """Whole channels are kept for as long as they fit, and one of each group in any case."""
+    if kept(masks) > budget:
+        yield f"keeps {kept(masks)} weights where at most {budget} are to be kept"
+    if not all(mask.any() for mask in masks.values()):
+        yield "keeps nothing of a layer; a channel of each group must stay"
 
 
 def _miscounted_layers(strategy: Strategy, masks: Masks, budget: int) -> Iterator[str]:

@@ -48,6 +48,10 @@ InitialisationComponent = Annotated[Any, _lookup("models", "INITIALISATIONS"), _
 MetricComponent = Annotated[Any, _lookup("metrics", "METRICS"), _written]
 
 
+TARGETS = ("compression", "sparsity", "channel_sparsity", "speedup")
+"""The settings of which an experiment has one, which says how far to prune."""
+
+
 class _Settings(BaseModel):
     model_config = ConfigDict(
         frozen=True,
@@ -154,7 +158,8 @@ class FineTuning(Recipe):
 class Experiment(_Settings):
     """One run: train → (prune → fine-tune) × K → measure.
 
-    How far to prune is said by exactly one of ``compression`` and ``sparsity``.
+    How far to prune is said by exactly one of ``compression``, ``sparsity``, ``channel_sparsity``
+    and ``speedup``.
 
     Raises:
         UsageError: a component does not exist or has a wrong argument, or settings contradict
@@ -170,6 +175,19 @@ class Experiment(_Settings):
     )
     sparsity: float | None = Field(
         default=None, ge=0, lt=1, description="fraction of the prunable weights removed at the end"
+    )
+    channel_sparsity: float | None = Field(
+        default=None,
+        ge=0,
+        lt=1,
+        description="fraction of the channels removed at the end, by a strategy that removes "
+        "CoupledChannels",
+    )
+    speedup: float | None = Field(
+        default=None,
+        ge=1,
+        description="FLOPs of the dense network / FLOPs of the pruned one, at the end, by a "
+        "strategy that removes CoupledChannels",
     )
     rounds: int = Field(default=1, ge=1, description="how often to prune and recover (K)")
     schedule: ScheduleComponent = Field(
@@ -202,6 +220,11 @@ class Experiment(_Settings):
     finetuning: FineTuning = Field(
         default=FineTuning(), description="how the network is trained after each pruning"
     )
+    finetuned_network: Literal["masked", "shrunk"] = Field(
+        default="masked",
+        description="what is fine-tuned: the network with its zeros, or the smaller one without "
+        "the channels that are gone",
+    )
     metrics: Annotated[tuple[MetricComponent, ...], Field(strict=False)] = Field(
         default=(), description="metrics to record beside accuracy, size, FLOPs and latency"
     )
@@ -212,9 +235,10 @@ class Experiment(_Settings):
 
     @model_validator(mode="after")
     def _settings_agree(self) -> Experiment:
-        if (self.compression is None) == (self.sparsity is None):
-            given = "neither is" if self.compression is None else "both are"
-            raise UsageError(f"give exactly one of compression and sparsity; {given} given")
+        given = [name for name in TARGETS if getattr(self, name) is not None]
+        if len(given) != 1:
+            these = " and ".join(given) + " are" if given else "none is"
+            raise UsageError(f"give exactly one of {', '.join(TARGETS)}; {these} given")
         recovery, epochs = self.recovery.create(), self.pretraining.epochs
         if recovery.epochs_needed > epochs:
             raise UsageError(
@@ -242,11 +266,29 @@ class Experiment(_Settings):
                 f"timing: {self.timing} is not allowed: {self.strategy} itself says when it "
                 "prunes in training"
             )
+        if strategy.couples and not strategy.trains_plainly:
+            raise UsageError(
+                f"strategy: {self.strategy} is not allowed: it prunes single weights while the "
+                "network trains, and cannot remove CoupledChannels"
+            )
+        if self.finetuned_network == "shrunk" and (gradual or not strategy.couples):
+            raise UsageError(
+                "finetuned_network: shrunk is not allowed: it needs a strategy that removes whole "
+                f"channels between trainings, with structure=CoupledChannels, and this is "
+                f"{self.strategy} with timing {self.timing}"
+            )
         if strategy.gates and recovery.goes_back:
             raise UsageError(
                 f"recovery: {self.recovery} is not allowed: {self.strategy} adds gates to the "
                 "network, which it did not have before"
             )
+
+    @property
+    def target(self) -> tuple[str, float]:
+        """How far to prune: the name of the setting that says it, and its value."""
+        return next(
+            (name, getattr(self, name)) for name in TARGETS if getattr(self, name) is not None
+        )
 
     @property
     def id(self) -> str:
@@ -267,7 +309,7 @@ class Experiment(_Settings):
     @property
     def comparison(self) -> str:
         """Eight hex digits of all settings but those that rows of one comparison differ in."""
-        rows = ("dataset", "model", "strategy", "compression", "sparsity", "seed")
+        rows = ("dataset", "model", "strategy", *TARGETS, "seed")
         settings = {name: v for name, v in self.identified().items() if name not in rows}
         return _digest(settings)[:8]
 

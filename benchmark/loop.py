@@ -12,15 +12,26 @@ from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import save
-from torch import nn
+from torch import Tensor, nn
 
 from ..datasets import DATASETS, Task
-from ..metrics import METRICS, Flops, Latency, Measurements, Metric, Size, Subject, layer_table
+from ..metrics import (
+    METRICS,
+    Flops,
+    Latency,
+    Measurements,
+    Metric,
+    Size,
+    Storage,
+    Subject,
+    layer_table,
+)
 from ..registry import Component
 from ..results import Failure, Layer, Record, Round, Store, write_atomically
 from ..seeding import generator
 from ..strategies import (
     Context,
+    Coupling,
     DuringTraining,
     GradualTraining,
     Masks,
@@ -28,15 +39,18 @@ from ..strategies import (
     SparseTraining,
     State,
     Strategy,
+    check_equivalence,
     collapsed,
     full_masks,
     kept,
     output_weight,
+    shrink,
+    write_back,
 )
 from .environment import environment
-from .experiment import Experiment
+from .experiment import Experiment, Recipe
 from .pretraining import Pretrained, build
-from .target import kept_weights
+from .target import Target, target_of
 from .training import Purpose, copy_of_state, quality, train
 
 
@@ -94,9 +108,10 @@ class _Rounds:
         self._recovery: Recovery = experiment.recovery.create()
         model, epoch = build(experiment, task), experiment.start_epoch
         model.load_state_dict(pretrained.state() if epoch is None else pretrained.at_epoch(epoch))
-        self._targets = _targets(experiment, self._strategy, model)
+        self._target = target_of(experiment, self._strategy, model, task.inputs(1))
+        self._steps = _steps(experiment, self._target)
         adapting = generator(experiment.seed, "adapting")
-        self._model = self._strategy.adapt(model, self._targets[-1].density, adapting)
+        self._model = self._strategy.adapt(model, self._steps[-1].density, adapting)
         self._seconds = {"scoring_seconds": 0.0, "finetuning_seconds": 0.0}
 
     def between_trainings(self) -> Pruned:
@@ -123,22 +138,25 @@ class _Rounds:
         return Pruned(self._model, sparsity.masks, rounds, self._seconds)
 
     def _full_masks(self) -> Masks:
-        classifier = self._experiment.prune_classifier
-        names = self._strategy.prunable(self._model, classifier=classifier)
         parameters = dict(self._model.named_parameters())
-        return full_masks({name: parameters[name] for name in names})
+        return full_masks({name: parameters[name] for name in self._prunable()})
+
+    def _prunable(self) -> list[str]:
+        classifier = self._experiment.prune_classifier
+        return self._strategy.prunable(self._model, classifier=classifier)
 
     def _pruned(self, number: int, masks: Masks) -> SparseTraining:
         """Prune the network as it is now to the target of a round."""
         context = Context(
             model=self._model,
             task=self._task,
-            masks=masks,
+            masks={name: masks[name] for name in self._prunable()},
             output=output_weight(self._model),
             generator=generator(self._experiment.seed, "scoring", number),
+            cost=self._target.cost,
         )
         with _timed(self._seconds, "scoring_seconds"):
-            return self._strategy.prune(context, self._targets[number - 1].kept)
+            return self._strategy.prune(context, self._steps[number - 1].kept)
 
     def _recovered(self, number: int, sparsity: SparseTraining) -> Round:
         """What becomes of the network by the recovery, training as ``sparsity`` says."""
@@ -153,37 +171,59 @@ class _Rounds:
             rewound = self._recovery.schedule_epoch
             recipe = experiment.finetuning if rewound is None else experiment.pretraining
             with _timed(self._seconds, "finetuning_seconds"):
-                train(model, task, recipe, purpose, sparsity, (rewound or 0) + 1)
+                if experiment.finetuned_network == "masked":
+                    train(model, task, recipe, purpose, sparsity, (rewound or 0) + 1)
+                else:
+                    self._train_shrunk(recipe, purpose, sparsity.masks, (rewound or 0) + 1)
         return Round(
             round=number,
-            density=self._targets[number - 1].density,
+            density=self._steps[number - 1].density,
             kept=kept(sparsity.masks),
             before=before,
             after=quality(model, task, "test"),
             validation=quality(model, task, "validation"),
         )
 
+    def _train_shrunk(
+        self, recipe: Recipe, purpose: Purpose, masks: Masks, first_epoch: int
+    ) -> None:
+        """Train the network without the channels that are gone, and take over what it learns."""
+        small, coupling, stays = shrunk(self._strategy, self._model, masks, self._task)
+        train(small, self._task, recipe, purpose, None, first_epoch)
+        write_back(small, self._model, coupling, stays)
 
-class _Target(NamedTuple):
-    """What a round of pruning is to leave of the prunable weights: a fraction, and a number."""
+
+def shrunk(
+    strategy: Strategy, model: nn.Module, masks: Masks, task: Task
+) -> tuple[nn.Module, Coupling, Tensor]:
+    """The network without the channels that ``masks`` remove, the channels, and which stayed.
+
+    Raises:
+        UsageError: the smaller network does not compute the same.
+    """
+    coupling = strategy.coupling(model, task.inputs(1))
+    stays = coupling.kept(masks)
+    small = shrink(model, coupling, stays)
+    check_equivalence(model, small, task.inputs(2))
+    return small, coupling, stays
+
+
+class _Step(NamedTuple):
+    """What a round of pruning is to leave of what the target counts: a fraction, and a number."""
 
     density: float
     kept: int
 
 
-def _targets(experiment: Experiment, strategy: Strategy, model: nn.Module) -> list[_Target]:
-    """The target of each round, the last one being exact."""
+def _steps(experiment: Experiment, target: Target) -> list[_Step]:
+    """What each round leaves, the last one exactly what the target says."""
     schedule = experiment.schedule.create()
-    parameters = dict(model.named_parameters())
-    names = strategy.prunable(model, classifier=experiment.prune_classifier)
-    prunable = sum(parameters[name].numel() for name in names)
-    final = kept_weights(experiment, strategy, model)
     densities = [
-        schedule.density(final / prunable, number, experiment.rounds)
+        schedule.density(target.kept / target.total, number, experiment.rounds)
         for number in range(1, experiment.rounds + 1)
     ]
-    targets = [_Target(density, max(final, round(density * prunable))) for density in densities]
-    return [*targets[:-1], _Target(densities[-1], final)]
+    steps = [_Step(each, max(target.kept, round(each * target.total))) for each in densities]
+    return [*steps[:-1], _Step(densities[-1], target.kept)]
 
 
 def failed(experiment: Experiment, error: BaseException) -> Record:
@@ -267,12 +307,19 @@ def _measured(experiment: Experiment, task: Task, folder: Path) -> tuple[Record,
     pretrained = Pretrained(experiment, task, folder)
     report = pretrained.report()
     pruned = prune(experiment, task, pretrained)
+    with torch.no_grad():
+        for name, parameter in pruned.model.named_parameters():
+            if name in pruned.masks:
+                parameter.add_(0.0)  # masking leaves negative zeros, whose bits are no zeros
     dense = build(experiment, task)
     dense.load_state_dict(pretrained.state())
-    metrics = [Size(), Flops(), *(metric.create() for metric in experiment.metrics)]
-    final_subject = Subject(pruned.model, dense, task, tuple(pruned.masks))
+    metrics = [Size(), Flops(), Storage(), *(metric.create() for metric in experiment.metrics)]
+    strategy: Strategy = experiment.strategy.create()
+    small = shrunk(strategy, pruned.model, pruned.masks, task)[0] if strategy.couples else None
+    final_subject = Subject(pruned.model, dense, task, tuple(pruned.masks), shrunk=small)
     # A network that was adapted has other names than the dense one.
-    names = experiment.strategy.create().prunable(dense, classifier=experiment.prune_classifier)
+    adapted = strategy.prunable(dense, classifier=experiment.prune_classifier)
+    names = adapted if strategy.gates else pruned.masks
     dense_subject = Subject(dense, dense, task, tuple(names))
     dead = collapsed(pruned.masks)
     record = Record(

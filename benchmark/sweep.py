@@ -17,7 +17,7 @@ from .executor import Job, in_processes, in_this_process
 from .experiment import Experiment
 from .loop import load_task, threads
 from .pretraining import build
-from .target import kept_weights
+from .target import target_of
 
 
 def run(
@@ -107,14 +107,14 @@ def check(experiments: Sequence[Experiment], data: Path) -> None:
     """
     checked: set[tuple[object, ...]] = set()
     for experiment in experiments:
-        target = (experiment.compression, experiment.sparsity, experiment.prune_classifier)
         parts = (experiment.dataset, experiment.model, experiment.strategy)
-        key = (*map(str, parts), *target)
+        key = (*map(str, parts), *experiment.target, experiment.prune_classifier)
         if key not in checked:
             checked.add(key)
             with threads(experiment.threads):
-                model = build(experiment, load_task(experiment.dataset, data))
-                kept_weights(experiment, experiment.strategy.create(), model)
+                task = load_task(experiment.dataset, data)
+                model = build(experiment, task)
+                target_of(experiment, experiment.strategy.create(), model, task.inputs(1))
 
 
 def data_folder(chosen: str | Path | None) -> Path:

@@ -1,23 +1,59 @@
-"""The target: how many weights an experiment's compression or sparsity leaves."""
+"""The target: how much of the network an experiment leaves, and in what that is counted."""
 
 from __future__ import annotations
 
-from torch import nn
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
 
 from ..errors import UsageError
-from ..strategies import Strategy
+from ..metrics import layer_table
+from ..strategies import Coupling, Strategy
 from .experiment import Experiment
 
 
-def kept_weights(experiment: Experiment, strategy: Strategy, model: nn.Module) -> int:
-    """How many of the prunable weights are to be kept in the end.
+@dataclass(frozen=True)
+class Target:
+    """What is to be left in the end.
 
-    A compression is that of the whole network: what cannot be pruned (biases, normalisation, what
-    the strategy spares) is part of both its numbers.
+    Attributes:
+        kept: how much is to be kept: so many weights, parameters, channels or multiply–adds.
+        total: how much there is of it before anything is pruned.
+        cost: how much is left when some channels stay, for strategies that remove whole channels;
+            None where single weights are counted.
+    """
+
+    kept: int
+    total: int
+    cost: Callable[[Coupling, Tensor], float] | None = None
+
+
+def target_of(
+    experiment: Experiment, strategy: Strategy, model: nn.Module, example: Tensor
+) -> Target:
+    """What the experiment's compression, sparsity, channel sparsity or speedup means for a network.
+
+    A compression is that of the whole network: what cannot be pruned is part of both its numbers.
+    A strategy that removes channels comes as near to the target as whole channels allow, and not
+    below it.
+
+    Args:
+        experiment: says the target.
+        strategy: what prunes.
+        model: what is pruned.
+        example: a batch of one input.
 
     Raises:
-        UsageError: no weight can be pruned, or the target is beyond what can be reached.
+        UsageError: nothing can be pruned, or the target is beyond what can be reached.
     """
+    if strategy.couples:
+        return _of_channels(experiment, strategy, model, example)
+    return _of_weights(experiment, strategy, model)
+
+
+def _of_weights(experiment: Experiment, strategy: Strategy, model: nn.Module) -> Target:
     weights = dict(model.named_parameters())
     total = sum(weight.numel() for weight in weights.values())
     names = strategy.prunable(model, classifier=experiment.prune_classifier)
@@ -27,29 +63,77 @@ def kept_weights(experiment: Experiment, strategy: Strategy, model: nn.Module) -
     spared = total - prunable
     fewest = strategy.smallest_budget({name: weights[name] for name in names})
     most = strategy.largest_budget({name: weights[name] for name in names})
-    if experiment.compression is not None:
-        target = f"compression: {experiment.compression:g}"
-        budget = round(total / experiment.compression) - spared
+    kind, value = experiment.target
+    if kind == "compression":
+        budget = round(total / value) - spared
         limit = f"{_rounded_down(total / (spared + fewest)):g}"
         least = f"{_rounded_up(total / (spared + most)):g}"
-    else:
-        assert experiment.sparsity is not None  # an experiment has one of the two
-        target = f"sparsity: {experiment.sparsity:g}"
-        budget = prunable - round(experiment.sparsity * prunable)
+    elif kind == "sparsity":
+        budget = prunable - round(value * prunable)
         limit = f"{_rounded_down(1 - fewest / prunable):g}"
         least = f"{_rounded_up(1 - most / prunable):g}"
+    else:
+        raise UsageError(
+            f"{kind}: {value:g} is not allowed: {experiment.strategy} does not remove whole "
+            "channels; give it structure=CoupledChannels"
+        )
     if budget < fewest:
         raise UsageError(
-            f"{target} is not allowed: {experiment.strategy} can reach at most {limit} on "
+            f"{kind}: {value:g} is not allowed: {experiment.strategy} can reach at most {limit} on "
             f"{experiment.model}, where it spares {spared:,} of {total:,} parameters and must "
             f"keep {fewest:,} more"
         )
     if budget > most:
         raise UsageError(
-            f"{target} is not allowed: {experiment.strategy} removes more from "
+            f"{kind}: {value:g} is not allowed: {experiment.strategy} removes more from "
             f"{experiment.model}; give at least {least}"
         )
-    return budget
+    return Target(budget, prunable)
+
+
+def _of_channels(
+    experiment: Experiment, strategy: Strategy, model: nn.Module, example: Tensor
+) -> Target:
+    coupling = strategy.coupling(model, example)
+    if not coupling.channels:
+        raise UsageError(f"{experiment.strategy} finds no channels to prune in {experiment.model}")
+    kind, value = experiment.target
+    cost = _cost(kind, model, coupling, example)
+    total = round(cost(coupling, torch.ones(coupling.channels, dtype=torch.bool)))
+    one_each = torch.zeros(coupling.channels, dtype=torch.bool)
+    one_each[[group.start for group in coupling.groups.values()]] = True
+    fewest = cost(coupling, one_each)
+    is_fraction = kind in ("sparsity", "channel_sparsity")
+    kept = total - round(value * total) if is_fraction else round(total / value)
+    if kept < fewest:
+        limit = _rounded_down(1 - fewest / total if is_fraction else total / fewest)
+        raise UsageError(
+            f"{kind}: {value:g} is not allowed: {experiment.strategy} can reach at most {limit:g} "
+            f"on {experiment.model}, where each of {len(coupling.groups)} groups of channels keeps "
+            "one"
+        )
+    return Target(kept, total, cost)
+
+
+def _cost(
+    kind: str, model: nn.Module, coupling: Coupling, example: Tensor
+) -> Callable[[Coupling, Tensor], float]:
+    """What a target of this kind counts, of the network in which some channels stay."""
+    if kind == "channel_sparsity":
+        return lambda _, kept: float(kept.sum())
+    if kind == "speedup":
+        amounts = {row.name: float(row.flops) for row in layer_table(model, example)}
+    else:
+        amounts = {name: float(weight.numel()) for name, weight in model.named_parameters()}
+    in_channels = {name: amount for name, amount in amounts.items() if name in coupling.dimensions}
+    # A sparsity is of what the strategy may prune, all else is of the whole network.
+    others = 0.0 if kind == "sparsity" else sum(amounts.values()) - sum(in_channels.values())
+
+    def cost(coupling: Coupling, kept: Tensor) -> float:
+        fractions = coupling.kept_fractions(kept)
+        return others + sum(amount * fractions[name] for name, amount in in_channels.items())
+
+    return cost
 
 
 def _rounded_down(value: float) -> float:

@@ -6,8 +6,9 @@ holds them in :mod:`prunebench.results.report`; neither is imported before it is
 """
 
 from .columns import COLUMNS, columns_as_markdown
+from .inference import inference_as_text, inference_table
 from .leaderboard import leaderboard
-from .record import Failure, Layer, Measurements, Outcome, Record, Round
+from .record import Failure, Inference, Layer, Measurements, Outcome, Record, Round
 from .statistics import Statistics, describe
 from .store import Store, write_atomically
 from .tables import as_text, write_csv
@@ -15,6 +16,7 @@ from .tables import as_text, write_csv
 __all__ = [
     "COLUMNS",
     "Failure",
+    "Inference",
     "Layer",
     "Measurements",
     "Outcome",
@@ -25,6 +27,8 @@ __all__ = [
     "as_text",
     "columns_as_markdown",
     "describe",
+    "inference_as_text",
+    "inference_table",
     "leaderboard",
     "write_atomically",
     "write_csv",

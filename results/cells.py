@@ -13,6 +13,14 @@ _COLLAPSED = "†"
 _MISSING = "—"
 _FAILED = "failed"
 
+# Column, what its values are multiplied with, and the unit.
+_TARGETS = (
+    ("target_compression", 1, "×"),
+    ("target_sparsity", 100, " %"),
+    ("target_channel_sparsity", 100, " % of channels"),
+    ("target_speedup", 1, "× fewer FLOPs"),
+)
+
 
 def count(seeds: int) -> str:
     """How many seeds, in words."""
@@ -21,9 +29,11 @@ def count(seeds: int) -> str:
 
 def target(row: pd.Series[Any]) -> str:
     """What was asked for in a row."""
-    if pd.isna(row["target_compression"]):
-        return f"{100 * row['target_sparsity']:.10g} %"
-    return f"{row['target_compression']:.10g}×"
+    return next(
+        f"{factor * value:.10g}{unit}"
+        for name, factor, unit in _TARGETS
+        if not pd.isna(value := row.get(name))  # an older file has not all columns
+    )
 
 
 def mean_and_std(comparison: Comparison, row: pd.Series[Any], plus_minus: str) -> str:

@@ -10,12 +10,16 @@ _SETTINGS = {
     "strategy": "Pruning strategy with the hyperparameters that are not at their default.",
     "strategy_source": "Digest of the strategy's own source file; empty for a built-in strategy.",
     "target_compression": "Parameters of the whole network per nonzero one that was asked for; "
-    "empty if a sparsity was asked for.",
-    "target_sparsity": "Fraction of the prunable weights to be zero that was asked for; empty if "
-    "a compression was asked for.",
+    "this and the next three are empty but for the one that the experiment gives.",
+    "target_sparsity": "Fraction of the prunable weights to be zero that was asked for.",
+    "target_channel_sparsity": "Fraction of the channels to be removed that was asked for.",
+    "target_speedup": "FLOPs of the unpruned network per FLOP of the pruned one that were asked "
+    "for.",
     "rounds": "Rounds of pruning and recovery.",
     "schedule": "How the target is approached over the rounds.",
     "recovery": "What follows the pruning in each round.",
+    "finetuned_network": "`masked` where the network was fine-tuned with its zeros, `shrunk` where "
+    "without the channels that are gone.",
     "settings": "Hash of all else in the experiment but the seed (recipes, threads, sources, …). "
     "Rows are comparable only where dataset, model and settings are equal.",
     "seeds": "Seeds whose run finished: those that the means are over.",
@@ -48,6 +52,11 @@ _COST = {
     "flops": "Multiply–adds of the unpruned network for one example.",
     "effective_flops_mean": "Multiply–adds of the pruned network whose weight is not zero.",
     "theoretical_speedup_mean": "FLOPs of the unpruned network per effective FLOP.",
+    "file_bytes": "Bytes of a safetensors file of the unpruned network.",
+    "file_bytes_sparse_mean": "The same of the pruned network, a bitmask in place of its zeros.",
+    "file_bytes_compressed_mean": "The same after DEFLATE, as gzip and zip use it.",
+    "file_bytes_shrunk_mean": "The same of the network without the channels that are gone; "
+    "empty where no whole channels were removed.",
     "latency_batch1_dense_ms": "Inference time of the unpruned network for a batch of 1, in "
     "milliseconds: the median over repeats, and of these the median over the seeds measured.",
     "latency_batch1_pruned_ms": "The same of the pruned network as it is, zeros and all.",
@@ -79,6 +88,7 @@ INTEGER_COLUMNS = (
     "seeds_missing",
     "parameters",
     "flops",
+    "file_bytes",
 )
 """The columns of whole numbers."""
 
@@ -89,6 +99,7 @@ TEXT_COLUMNS = (
     "strategy_source",
     "schedule",
     "recovery",
+    "finetuned_network",
     "settings",
     "quality",
     "better",

@@ -29,11 +29,12 @@ class Comparison:
     def conditions(self) -> str:
         """Rounds, schedule, recovery and the hash of all settings."""
         rounds = self._common("rounds")
+        shrunk = "finetuned_network" in self.rows and self._common("finetuned_network") == "shrunk"
         return " · ".join(
             [
                 "1 round" if rounds == "1" else f"{rounds} rounds",
                 f"{self._common('schedule')} schedule",
-                f"recovery {self._common('recovery')}",
+                f"recovery {self._common('recovery')}" + (", shrunk" if shrunk else ""),
                 f"settings {self._common('settings')}",
             ]
         )
@@ -93,8 +94,13 @@ class Comparison:
 
 
 def comparisons(frame: pd.DataFrame) -> list[Comparison]:
-    """The comparisons of a leaderboard, in its order; the frame may come from a CSV file."""
-    groups = frame.groupby(["dataset", "model", "settings"], sort=False)
+    """The comparisons of a leaderboard, in its order; the frame may come from a CSV file.
+
+    Targets of different kinds have no points in common, and make different comparisons.
+    """
+    targets = [name for name in frame.columns if name.startswith("target_")]
+    kinds = frame[targets].notna().idxmax(axis="columns") if len(frame) else pd.Series(dtype=str)
+    groups = frame.groupby([frame["dataset"], frame["model"], frame["settings"], kinds], sort=False)
     return [Comparison(rows) for _, rows in groups]
 
 

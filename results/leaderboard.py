@@ -7,6 +7,7 @@ comparison are its strategies × its targets, so that a point that nobody ran sh
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
 import statistics
@@ -35,9 +36,14 @@ _SIZE_AND_COST = frozenset(
         "flops",
         "effective_flops",
         "theoretical_speedup",
+        "file_bytes",
+        "file_bytes_sparse",
+        "file_bytes_compressed",
+        "file_bytes_shrunk",
     }
 )
-_NOT_SETTINGS = frozenset({"dataset", "model", "strategy", "compression", "sparsity", "seed"})
+_TARGETS = ("compression", "sparsity", "channel_sparsity", "speedup")
+_NOT_SETTINGS = frozenset({"dataset", "model", "strategy", *_TARGETS, "seed"})
 
 
 def leaderboard(records: Iterable[Outcome] | str | Path) -> pd.DataFrame:
@@ -63,6 +69,15 @@ def leaderboard(records: Iterable[Outcome] | str | Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns).astype(types)
 
 
+def comparable(experiment: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What a point of the leaderboard has in common over its seeds, the settings third.
+
+    ``experiment`` is that of a record. Points sort by it as rows of the leaderboard do.
+    """
+    key = _Key(experiment["dataset"], experiment["model"], _settings(experiment))
+    return (*key, *_method(experiment), *_target(experiment))
+
+
 class _Key(NamedTuple):
     """What makes runs comparable."""
 
@@ -79,9 +94,9 @@ class _Method(NamedTuple):
 
 
 class _Target(NamedTuple):
-    """What was asked for: a compression, or else a sparsity. Compressions sort first."""
+    """What was asked for: the place in :data:`_TARGETS` of the kind of target, and its value."""
 
-    is_sparsity: bool
+    kind: int
     value: float
 
 
@@ -117,9 +132,8 @@ class _Comparison:
         ]
 
     def rows(self, metrics: list[str]) -> list[dict[str, Any]]:
-        """A row for every method at every target of the comparison."""
-        methods = sorted({method for method, _ in self.runs})
-        targets = sorted({target for _, target in self.runs})
+        """A row for every method at every target of the kinds for which the method was run."""
+        points = sorted(self.runs)
         expected = {seed for seeds in self.runs.values() for seed in seeds}
         quality = next((run.quality for run in self.finished()), {})
         primary, better = next(iter(quality.items()), ("", ""))
@@ -128,20 +142,22 @@ class _Comparison:
             "rounds": self.experiment["rounds"],
             "schedule": str(self.experiment["schedule"]),
             "recovery": str(self.experiment["recovery"]),
+            "finetuned_network": self.experiment.get("finetuned_network", "masked"),
             "quality": primary,
             "better": better,
         }
         rows = []
-        for method in methods:
-            for target in targets:
+        for kind in sorted({target.kind for _, target in points}):
+            methods = sorted({method for method, target in points if target.kind == kind})
+            targets = sorted({target for _, target in points if target.kind == kind})
+            for method, target in itertools.product(methods, targets):
                 seeds = self.runs.get((method, target), {})
                 finished = [seeds[seed] for seed in sorted(seeds) if seeds[seed].finished]
                 row = {
                     **head,
                     "strategy": method.strategy,
                     "strategy_source": method.source,
-                    "target_compression": None if target.is_sparsity else target.value,
-                    "target_sparsity": target.value if target.is_sparsity else None,
+                    f"target_{_TARGETS[target.kind]}": target.value,
                     "seeds": len(finished),
                     "seeds_collapsed": sum(run.status == "collapsed" for run in finished),
                     "seeds_failed": len(seeds) - len(finished),
@@ -161,8 +177,8 @@ def _compare(records: Iterable[Outcome]) -> list[_Comparison]:
         experiment = record.experiment
         key = _Key(experiment["dataset"], experiment["model"], _settings(experiment))
         comparison = comparisons.setdefault(key, _Comparison(key, experiment))
-        method = _Method(experiment["strategy"], experiment.get("sources", {}).get("strategy", ""))
-        seeds = comparison.runs.setdefault((method, _target(experiment)), {})
+        point = (_method(experiment), _target(experiment))
+        seeds = comparison.runs.setdefault(point, {})
         known = seeds.get(experiment["seed"])
         if known is None or not known.finished:
             seeds[experiment["seed"]] = _Run(
@@ -186,10 +202,16 @@ def _settings(experiment: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:8]
 
 
+def _method(experiment: Mapping[str, Any]) -> _Method:
+    return _Method(experiment["strategy"], experiment.get("sources", {}).get("strategy", ""))
+
+
 def _target(experiment: Mapping[str, Any]) -> _Target:
-    if experiment.get("sparsity") is not None:
-        return _Target(is_sparsity=True, value=experiment["sparsity"])
-    return _Target(is_sparsity=False, value=experiment["compression"])
+    return next(
+        _Target(kind, experiment[name])
+        for kind, name in enumerate(_TARGETS)
+        if experiment.get(name) is not None
+    )
 
 
 def _quality_cells(runs: list[_Run]) -> dict[str, float]:
@@ -234,6 +256,11 @@ def _cost_cells(runs: list[_Run]) -> dict[str, float | None]:
         "flops": runs[0].dense.get("flops"),
         "effective_flops_mean": _mean(_final(runs, "effective_flops")),
         "theoretical_speedup_mean": _mean(_final(runs, "theoretical_speedup")),
+        "file_bytes": runs[0].dense.get("file_bytes"),
+        **{
+            f"{name}_mean": _mean(_final(runs, name))
+            for name in ("file_bytes_sparse", "file_bytes_compressed", "file_bytes_shrunk")
+        },
         **{name: _median_of_measured(runs, name) for name in latencies},
         "training_seconds_mean": _mean(
             [seconds for seconds in training if not math.isnan(seconds)]

@@ -26,7 +26,7 @@ from ..errors import UsageError
 from .comparison import Comparison, comparisons
 from .store import write_atomically
 
-_DOTS_PER_INCH = 160
+DOTS_PER_INCH = 160
 _PANEL_INCHES = (6.4, 4.6)
 _LEGEND_LINE_INCHES = 0.24
 _PANELS_ABREAST = 2
@@ -34,17 +34,17 @@ _LEGEND_CHARACTERS = 75
 _MOST_LEGEND_COLUMNS = 3
 
 # Okabe and Ito's palette, which people of any colour vision can tell apart.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_MARKERS = ("o", "s", "^", "D", "v", "p", "h")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+MARKERS = ("o", "s", "^", "D", "v", "p", "h")
 _BASELINE_COLOUR = "#8C8C8C"
 _BASELINE_MARKERS = ("X", "P")
-_INK = "#262626"
-_FAINT_INK = "#6B6B6B"
+INK = "#262626"
+FAINT_INK = "#6B6B6B"
 _GRID = "#E6E6E6"
 _PAPER = "#FFFFFF"
-_ROLES = {_INK: "ink", _FAINT_INK: "faint", _GRID: "grid", _PAPER: "paper"}
-_LINE: dict[str, Any] = {"lw": 1.9, "ms": 6, "mec": "white", "mew": 0.8}
-_DENSE_LINE: dict[str, Any] = {"lw": 1.1, "ls": (0, (5, 3)), "color": _INK}
+_ROLES = {INK: "ink", FAINT_INK: "faint", _GRID: "grid", _PAPER: "paper"}
+LINE: dict[str, Any] = {"lw": 1.9, "ms": 6, "mec": "white", "mew": 0.8}
+_DENSE_LINE: dict[str, Any] = {"lw": 1.1, "ls": (0, (5, 3)), "color": INK}
 
 _PERCENT_TICKS = (0.1, 1, 5, 10, 20, 30, 50, 70, 80, 90, 95, 98, 99, 99.5, 99.8, 99.9, 99.95, 99.99)
 _LEAST_TICK_DISTANCE = 0.055
@@ -141,7 +141,7 @@ def _svg(comparison: Comparison, looks: dict[str, _Look], x: _Axis, identity: st
 
 def _render(drawn: list[Comparison], looks: dict[str, _Look], x: _Axis, **options: Any) -> bytes:
     """The figure with a panel for each comparison, as ``Figure.savefig`` writes it."""
-    with style_context(["default", _style()]):
+    with style_context(["default", style()]):
         figure = _figure(len(drawn), looks)
         for axes, comparison in zip(_panels(figure, len(drawn)), drawn, strict=True):
             _draw(axes, comparison, looks, x.column, x.title)
@@ -151,11 +151,12 @@ def _render(drawn: list[Comparison], looks: dict[str, _Look], x: _Axis, **option
     return content.getvalue()
 
 
-def _style() -> dict[str, object]:
+def style() -> dict[str, object]:
+    """What all plots look like, as matplotlib's settings."""
     return {
-        "axes.edgecolor": _FAINT_INK,
+        "axes.edgecolor": FAINT_INK,
         "axes.grid": True,
-        "axes.labelcolor": _INK,
+        "axes.labelcolor": INK,
         "axes.spines.right": False,
         "axes.spines.top": False,
         "axes.titlelocation": "left",
@@ -164,23 +165,23 @@ def _style() -> dict[str, object]:
         "grid.color": _GRID,
         "grid.linewidth": 0.8,
         "svg.hashsalt": "prunebench",
-        "text.color": _INK,
-        "xtick.color": _INK,
-        "ytick.color": _INK,
+        "text.color": INK,
+        "xtick.color": INK,
+        "ytick.color": INK,
     }
 
 
 def _looks(names: list[str]) -> dict[str, _Look]:
     """Colours for the methods and grey for the random baselines."""
-    markers, baseline_markers = cycle(_MARKERS), cycle(_BASELINE_MARKERS)
-    colours = cycle(_COLOURS)
+    markers, baseline_markers = cycle(MARKERS), cycle(_BASELINE_MARKERS)
+    colours = cycle(COLOURS)
     looks = {}
     for name in names:
         if "Random" in name:
             looks[name] = _Look(_BASELINE_COLOUR, next(baseline_markers), "-")
         else:
             repeated = sum(look.colour != _BASELINE_COLOUR for look in looks.values())
-            line = ("-", "-.", ":")[repeated // len(_COLOURS) % 3]
+            line = ("-", "-.", ":")[repeated // len(COLOURS) % 3]
             looks[name] = _Look(next(colours), next(markers), line)
     return looks
 
@@ -192,7 +193,7 @@ def _figure(panels: int, looks: dict[str, _Look]) -> Figure:
     width, height = _PANEL_INCHES
     return Figure(
         figsize=(across * width, down * height + legend_lines * _LEGEND_LINE_INCHES),
-        dpi=_DOTS_PER_INCH,
+        dpi=DOTS_PER_INCH,
         layout="constrained",
     )
 
@@ -224,7 +225,7 @@ def _draw(
             marker=look.marker,
             ls=look.line,
             zorder=2.5 if look.colour == _BASELINE_COLOUR else 3,
-            **_LINE,
+            **LINE,
         )
     points = _points(comparison, x)
     _scale_x(axes, points[x].tolist())
@@ -236,19 +237,19 @@ def _draw(
     axes.set_xlabel(x_title)
     direction = "" if comparison.higher_is_better else ", lower is better"
     axes.set_ylabel(comparison.quality_title + direction)
-    axes.set_title(_literal(comparison.title), fontsize=12, fontweight="bold", pad=22)
+    axes.set_title(literal(comparison.title), fontsize=12, fontweight="bold", pad=22)
     axes.annotate(
-        _literal(comparison.conditions),
+        literal(comparison.conditions),
         xy=(0, 1),
         xytext=(0, 8),
         xycoords="axes fraction",
         textcoords="offset points",
-        color=_FAINT_INK,
+        color=FAINT_INK,
         fontsize=8.5,
     )
 
 
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
     """Text that matplotlib is not to read as mathematics."""
     return text.replace("$", r"\$")
 
@@ -304,7 +305,7 @@ def _scale_y(axes: Axes, comparison: Comparison, values: list[float]) -> None:
 
 def _legend(figure: Figure, looks: dict[str, _Look], drawn: list[Comparison]) -> None:
     handles = [
-        Line2D([], [], **_LINE, color=look.colour, marker=look.marker, ls=look.line)
+        Line2D([], [], **LINE, color=look.colour, marker=look.marker, ls=look.line)
         for look in looks.values()
     ]
     caption = "Lines: mean over seeds.  Bands: ± 1 standard deviation."
@@ -320,7 +321,7 @@ def _legend(figure: Figure, looks: dict[str, _Look], drawn: list[Comparison]) ->
         title=caption,
         title_fontproperties={"size": 8.5},
         alignment="left",
-    ).get_title().set_color(_FAINT_INK)
+    ).get_title().set_color(FAINT_INK)
 
 
 def _legend_columns(looks: dict[str, _Look]) -> int:
@@ -333,4 +334,4 @@ def _legend_name(name: str) -> str:
     """A strategy's name, cut off where it is wider than the figure."""
     if len(name) > _LEGEND_CHARACTERS:
         name = name[: _LEGEND_CHARACTERS - 1] + "…"
-    return _literal(name)
+    return literal(name)

@@ -75,9 +75,10 @@ class Layer(_Frozen):
 class Round(_Frozen):
     """One round of pruning and recovery.
 
-    ``density`` is the target for the prunable weights (a fraction) and ``kept`` the number of them
-    that stayed. ``before`` and ``after`` are test metrics straight after pruning and after
-    recovery; ``validation`` holds the metrics on the validation split after recovery.
+    ``density`` is the target as a fraction (of the prunable weights, or of whatever else the target
+    counts) and ``kept`` the number of prunable weights that stayed. ``before`` and ``after`` are
+    test metrics straight after pruning and after recovery; ``validation`` holds the metrics on the
+    validation split after recovery.
     """
 
     round: int
@@ -88,12 +89,39 @@ class Round(_Frozen):
     validation: Measurements
 
 
+class Inference(_Frozen):
+    """The measured time of a network in a runtime at a batch size, or the reason why there is none.
+
+    ``network`` is ``dense``, ``masked`` or ``shrunk``. ``speedup`` is that over the dense network
+    in the same runtime (in eager PyTorch, where the runtime is no use to a dense network), with its
+    95 % confidence interval; ``speedup_over_eager`` that over the dense network in eager PyTorch.
+    ``peak_bytes`` is the memory at the peak of a forward pass, and ``difference`` the largest one
+    of outputs from those in eager PyTorch, relative to the largest output.
+    """
+
+    runtime: str
+    network: Literal["dense", "masked", "shrunk"]
+    batch_size: int
+    memory_format: str
+    median_ms: float | None
+    iqr_ms: float | None
+    repeats: int | None
+    speedup: float | None
+    speedup_low: float | None
+    speedup_high: float | None
+    speedup_over_eager: float | None
+    peak_bytes: int | None
+    difference: float | None
+    reason: str
+
+
 class Outcome(BaseModel):
     """The part of a record that a leaderboard is made of; reading it alone is twice as fast.
 
     ``id`` is the experiment's identity. ``quality`` names the task's quality metrics, the primary
     one first, and which direction is better. ``dense`` and ``final`` are the measurements of the
-    network before the first and after the last round.
+    network before the first and after the last round. ``inference`` is what was measured of the
+    finished network since, in ``inference_environment``.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
@@ -106,6 +134,8 @@ class Outcome(BaseModel):
     dense: Measurements
     final: Measurements
     timings: Timings
+    inference: tuple[Inference, ...] = ()
+    inference_environment: Document = {}
 
     @classmethod
     def from_json(cls, content: bytes | str) -> Self:
@@ -148,8 +178,9 @@ class Record(Outcome):
         return self
 
     def result(self) -> dict[str, Any]:
-        """All that a rerun must reproduce exactly: the record without timings and environment."""
-        return self.model_dump(mode="json", exclude={"timings", "environment"})
+        """All that a rerun must reproduce exactly: the record without times and environments."""
+        times = {"timings", "environment", "inference", "inference_environment"}
+        return self.model_dump(mode="json", exclude=times)
 
     def to_json(self) -> bytes:
         """The record as indented UTF-8 JSON that ends with a newline."""

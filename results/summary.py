@@ -9,11 +9,14 @@ from tabulate import tabulate
 
 from .record import Record
 
+_TARGETS = ("compression", "sparsity", "channel_sparsity", "speedup")
+
 
 def title(experiment: Mapping[str, Any]) -> str:
     """What tells an experiment, given as the data in its record, from others of its sweep."""
-    compression = experiment["compression"]
-    target = f"{compression:g}×" if compression else f"sparsity {experiment['sparsity']:g}"
+    name = next(name for name in _TARGETS if experiment.get(name) is not None)
+    value = f"{experiment[name]:g}"
+    target = f"{value}×" if name == "compression" else f"{name.replace('_', ' ')} {value}"
     return (
         f"{experiment['strategy']} at {target} on {experiment['model']} and "
         f"{experiment['dataset']}, seed {experiment['seed']}"
@@ -38,7 +41,7 @@ def _heading(record: Record) -> str:
 
 
 def _settings(experiment: Mapping[str, Any]) -> str:
-    named = ("dataset", "model", "strategy", "compression", "sparsity", "seed")
+    named = ("dataset", "model", "strategy", *_TARGETS, "seed")
     return _pairs("settings", {k: v for k, v in experiment.items() if k not in named})
 
 

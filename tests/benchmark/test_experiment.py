@@ -100,7 +100,7 @@ def test_an_experiment_is_the_same_again_from_its_plain_data(experiment):
 
 def test_one_target_is_needed_and_no_more(experiment):
     for targets in ({"compression": None}, {"compression": 2.0, "sparsity": 0.5}):
-        with pytest.raises(UsageError, match="exactly one of compression and sparsity"):
+        with pytest.raises(UsageError, match="exactly one of compression, sparsity"):
             experiment(**targets)
 
 

@@ -43,7 +43,7 @@ def _make_record(
         "sources": {},
         **experiment,
     }
-    compression = settings["compression"] or 1 / (1 - settings["sparsity"])
+    compression = settings["compression"] or 1 / (1 - (settings["sparsity"] or 0.5))
     size = {"parameters": 1000, "flops": 8000}
     failed = status == "failed"
     return Record(

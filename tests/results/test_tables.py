@@ -45,13 +45,25 @@ def test_a_table_has_strategies_down_and_targets_across(make_record):
         make_record(strategy=strategy, seed=seed, top1=top1, **target)
         for strategy, tops in (("Random", (0.5, 0.6)), ("SNIP", (0.98, 0.98)))
         for seed, top1 in enumerate(tops)
-        for target in ({"compression": 8.0}, {"compression": None, "sparsity": 0.9})
+        for target in ({"compression": 8.0}, {"compression": 9.0})
     ]
     text = as_text(leaderboard(records))
-    assert line_of(text, "strategy").split() == ["strategy", "8×", "90", "%"]
+    assert line_of(text, "strategy").split() == ["strategy", "8×", "9×"]
     assert line_of(text, "Random").split("  ")[-2:] == ["55.00 ± 7.07"] * 2
     assert line_of(text, "SNIP").split("  ")[-2:] == ["98.00 ± 0.00"] * 2
     assert text.index("Random") < text.index("SNIP")
+
+
+def test_targets_of_another_kind_have_a_table_of_their_own(make_record):
+    kinds = {"compression": "8×", "sparsity": "80 %", "channel_sparsity": "80 % of channels"}
+    values = {"compression": 8.0, "sparsity": 0.8, "channel_sparsity": 0.8, "speedup": 3.0}
+    kinds["speedup"] = "3× fewer FLOPs"
+    records = [
+        make_record(strategy="Random", **{"compression": None, kind: values[kind]})
+        for kind in kinds
+    ]
+    headers = [line for line in as_text(leaderboard(records)).splitlines() if "strategy" in line]
+    assert [line.split(maxsplit=1)[1].strip() for line in headers] == list(kinds.values())
 
 
 def test_the_heading_says_what_was_compared(make_record):

@@ -1,0 +1,139 @@
+"""The table of measured inference: what each runtime makes of each pruned network."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pandas as pd
+from tabulate import tabulate
+
+from . import cells
+from .leaderboard import comparable
+from .record import Inference, Outcome
+
+INFERENCE_COLUMNS: dict[str, str] = {
+    "dataset": "Data set, as in the experiment.",
+    "model": "Network, as in the experiment.",
+    "strategy": "Pruning strategy, as in the leaderboard.",
+    "target_compression": "As in the leaderboard, and so are the next three.",
+    "target_sparsity": "",
+    "target_channel_sparsity": "",
+    "target_speedup": "",
+    "settings": "As in the leaderboard.",
+    "runtime": "What runs the network.",
+    "network": "Which network it is: `dense`, `masked` (with its zeros) or `shrunk` (without the "
+    "channels that are gone).",
+    "batch_size": "Examples in a forward pass.",
+    "seeds": "Seeds measured.",
+    "theoretical_speedup": "FLOPs of the unpruned network per effective FLOP, mean over seeds.",
+    "median_ms": "Milliseconds of a forward pass: the median over samples, and of these over "
+    "seeds. Empty where there is a reason.",
+    "iqr_ms": "Interquartile range of the samples, median over seeds.",
+    "speedup": "The dense network's time in the same runtime / this one's, median over samples "
+    "taken in turn, and of these over seeds. For `SparseCSR` the dense network runs in `Eager`.",
+    "speedup_low": "Lower end of the speedup's 95 % confidence interval; the lowest of all seeds.",
+    "speedup_high": "Upper end of the same; the highest of all seeds.",
+    "speedup_over_eager": "The dense network's time in `Eager` / this one's.",
+    "peak_bytes": "Memory at the peak of a forward pass: parameters, inputs, and what PyTorch "
+    "allocates; known in `Eager` only.",
+    "memory_format": "Order of images in memory in PyTorch's runtimes: `channels_last` where it is "
+    "faster for the dense and the pruned network.",
+    "threads": "CPU threads.",
+    "processor": "Name of the processor.",
+    "reason": "Why there is no time.",
+}
+"""Column → definition, in the order of the table."""
+
+_IDENTITY = tuple(name for name in INFERENCE_COLUMNS if name.startswith("target_"))
+
+
+def inference_table(records: Iterable[Outcome]) -> pd.DataFrame:
+    """One row for each point of the leaderboard, runtime, network and batch size, over seeds.
+
+    The columns are those of :data:`INFERENCE_COLUMNS`. Records that were not measured are left out.
+    """
+    groups: dict[tuple[Any, ...], list[tuple[Outcome, Inference]]] = {}
+    for record in sorted(records, key=lambda record: comparable(record.experiment)):
+        point = comparable(record.experiment)
+        for each in record.inference:
+            key = (*point, each.batch_size, each.runtime, each.network)
+            groups.setdefault(key, []).append((record, each))
+    rows = [_row(members) for members in groups.values()]
+    return pd.DataFrame(rows, columns=list(INFERENCE_COLUMNS))
+
+
+def inference_as_text(frame: pd.DataFrame) -> str:
+    """The table for people: one for each comparison and batch size, a column for each runtime.
+
+    Cells are speedups over the dense network in the same runtime.
+    """
+    parts = []
+    keys = ["dataset", "model", "settings", "batch_size"]
+    for (dataset, model, settings, batch), rows in frame.groupby(keys, sort=False):
+        pruned = rows[rows["network"] != "dense"]
+        columns = list(dict.fromkeys(zip(pruned["runtime"], pruned["network"], strict=True)))
+        heading = (
+            f"{model} on {dataset} · settings {settings} · batch of {batch}, "
+            f"{rows['threads'].iloc[0]} CPU threads\n"
+            "Measured speedup over the dense network in the same runtime"
+        )
+        lines = []
+        points = ["strategy", *_IDENTITY]
+        for _, point in pruned.groupby(points, sort=False, dropna=False):
+            first = point.iloc[0]
+            found = {(row["runtime"], row["network"]): row for _, row in point.iterrows()}
+            lines.append(
+                [
+                    first["strategy"],
+                    cells.target(first),
+                    f"{first['theoretical_speedup']:.2f}",
+                    *(_cell(found.get(column)) for column in columns),
+                ]
+            )
+        headers = ["strategy", "target", "theory", *(f"{r}\n{n}" for r, n in columns)]
+        align = ["left", "right", "right", *["right"] * len(columns)]
+        table = tabulate(lines, headers=headers, disable_numparse=True, colalign=align)
+        reasons = rows[rows["reason"] != ""].groupby(["runtime", "reason"], sort=False)
+        notes = [f"— {runtime}: {reason}" for (runtime, reason), _ in reasons]
+        parts.append("\n".join([heading, "", table, *([""] if notes else []), *notes]))
+    return "\n\n".join(parts)
+
+
+def _row(members: Sequence[tuple[Outcome, Inference]]) -> dict[str, Any]:
+    record, first = members[0]
+    measured = [each for _, each in members if each.median_ms is not None]
+    experiment = record.experiment
+    point = comparable(experiment)
+    return {
+        "dataset": experiment["dataset"],
+        "model": experiment["model"],
+        "strategy": experiment["strategy"],
+        **{name: experiment.get(name.removeprefix("target_")) for name in _IDENTITY},
+        "settings": point[2],
+        "runtime": first.runtime,
+        "network": first.network,
+        "batch_size": first.batch_size,
+        "seeds": len(measured),
+        "theoretical_speedup": statistics.fmean(
+            (outcome.dense if first.network == "dense" else outcome.final)["theoretical_speedup"]
+            or 0.0
+            for outcome, _ in members
+        ),
+        **{
+            name: statistics.median(getattr(each, name) for each in measured) if measured else None
+            for name in ("median_ms", "iqr_ms", "speedup", "speedup_over_eager")
+        },
+        "speedup_low": min((each.speedup_low or 0.0 for each in measured), default=None),
+        "speedup_high": max((each.speedup_high or 0.0 for each in measured), default=None),
+        "peak_bytes": max((each.peak_bytes or 0 for each in measured), default=0) or None,
+        "memory_format": first.memory_format,
+        "threads": record.inference_environment.get("threads"),
+        "processor": record.inference_environment.get("processor"),
+        "reason": "; ".join(dict.fromkeys(each.reason for _, each in members if each.reason)),
+    }
+
+
+def _cell(row: pd.Series[Any] | None) -> str:
+    return "—" if row is None or pd.isna(row["speedup"]) else f"{row['speedup']:.2f}"
