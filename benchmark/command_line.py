@@ -1,4 +1,4 @@
-"""The command line: ``prunebench run | list | leaderboard | show | check``.
+"""The command line: ``prunebench run | list | leaderboard | measure | export | …``.
 
 Exit status: 0 all is well, 1 an experiment failed or a method violates a rule, 2 the user's
 mistake, 130 interrupted. Torch is imported by those commands only that compute.
@@ -7,6 +7,7 @@ mistake, 130 interrupted. Torch is imported by those commands only that compute.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -87,6 +88,65 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     show.add_argument("--json", action="store_true", help="print the record as it is stored")
     show.set_defaults(command=_show)
 
+    measure = commands.add_parser("measure", help="time finished runs in several runtimes")
+    measure.add_argument("runs", type=Path, nargs="?", default=Path("runs"), help="records folder")
+    measure.add_argument("--data", type=Path, help="folder of data sets, or set PRUNEBENCH_DATA")
+    _add_measuring_options(measure)
+    measure.set_defaults(command=_measure)
+
+    pays = commands.add_parser(
+        "break-even", help="measure from which sparsity on pruning makes a network faster"
+    )
+    what = pays.add_mutually_exclusive_group(required=True)
+    what.add_argument("--linear", nargs=2, type=_positive, metavar=("IN", "OUT"), help="a layer")
+    what.add_argument("--model", help="such as LeNet5 or torchvision/resnet50")
+    pays.add_argument(
+        "--input-shape",
+        nargs="+",
+        type=_positive,
+        default=[3, 224, 224],
+        metavar="N",
+        help="of one example, for --model (default: 3 224 224)",
+    )
+    pays.add_argument(
+        "--kinds",
+        nargs="+",
+        choices=("weights", "channels"),
+        help="what is pruned (default: weights of a layer, and both of a model)",
+    )
+    pays.add_argument(
+        "--sparsity",
+        nargs="+",
+        type=_fraction,
+        default=[0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98],
+        metavar="S",
+        help="fractions of the weights or channels of each layer",
+    )
+    pays.add_argument("--threads", type=_positive, default=1, help="CPU threads (default: 1)")
+    pays.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="(default: cpu)")
+    pays.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        default=Path("break-even"),
+        metavar="FOLDER",
+        help="where the CSV file and the plot go (default: break-even)",
+    )
+    _add_measuring_options(pays)
+    pays.set_defaults(command=_break_even)
+
+    export = commands.add_parser("export", help="write a run's pruned network to a file")
+    export.add_argument("run", help="a record's id, the beginning of one, or the path of its file")
+    export.add_argument(
+        "--format",
+        default="safetensors",
+        help="safetensors, sparse (bitmasks in place of zeros), onnx or pt (default: safetensors)",
+    )
+    export.add_argument("-o", "--output", type=Path, help="the file (default: named by the run)")
+    export.add_argument("--runs", type=Path, default=Path("runs"), help="records folder")
+    export.add_argument("--data", type=Path, help="folder of data sets, or set PRUNEBENCH_DATA")
+    export.set_defaults(command=_export)
+
     check = commands.add_parser("check", help="check that a strategy keeps the rules")
     check.add_argument("strategy", help="such as GlobalMagnitude or mymethod.py:MyScore(alpha=2)")
     check.add_argument(
@@ -98,6 +158,31 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     )
     check.set_defaults(command=_check)
     return parser
+
+
+def _add_measuring_options(parser: argparse.ArgumentParser) -> None:
+    """How finished networks are timed."""
+    parser.add_argument(
+        "--runtimes",
+        nargs="+",
+        metavar="RUNTIME",
+        help="such as Eager Compiled OnnxRuntime SparseCSR, which is the default",
+    )
+    parser.add_argument(
+        "--batch-sizes",
+        nargs="+",
+        type=_positive,
+        default=[1, 256],
+        metavar="N",
+        help="examples in a forward pass; each is measured (default: 1 256)",
+    )
+    parser.add_argument(
+        "--repeats",
+        type=_positive,
+        default=30,
+        help="least number of samples; there are more until the interval is within 2 %% "
+        "(default: 30)",
+    )
 
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -148,6 +233,16 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _fraction(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed: give a fraction below 1")
+    return value
+
+
 def _run(options: argparse.Namespace) -> int:
     from .grid import grid, read_settings
 
@@ -184,7 +279,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _overlaid(settings: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
     """The settings of the file, with those from the command line in their place."""
-    from .experiment import Experiment
+    from .experiment import TARGETS, Experiment
 
     settings = dict(settings)
     for option, given in vars(options).items():
@@ -199,10 +294,11 @@ def _overlaid(settings: dict[str, Any], options: argparse.Namespace) -> dict[str
         else:
             values = [_value(text) for text in given]
             settings[name] = values if len(values) > 1 or name == "metrics" else values[0]
-    # A target on the command line takes the place of the other kind of target in the file.
-    for target, other in (("compression", "sparsity"), ("sparsity", "compression")):
-        if getattr(options, target) and not getattr(options, other):
-            settings.pop(other, None)
+    # A target on the command line takes the place of another kind of target in the file.
+    if any(getattr(options, target) for target in TARGETS):
+        for target in TARGETS:
+            if not getattr(options, target):
+                settings.pop(target, None)
     return settings
 
 
@@ -260,6 +356,87 @@ def _plots(frame: DataFrame, folder: Path) -> list[Path]:
     accuracy_vs_compression(frame, paths[0])
     accuracy_vs_speedup(frame, paths[1])
     return paths
+
+
+def _measure(options: argparse.Namespace) -> int:
+    _keep_profiler_quiet()
+    from ..metrics import Protocol
+    from ..results import inference_as_text, inference_table, write_csv
+    from ..results.break_even import plot_inference
+    from .measuring import DEFAULT_RUNTIMES, measure
+
+    records = measure(
+        Store(options.runs).records(),
+        runs=options.runs,
+        data=options.data,
+        runtimes=options.runtimes or DEFAULT_RUNTIMES,
+        batch_sizes=options.batch_sizes,
+        protocol=Protocol(repeats=max(options.repeats, 3)),
+    )
+    frame = inference_table(records)
+    write_csv(frame, options.runs / "inference.csv")
+    plot_inference(frame, options.runs / "inference.png")
+    print(inference_as_text(frame))
+    print(f"\ninference:   {options.runs / 'inference.csv'}")
+    print(f"plot:        {options.runs / 'inference.png'}")
+    return 0
+
+
+def _break_even(options: argparse.Namespace) -> int:
+    _keep_profiler_quiet()
+    from ..metrics import Protocol
+    from ..results import write_csv
+    from ..results.break_even import break_even_sentences, plot_break_even
+    from .break_even import break_even, linear, network
+    from .measuring import DEFAULT_RUNTIMES
+
+    if options.device == "cuda":
+        from torch import cuda
+
+        if not cuda.is_available():
+            raise UsageError("--device: 'cuda' is not allowed: there is no CUDA GPU here")
+    if options.linear:
+        title = f"Linear({options.linear[0]}, {options.linear[1]})"
+        model, shape = linear(*options.linear)
+        # Of a single layer the question is what sparse rows cost, and not whether to use them.
+        default = [*DEFAULT_RUNTIMES[:-1], "SparseCSR(everywhere=True)"]
+    else:
+        title, default = options.model, list(DEFAULT_RUNTIMES)
+        model, shape = network(options.model, tuple(options.input_shape))
+    frame = break_even(
+        title,
+        model,
+        shape,
+        kinds=options.kinds or (["weights"] if options.linear else ["weights", "channels"]),
+        sparsities=sorted(options.sparsity),
+        runtimes=options.runtimes or default,
+        batch_sizes=options.batch_sizes,
+        cpu_threads=options.threads,
+        device=options.device,
+        protocol=Protocol(repeats=max(options.repeats, 3)),
+    )
+    write_csv(frame, options.output / "break-even.csv")
+    plot_break_even(frame, options.output / "break-even.png")
+    print("\n".join(break_even_sentences(frame)))
+    print(f"\ntable: {options.output / 'break-even.csv'}")
+    print(f"plot:  {options.output / 'break-even.png'}")
+    return 0
+
+
+def _keep_profiler_quiet() -> None:
+    """Torch's profiler, which measures memory, announces itself unless it is told before."""
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")
+
+
+def _export(options: argparse.Namespace) -> int:
+    from .export import export
+
+    record = Store(options.runs).find(options.run)
+    suffix = {"onnx": "onnx", "pt": "pt2"}.get(options.format, "safetensors")
+    path = options.output or Path(f"{record.id}.{suffix}")
+    size = export(record, options.format, path, runs=options.runs, data=options.data)
+    print(f"{path}: {size:,} bytes")
+    return 0
 
 
 def _list(options: argparse.Namespace) -> int:

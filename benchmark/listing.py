@@ -7,7 +7,7 @@ from typing import Any
 
 from ..datasets import DATASETS
 from ..errors import UsageError, suggestion
-from ..metrics import METRICS, Metric
+from ..metrics import METRICS, RUNTIMES, Metric
 from ..models import INITIALISATIONS, MODELS
 from ..registry import Parameter, Registry, hyperparameters
 from ..strategies import (
@@ -37,6 +37,7 @@ _REGISTRIES: dict[str, Registry[Any]] = {
         MODELS,
         DATASETS,
         METRICS,
+        RUNTIMES,
     )
 }
 

@@ -141,7 +141,7 @@ def test_one_strategy_is_described_in_detail(capsys):
          "unknown strategy 'GlobalMagnitud': did you mean 'GlobalMagnitude'?"),
         (["run", *QUICK, "--strategy", "Random", "--compression", "0.5"], "compression: 0.5"),
         (["run", *QUICK, "--strategy", "Random", "--compression", "two"], "compression: 'two'"),
-        (["run", *QUICK, "--strategy", "Random"], "exactly one of compression and sparsity"),
+        (["run", *QUICK, "--strategy", "Random"], "exactly one of compression, sparsity,"),
         (["run", *QUICK, "--strategy", "Random", "--compression", "2", "--workers", "0"], "'0'"),
         (["run", *QUICK, "--strategy", "none.py:Mine", "--compression", "2"], "no file 'none.py'"),
         (["run", "--strategy", "Random", "--compression", "2"], "dataset is missing"),

@@ -1,0 +1,91 @@
+"""Measuring the inference time of finished runs, one after the other on a machine left in peace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from ..errors import UsageError
+from ..metrics import (
+    RUNTIMES,
+    STANDARD,
+    InferenceTime,
+    Protocol,
+    Runtime,
+    inference_times,
+    pinned,
+)
+from ..results import Inference, Record, Store
+from .environment import environment
+from .loop import threads
+from .restoring import restore
+from .sweep import data_folder
+
+DEFAULT_RUNTIMES = ("Eager", "Compiled", "OnnxRuntime", "SparseCSR")
+
+
+def measure(
+    records: Iterable[Record],
+    *,
+    runs: str | Path = "runs",
+    data: str | Path | None = None,
+    runtimes: Sequence[str] = DEFAULT_RUNTIMES,
+    batch_sizes: Sequence[int] = (1, 256),
+    protocol: Protocol = STANDARD,
+    progress: bool = True,
+) -> list[Record]:
+    """Time the networks of finished runs in each runtime, and save it in their records.
+
+    Each run is measured with the threads of its experiment, on as many processor cores. What was
+    measured before is replaced; all else in the record stays.
+
+    Args:
+        records: finished runs; failed ones are passed over.
+        runs: the folder of the records, and of the weights.
+        data: the folder of data sets.
+        runtimes: names of runtimes; ``Eager`` is always among them.
+        batch_sizes: examples in a forward pass; each is measured.
+        protocol: for how long.
+        progress: whether to show a progress bar.
+
+    Raises:
+        UsageError: a runtime is unknown, or the weights of a run are not there.
+    """
+    chosen: list[Runtime] = [RUNTIMES.component(name).create() for name in runtimes]
+    store, folder = Store(runs), data_folder(data)
+    finished = [record for record in records if record.finished]
+    if not finished:
+        raise UsageError(f"there are no finished runs in {store.folder}")
+    measured = []
+    bar = tqdm(finished, unit="run", disable=not progress)
+    for record in bar:
+        bar.set_description(f"{record.experiment['strategy']} on {record.experiment['model']}")
+        measured.append(_measured(record, store, folder, chosen, batch_sizes, protocol))
+        store.save(measured[-1])
+    return measured
+
+
+def _measured(
+    record: Record,
+    store: Store,
+    data: Path,
+    runtimes: Sequence[Runtime],
+    batch_sizes: Sequence[int],
+    protocol: Protocol,
+) -> Record:
+    count = int(record.experiment["threads"])
+    with threads(count), pinned(count) as cores:
+        restored = restore(record, store, data)
+        times = inference_times(
+            restored.networks, restored.task.inputs, runtimes, batch_sizes, protocol
+        )
+        rows = tuple(as_inference(each) for each in times)
+        where = {**environment(), "pinned_to_cores": cores}
+    return record.model_copy(update={"inference": rows, "inference_environment": where})
+
+
+def as_inference(time: InferenceTime) -> Inference:
+    """A measurement as it stands in a record."""
+    return Inference(**time._asdict())
