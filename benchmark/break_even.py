@@ -28,6 +28,7 @@ from ..models import MODELS
 from ..results.break_even import BREAK_EVEN_COLUMNS
 from ..seeding import generator, seeded
 from ..strategies import (
+    NM,
     MaskedWeights,
     check_equivalence,
     couple,
@@ -86,7 +87,8 @@ def break_even(
         title: what the network is called in the table.
         model: the network.
         input_shape: of one example.
-        kinds: ``weights``, of which some are zero, and ``channels``, of which some are removed.
+        kinds: ``weights``, of which some are zero; ``2:4``, two of four consecutive weights being
+            zero; and ``channels``, of which some are removed.
         sparsities: fractions of the weights, or of the channels.
         runtimes: names of runtimes; ``Eager`` is always among them.
         batch_sizes: examples in a forward pass.
@@ -104,7 +106,9 @@ def break_even(
     """
     chosen: list[Runtime] = [RUNTIMES.component(name).create() for name in runtimes]
     model = model.eval().to(device)
-    points = [(kind, sparsity) for kind in kinds for sparsity in sparsities]
+    points = [
+        (kind, sparsity) for kind in kinds for sparsity in (sparsities if kind != "2:4" else [0.5])
+    ]
 
     def inputs(size: int) -> Tensor:
         drawn = torch.randn(size, *input_shape, generator=generator(0, "break-even", "inputs"))
@@ -156,6 +160,20 @@ def _without_weights(model: nn.Module, example: Tensor, sparsity: float) -> Netw
     return {"masked": masked}
 
 
+def _two_of_four(model: nn.Module, example: Tensor, sparsity: float) -> Networks:
+    """The network with two of any four consecutive weights set to zero."""
+    masked = copy.deepcopy(model)
+    weights = dict(masked.named_parameters())
+    lots = generator(0, "break-even", "2:4")
+    masks = {}
+    for name in _pruned_names(masked):
+        weight = weights[name]
+        drawn = torch.rand(weight.shape, generator=lots).to(weight.device)
+        masks[name] = NM(2, 4).admissible(drawn, torch.ones_like(drawn, dtype=torch.bool))
+    MaskedWeights(masked, masks).apply()
+    return {"masked": masked}
+
+
 def _without_channels(model: nn.Module, example: Tensor, sparsity: float) -> Networks:
     """The network with a fraction of the channels of each group masked, and without them."""
     coupling = couple(model, example, _pruned_names(model))
@@ -179,6 +197,7 @@ def _without_channels(model: nn.Module, example: Tensor, sparsity: float) -> Net
 
 _PRUNED: dict[str, Callable[[nn.Module, Tensor, float], Networks]] = {
     "weights": _without_weights,
+    "2:4": _two_of_four,
     "channels": _without_channels,
 }
 KINDS = tuple(_PRUNED)

@@ -111,7 +111,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     pays.add_argument(
         "--kinds",
         nargs="+",
-        choices=("weights", "channels"),
+        choices=("weights", "2:4", "channels"),
         help="what is pruned (default: weights of a layer, and both of a model)",
     )
     pays.add_argument(

@@ -40,22 +40,28 @@ class Latency(Metric):
         "latency_batch<n>_pruned_ms": "median milliseconds of a forward pass, pruned",
         "latency_batch<n>_pruned_iqr_ms": "interquartile range of the same",
         "measured_speedup_batch<n>": "median over pairs of samples of dense / pruned",
+        "measured_speedup_batch<n>_shrunk": "the same of dense / the network without the channels "
+        "that are gone (only where whole channels were removed)",
     }
 
     def measure(self, subject: Subject) -> Measurements:
         """Time both models at each batch size."""
         measured: Measurements = {}
         protocol = Protocol(self.repeats, self.repeats, sample_ms=self.sample_ms)
-        with inference(subject.model, subject.dense):
+        networks = {"dense": subject.dense, "pruned": subject.model}
+        if subject.shrunk is not None:
+            networks["shrunk"] = subject.shrunk
+        with inference(*networks.values()):
             for size in self.batch_sizes:
                 inputs = subject.task.inputs(size)
-                networks = {"dense": subject.dense, "pruned": subject.model}
                 calls = {name: partial(network, inputs) for name, network in networks.items()}
                 times = interleaved(calls, protocol)
-                for name, seconds in times.items():
-                    measured |= _summary(f"latency_batch{size}_{name}", seconds)
-                speedup = ratio(times["dense"], times["pruned"])
-                measured[f"measured_speedup_batch{size}"] = speedup.median
+                for name in ("dense", "pruned"):
+                    measured |= _summary(f"latency_batch{size}_{name}", times[name])
+                label = f"measured_speedup_batch{size}"
+                measured[label] = ratio(times["dense"], times["pruned"]).median
+                if "shrunk" in times:
+                    measured[f"{label}_shrunk"] = ratio(times["dense"], times["shrunk"]).median
         return measured
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 _SETTINGS = {
     "dataset": "Data set, as in the experiment.",
@@ -64,6 +64,9 @@ _COST = {
     "latency_batch256_dense_ms": "As latency_batch1_dense_ms, for a batch of 256.",
     "latency_batch256_pruned_ms": "As latency_batch1_pruned_ms, for a batch of 256.",
     "measured_speedup_batch256": "As measured_speedup_batch1, for a batch of 256.",
+    "measured_speedup_batch1_shrunk": "As measured_speedup_batch1, of the network without the "
+    "channels that are gone; empty where no whole channels were removed.",
+    "measured_speedup_batch256_shrunk": "The same for a batch of 256.",
     "training_seconds_mean": "Wall-clock time of pretraining and fine-tuning together, in "
     "seconds, over the seeds measured; a shared pretraining counts in full for each run.",
 }
@@ -117,8 +120,8 @@ def expand_columns(qualities: Iterable[str], metrics: Iterable[str]) -> list[str
     ]
 
 
-def columns_as_markdown() -> str:
-    """The definitions of all columns as a Markdown table that ends with a newline."""
+def columns_as_markdown(columns: Mapping[str, str] = COLUMNS) -> str:
+    """The definitions of columns as a Markdown table that ends with a newline."""
     lines = ["| Column | Definition |", "| --- | --- |"]
-    lines += [f"| `{name}` | {definition} |" for name, definition in COLUMNS.items()]
+    lines += [f"| `{name}` | {definition} |" for name, definition in columns.items()]
     return "\n".join(lines) + "\n"

@@ -246,6 +246,7 @@ def _cost_cells(runs: list[_Run]) -> dict[str, float | None]:
             ("latency", "_dense_ms"),
             ("latency", "_pruned_ms"),
             ("measured_speedup", ""),
+            ("measured_speedup", "_shrunk"),
         )
     )
     return {

@@ -170,14 +170,21 @@ def _cost(row: pd.Series[Any]) -> _Cost:
         compression=_times(row["compression_mean"]),
         nonzero=_whole(row["nonzero_mean"]),
         theoretical=_times(row["theoretical_speedup_mean"]),
-        batch1=_times(row["measured_speedup_batch1"]),
-        batch256=_times(row["measured_speedup_batch256"]),
+        batch1=_measured(row, "measured_speedup_batch1"),
+        batch256=_measured(row, "measured_speedup_batch256"),
     )
 
 
 def _finite(row: pd.Series[Any], column: str) -> float | None:
     value = row.get(column, math.nan)
     return None if pd.isna(value) or math.isinf(value) else float(value)
+
+
+def _measured(row: pd.Series[Any], column: str) -> str:
+    """The speedup of the network with its zeros, and of that without them if there is one."""
+    shrunk = _finite(row, f"{column}_shrunk")
+    masked = _times(row[column])
+    return masked if shrunk is None else f"{masked}, shrunk {_times(shrunk)}"
 
 
 def _times(value: float) -> str:

@@ -275,6 +275,8 @@ class _Nodes:
     def join(self, block: _Block, positions: list[int], root: _Block, roots: list[int]) -> None:
         """Positions of one block go together with those of another, pair by pair."""
         ends = self._nodes(root)[roots]
+        if isinstance(block[0], nn.PReLU) and block[0].num_parameters == 1:
+            return  # one slope for all channels is no part of any
         if block[0] in self._names and self._is_known(block[0]):
             self._edges.append((self._nodes(block)[positions], ends))
         elif isinstance(block[0], nn.Parameter) or block[0] in self._names:
@@ -343,7 +345,10 @@ class _Nodes:
         return [block for block in blocks if block in self._first]
 
     def _components(self) -> np.ndarray:
-        one, other = (np.concatenate([each[side] for each in self._edges]) for side in (0, 1))
+        none = np.empty(0, dtype=np.int64)
+        one, other = (
+            np.concatenate([none, *(each[side] for each in self._edges)]) for side in (0, 1)
+        )
         ones = np.ones(len(one), dtype=np.int8)
         graph = coo_array((ones, (one, other)), shape=(self._count, self._count))
         return np.asarray(connected_components(graph, directed=False)[1])

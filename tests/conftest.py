@@ -51,7 +51,7 @@ def frugal():
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def experiment():
     """Make a quick experiment on the digits, with the settings given."""
 

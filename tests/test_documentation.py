@@ -2,6 +2,8 @@
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +15,9 @@ from prunebench.benchmark.experiment import Experiment
 from prunebench.benchmark.grid import grid, read_settings
 from prunebench.benchmark.listing import methods_as_markdown
 from prunebench.registry import hyperparameters
-from prunebench.results import Store, as_text, columns_as_markdown
+from prunebench.results import COLUMNS, Store, as_text, columns_as_markdown
+from prunebench.results.break_even import BREAK_EVEN_COLUMNS
+from prunebench.results.inference import INFERENCE_COLUMNS
 from prunebench.strategies import (
     ALLOCATIONS,
     CURVATURES,
@@ -67,6 +71,25 @@ def test_the_readmes_python_runs(tmp_path, monkeypatch, capsys):
     assert len(list(Store("runs").records())) == 18  # compression 8 of seed 0 is in both
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # exporters warn of their own code
+def test_the_readmes_exports_are_loaded_without_prunebench(tmp_path, monkeypatch, capsys):
+    """The commands as they stand, and the lines of Python in a process that has no prunebench."""
+    monkeypatch.chdir(tmp_path)
+    (example,) = (block for block in blocks("console") if "prunebench export" in block)
+    run, measure, *exports = commands(example)
+    assert main(run[1:]) == 0
+    assert main([*measure[1:], "--repeats", "3"]) == 0
+    record = next(iter(Store("runs/small").records()))
+    for command in exports:
+        assert main([record.id if word == "RUN" else word for word in command[1:]]) == 0
+    capsys.readouterr()
+    (loading,) = (block for block in blocks("python") if "torch.export.load" in block)
+    code = f"import sys; sys.modules['prunebench'] = None\n{loading}\nprint('loaded all of it')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.endswith("loaded all of it\n"), done.stderr
+
+
 def test_the_readmes_other_commands_are_understood(tmp_path, monkeypatch, capsys, real_data):
     monkeypatch.chdir(ROOT)
     for part in ("--rounds 3", "--timing"):
@@ -91,8 +114,9 @@ def test_every_published_table_is_shown_with_its_command(path):
     assert f"prunebench run experiments/{path.parent.name}.yaml" in page
 
 
-def test_the_columns_in_the_documentation_are_those_of_the_code():
-    assert columns_as_markdown().strip() in (ROOT / "results/README.md").read_text()
+@pytest.mark.parametrize("columns", [COLUMNS, INFERENCE_COLUMNS, BREAK_EVEN_COLUMNS])
+def test_the_columns_in_the_documentation_are_those_of_the_code(columns):
+    assert columns_as_markdown(columns).strip() in (ROOT / "results/README.md").read_text()
 
 
 EXPERIMENTS = sorted((ROOT / "experiments").glob("*.yaml"))

@@ -15,6 +15,7 @@ from prunebench.strategies import (
     ALLOCATIONS,
     STRATEGIES,
     Allocation,
+    CoupledChannels,
     Filters,
     Global,
     GlobalMagnitude,
@@ -40,6 +41,24 @@ def broken_rules(strategy: Strategy) -> dict[str, list[str]]:
 @pytest.mark.parametrize("name", STRATEGIES.names())
 def test_every_strategy_of_ours_keeps_every_rule(name, check, frugal):
     assert check.violations(frugal(name)) == []
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=str)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "StructuredL1",
+        "StructuredL2",
+        "StructuredRandom",
+        "FPGM",
+        "ChannelTaylor",
+        "BatchNormSlimming",
+        "GlobalMagnitude",
+        "SNIP",
+    ],
+)
+def test_a_strategy_keeps_every_rule_where_it_removes_coupled_channels(name, check, frugal):
+    assert check.violations(frugal(name, structure=CoupledChannels())) == []
 
 
 @pytest.mark.parametrize("name", ALLOCATIONS.names())

@@ -1,8 +1,10 @@
 """Finished runs are built again from their files, timed, and exported to others."""
 
 import json
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,13 +25,19 @@ CHANNELS = "StructuredL1(structure=CoupledChannels)"
 QUICK = Protocol(repeats=3, most_repeats=3, sample_ms=1e-3)
 
 
-@pytest.fixture
-def runs(experiment, tmp_path):
+@pytest.fixture(scope="module")
+def finished(experiment, tmp_path_factory):
     """A run that removed channels, and one that removed weights."""
-    folder = tmp_path / "runs"
+    folder = tmp_path_factory.mktemp("measuring")
     for strategy in (CHANNELS, "GlobalMagnitude"):
         run(experiment(strategy=strategy, compression=4.0), runs=folder)
     return folder
+
+
+@pytest.fixture
+def runs(finished, tmp_path):
+    """Both runs, to do with as a test likes."""
+    return Path(shutil.copytree(finished, tmp_path / "runs"))
 
 
 def record_of(runs, strategy):

@@ -105,6 +105,11 @@ def test_every_mean_of_cost_is_in_the_second_table(make_sweep, tmp_path):
         assert measured == ["0.98×", "1.07×"]
 
 
+def test_the_speedup_of_a_shrunk_network_stands_beside_that_of_the_masked_one(make_record, page):
+    timings = {"measured_speedup_batch1": 1.0, "measured_speedup_batch1_shrunk": 1.834}
+    assert page([make_record(timings=timings)]).tables[1][1][-2:] == ["1.00×, shrunk 1.83×", "—"]
+
+
 def test_speedups_that_nobody_measured_are_dashes(make_record, page):
     assert page([make_record()]).tables[1][1][-2:] == ["—", "—"]
 

@@ -114,6 +114,15 @@ def test_a_depthwise_convolution_has_its_channel_from_what_it_reads():
     assert group == (("0.weight", "1.weight"), 0, 4)
 
 
+def test_a_slope_that_all_channels_share_is_no_part_of_them():
+    model = nn.Sequential(
+        nn.Linear(3, 4), nn.PReLU(), nn.Linear(4, 5), nn.PReLU(5), nn.Linear(5, 2)
+    )
+    dimensions = coupled(model, 3).dimensions
+    assert "1.weight" not in dimensions
+    assert dimensions["3.weight"][0].tolist() == dimensions["4.weight"][1].tolist()
+
+
 def test_heads_of_attention_are_channels():
     class Attention(nn.Module):
         def __init__(self):
