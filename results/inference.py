@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -38,6 +39,8 @@ INFERENCE_COLUMNS: dict[str, str] = {
     "speedup_over_eager": "The dense network's time in `Eager` / this one's.",
     "peak_bytes": "Memory at the peak of a forward pass: parameters, inputs, and what PyTorch "
     "allocates; known in `Eager` only.",
+    "file_bytes": "Bytes of a safetensors file of this network, of the masked one with a bitmask "
+    "in place of its zeros; mean over seeds.",
     "memory_format": "Order of images in memory in PyTorch's runtimes: `channels_last` where it is "
     "faster for the dense and the pruned network.",
     "threads": "CPU threads.",
@@ -67,12 +70,14 @@ def inference_table(records: Iterable[Outcome]) -> pd.DataFrame:
 def inference_as_text(frame: pd.DataFrame) -> str:
     """The table for people: one for each comparison and batch size, a column for each runtime.
 
-    Cells are speedups over the dense network in the same runtime.
+    Cells are speedups over the dense network in the same runtime; beside them are the size of the
+    file relative to the dense network's, and the theoretical speedup.
     """
+    frame = frame.fillna({"reason": ""})  # as it is read from CSV
     parts = []
     keys = ["dataset", "model", "settings", "batch_size"]
     for (dataset, model, settings, batch), rows in frame.groupby(keys, sort=False):
-        pruned = rows[rows["network"] != "dense"]
+        pruned, dense = rows[rows["network"] != "dense"], rows[rows["network"] == "dense"]
         columns = list(dict.fromkeys(zip(pruned["runtime"], pruned["network"], strict=True)))
         heading = (
             f"{model} on {dataset} · settings {settings} · batch of {batch}, "
@@ -88,12 +93,13 @@ def inference_as_text(frame: pd.DataFrame) -> str:
                 [
                     first["strategy"],
                     cells.target(first),
+                    _file(point, dense),
                     f"{first['theoretical_speedup']:.2f}",
                     *(_cell(found.get(column)) for column in columns),
                 ]
             )
-        headers = ["strategy", "target", "theory", *(f"{r}\n{n}" for r, n in columns)]
-        align = ["left", "right", "right", *["right"] * len(columns)]
+        headers = ["strategy", "target", "file", "theory", *(f"{r}\n{n}" for r, n in columns)]
+        align = ["left", *["right"] * (3 + len(columns))]
         table = tabulate(lines, headers=headers, disable_numparse=True, colalign=align)
         reasons = rows[rows["reason"] != ""].groupby(["runtime", "reason"], sort=False)
         notes = [f"— {runtime}: {reason}" for (runtime, reason), _ in reasons]
@@ -128,11 +134,31 @@ def _row(members: Sequence[tuple[Outcome, Inference]]) -> dict[str, Any]:
         "speedup_low": min((each.speedup_low or 0.0 for each in measured), default=None),
         "speedup_high": max((each.speedup_high or 0.0 for each in measured), default=None),
         "peak_bytes": max((each.peak_bytes or 0 for each in measured), default=0) or None,
+        "file_bytes": statistics.fmean(
+            _file_bytes(outcome, first.network) for outcome, _ in members
+        ),
         "memory_format": first.memory_format,
         "threads": record.inference_environment.get("threads"),
         "processor": record.inference_environment.get("processor"),
         "reason": "; ".join(dict.fromkeys(each.reason for _, each in members if each.reason)),
     }
+
+
+def _file_bytes(record: Outcome, network: str) -> float:
+    measured = record.dense if network == "dense" else record.final
+    names = {
+        "dense": "file_bytes",
+        "masked": "file_bytes_sparse",
+        "shrunk": "file_bytes_shrunk",
+    }
+    value = measured.get(names[network])
+    return math.nan if value is None else value
+
+
+def _file(rows: pd.DataFrame, dense: pd.DataFrame) -> str:
+    """The smallest file of a point, relative to that of the dense network."""
+    share = rows["file_bytes"].min() / dense["file_bytes"].iloc[0]
+    return "—" if pd.isna(share) else f"{100 * share:.1f} %"
 
 
 def _cell(row: pd.Series[Any] | None) -> str:

@@ -15,8 +15,14 @@ from prunebench.benchmark.experiment import Experiment
 from prunebench.benchmark.grid import grid, read_settings
 from prunebench.benchmark.listing import methods_as_markdown
 from prunebench.registry import hyperparameters
-from prunebench.results import COLUMNS, Store, as_text, columns_as_markdown
-from prunebench.results.break_even import BREAK_EVEN_COLUMNS
+from prunebench.results import (
+    COLUMNS,
+    Store,
+    as_text,
+    columns_as_markdown,
+    inference_as_text,
+)
+from prunebench.results.break_even import BREAK_EVEN_COLUMNS, break_even_sentences
 from prunebench.results.inference import INFERENCE_COLUMNS
 from prunebench.strategies import (
     ALLOCATIONS,
@@ -112,6 +118,25 @@ def test_every_published_table_is_shown_with_its_command(path):
     page = (ROOT / "results/published/README.md").read_text()
     assert as_text(pd.read_csv(path)).strip() in page
     assert f"prunebench run experiments/{path.parent.name}.yaml" in page
+
+
+INFERENCE = sorted((ROOT / "results/published").glob("*/inference.csv"))
+
+
+@pytest.mark.parametrize("path", INFERENCE, ids=lambda path: path.parent.name)
+def test_every_published_table_of_times_is_shown(path):
+    page = (ROOT / "results/published/README.md").read_text()
+    assert inference_as_text(pd.read_csv(path)).strip() in page
+
+
+BREAK_EVEN = sorted((ROOT / "results/published").glob("*/break-even.csv"))
+
+
+@pytest.mark.parametrize("path", BREAK_EVEN, ids=lambda path: path.parent.name)
+def test_every_published_break_even_is_stated_with_its_command(path):
+    page = (ROOT / "results/published/README.md").read_text()
+    assert "\n".join(break_even_sentences(pd.read_csv(path))) in page
+    assert f"-o results/published/{path.parent.name}" in page
 
 
 @pytest.mark.parametrize("columns", [COLUMNS, INFERENCE_COLUMNS, BREAK_EVEN_COLUMNS])
