@@ -91,6 +91,9 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     measure = commands.add_parser("measure", help="time finished runs in several runtimes")
     measure.add_argument("runs", type=Path, nargs="?", default=Path("runs"), help="records folder")
     measure.add_argument("--data", type=Path, help="folder of data sets, or set PRUNEBENCH_DATA")
+    measure.add_argument(
+        "--seed", nargs="+", type=int, metavar="N", help="measure only the runs of these seeds"
+    )
     _add_measuring_options(measure)
     measure.set_defaults(command=_measure)
 
@@ -365,15 +368,16 @@ def _measure(options: argparse.Namespace) -> int:
     from ..results.break_even import plot_inference
     from .measuring import DEFAULT_RUNTIMES, measure
 
-    records = measure(
-        Store(options.runs).records(),
+    records = Store(options.runs).records()
+    measured = measure(
+        (r for r in records if options.seed is None or r.experiment["seed"] in options.seed),
         runs=options.runs,
         data=options.data,
         runtimes=options.runtimes or DEFAULT_RUNTIMES,
         batch_sizes=options.batch_sizes,
         protocol=Protocol(repeats=max(options.repeats, 3)),
     )
-    frame = inference_table(records)
+    frame = inference_table(measured)
     write_csv(frame, options.runs / "inference.csv")
     plot_inference(frame, options.runs / "inference.png")
     print(inference_as_text(frame))

@@ -109,6 +109,7 @@ def test_the_command_writes_a_table_and_a_plot(runs, capsys):
         (["measure", "{runs}", "--runtimes", "Egaer"], "did you mean 'Eager'"),
         (["measure", "{runs}", "--batch-sizes", "0"], "'0' is not allowed"),
         (["measure", "{runs}/none"], "there is no folder"),
+        (["measure", "{runs}", "--seed", "7"], "there are no finished runs"),
         (["export", "{id}", "--runs", "{runs}", "--format", "pickle"], "'pickle' is not allowed"),
         (["export", "nothing", "--runs", "{runs}"], "there is no record nothing"),
         (["break-even", "--linear", "8", "8", "--sparsity", "1"], "'1' is not allowed"),
