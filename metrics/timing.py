@@ -34,12 +34,15 @@ class Protocol:
         precision: half the width of a ratio's 95 % confidence interval, relative to the ratio, at
             which sampling ends.
         sample_ms: the least duration of a sample, in milliseconds.
+        most_seconds: after which nothing is sampled beyond the least number, however wide the
+            interval is.
     """
 
     repeats: Annotated[int, Field(ge=3)] = 30
     most_repeats: Annotated[int, Field(ge=3)] = 200
     precision: Annotated[float, Field(gt=0)] = 0.02
     sample_ms: Annotated[float, Field(gt=0)] = 5.0
+    most_seconds: Annotated[float, Field(gt=0)] = 60.0
 
 
 STANDARD = Protocol()
@@ -80,12 +83,14 @@ def interleaved(
     }
     order = np.random.default_rng(0)
     samples: dict[str, list[float]] = {name: [] for name in calls}
+    start = time.perf_counter()
     for taken in range(1, max(protocol.repeats, protocol.most_repeats) + 1):
         for name in order.permutation(list(calls)):
             samples[name].append(seconds(calls[name], passes[name]) / passes[name])
         if taken >= protocol.repeats and (taken - protocol.repeats) % _CHECKED_EVERY == 0:
             ratios = (ratio(np.array(samples[one]), np.array(samples[two])) for one, two in pairs)
-            if all(each.precision <= protocol.precision for each in ratios):
+            precise = all(each.precision <= protocol.precision for each in ratios)
+            if precise or time.perf_counter() - start > protocol.most_seconds:
                 break
     return {name: np.array(taken) for name, taken in samples.items()}
 

@@ -32,6 +32,8 @@ def test_sampling_goes_on_until_the_ratio_is_precise():
     protocol = Protocol(repeats=5, most_repeats=45, precision=1e-9, sample_ms=1e-7)
     calls = {"one": lambda: rng.random(100).sum(), "two": lambda: rng.random(100).sum()}
     assert len(interleaved(calls, protocol, [("one", "two")])["one"]) == 45
+    brief = Protocol(5, 45, precision=1e-9, sample_ms=1e-7, most_seconds=1e-9)
+    assert len(interleaved(calls, brief, [("one", "two")])["one"]) == 5
     loose = Protocol(repeats=5, most_repeats=45, precision=1e9, sample_ms=1e-7)
     assert len(interleaved(calls, loose, [("one", "two")])["one"]) == 5
 

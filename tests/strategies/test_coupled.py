@@ -247,3 +247,59 @@ def test_every_score_can_rank_channels():
         masks = strategy.masks(context_for(strategy, model, 4), 12)
         expected = model[0].weight.abs().sum(1).topk(3).indices
         assert set(masks["0.weight"].any(1).nonzero().squeeze(1).tolist()) == {*expected.tolist()}
+
+
+@pytest.mark.slow  # two experiments each
+@pytest.mark.parametrize("allocation", ["Global(minimum=1)", "Uniform"])
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        "StructuredL1",
+        "StructuredL2",
+        "StructuredRandom",
+        "FPGM",
+        "ChannelTaylor",
+        "BatchNormSlimming",
+    ],
+)
+def test_every_structured_strategy_reaches_parameters_and_flops(
+    experiment, tmp_path, strategy, allocation
+):
+    chosen = f"{strategy}(structure=CoupledChannels, allocation={allocation})"
+    for target in ({"compression": 2.5}, {"compression": None, "speedup": 2.5}):
+        record = run(
+            experiment(
+                model="ResNetSmall",
+                strategy=chosen,
+                rounds=2,
+                finetuned_network="shrunk",
+                **target,
+            ),
+            runs=tmp_path,
+        )
+        assert record.error is None
+        reached = "compression" if target.get("compression") else "theoretical_speedup"
+        assert 2.5 <= record.final[reached] < 3.2
+        assert record.final["file_bytes_shrunk"] < record.dense["file_bytes"]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"timing": "DuringTraining", "rounds": 3, "finetuning": {"epochs": 2}},
+        {"recovery": "Rewind(epoch=1)", "rounds": 2, "finetuned_network": "shrunk"},
+        {"recovery": "Reinitialise", "finetuned_network": "shrunk"},
+        {"recovery": "NoRecovery", "finetuned_network": "shrunk"},
+        {"start_epoch": 0},
+    ],
+    ids=str,
+)
+def test_channels_are_removed_at_any_time_and_recover_in_any_way(experiment, tmp_path, settings):
+    record = run(
+        experiment(strategy=CHANNELS, compression=None, channel_sparsity=0.5, **settings),
+        runs=tmp_path,
+    )
+    assert record.error is None
+    assert record.status == "ok"
+    nonzero = {layer.name: layer.nonzero for layer in record.layers}
+    assert [nonzero[f"{name}.weight"] for name in ("conv1", "conv2")] == [8 * 9, 8 * 16 * 9]
