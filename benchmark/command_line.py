@@ -7,7 +7,6 @@ mistake, 130 interrupted. Torch is imported by those commands only that compute.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -362,7 +361,6 @@ def _plots(frame: DataFrame, folder: Path) -> list[Path]:
 
 
 def _measure(options: argparse.Namespace) -> int:
-    _keep_profiler_quiet()
     from ..metrics import Protocol
     from ..results import inference_as_text, inference_table, write_csv
     from ..results.break_even import plot_inference
@@ -387,7 +385,6 @@ def _measure(options: argparse.Namespace) -> int:
 
 
 def _break_even(options: argparse.Namespace) -> int:
-    _keep_profiler_quiet()
     from ..metrics import Protocol
     from ..results import write_csv
     from ..results.break_even import break_even_sentences, plot_break_even
@@ -425,11 +422,6 @@ def _break_even(options: argparse.Namespace) -> int:
     print(f"\ntable: {options.output / 'break-even.csv'}")
     print(f"plot:  {options.output / 'break-even.png'}")
     return 0
-
-
-def _keep_profiler_quiet() -> None:
-    """Torch's profiler, which measures memory, announces itself unless it is told before."""
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99")
 
 
 def _export(options: argparse.Namespace) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -191,19 +192,23 @@ def _faster_format(
     networks: Mapping[NetworkKind, nn.Module], inputs: Tensor
 ) -> torch.memory_format:
     """Channels last where it makes dense and pruned faster; rows of pixels otherwise."""
-    pruned = networks.get("shrunk", networks["masked"])
     if inputs.ndim != 4:
         return torch.contiguous_format
-    seconds = []
-    for form in _FORMATS:
-        batch = inputs.contiguous(memory_format=form)
-        with _formatted(networks, form):
-            calls = {"dense": partial(networks["dense"], batch), "pruned": partial(pruned, batch)}
-            times = interleaved(calls, Protocol(5, 5, sample_ms=2.0), cuda=inputs.is_cuda)
-        seconds.append({name: float(np.median(each)) for name, each in times.items()})
-    contiguous, channels_last = seconds
-    helps = all(channels_last[name] < contiguous[name] for name in contiguous)
-    return _FORMATS[helps]
+    kinds: dict[str, nn.Module] = {
+        "dense": networks["dense"],
+        "pruned": networks.get("shrunk", networks["masked"]),
+    }
+    calls = {
+        f"{kind} {form}": partial(
+            copy.deepcopy(network).to(memory_format=form), inputs.contiguous(memory_format=form)
+        )
+        for kind, network in kinds.items()
+        for form in _FORMATS
+    }
+    times = interleaved(calls, Protocol(15, 15), cuda=inputs.is_cuda)
+    contiguous, channels_last = ([times[f"{kind} {form}"] for kind in kinds] for form in _FORMATS)
+    gains = map(ratio, contiguous, channels_last)
+    return _FORMATS[all(gain.median > 1 for gain in gains)]
 
 
 @contextmanager

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import accumulate
 
 import torch
@@ -25,7 +27,10 @@ def peak_bytes(call: Callable[[], object], model: nn.Module, inputs: Tensor) -> 
         call()
         torch.cuda.synchronize()
         return standing + torch.cuda.max_memory_allocated() - before
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+    with (
+        _silenced_stderr(),
+        profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler,
+    ):
         call()
     assert profiler.profiler is not None  # it ran
     recorded = profiler.profiler.kineto_results
@@ -33,3 +38,16 @@ def peak_bytes(call: Callable[[], object], model: nn.Module, inputs: Tensor) -> 
     events = [event for event in recorded.events() if event.name() == "[memory]"]
     events.sort(key=lambda event: event.start_ns())
     return standing + max(accumulate((event.nbytes() for event in events), initial=0))
+
+
+@contextmanager
+def _silenced_stderr() -> Iterator[None]:
+    """Keep off the terminal what the profiler's library says of itself, below Python's streams."""
+    terminal, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(terminal, 2)
+        os.close(terminal)
+        os.close(nowhere)

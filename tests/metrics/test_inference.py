@@ -177,7 +177,7 @@ def test_compiled_networks_give_the_same():
     assert ("Compiled", "shrunk", 4) in rows
 
 
-def test_the_peak_of_memory_is_that_of_the_largest_pair_of_layers():
+def test_the_peak_of_memory_is_that_of_the_largest_pair_of_layers(capfd):
     """Of 8 → 1000 → 10 → 2000 → 4 outputs, inputs and outputs of a layer are there at once."""
     widths = [8, 1000, 10, 2000, 4]
     layers = [nn.Linear(a, b, bias=False) for a, b in pairwise(widths)]
@@ -186,6 +186,7 @@ def test_the_peak_of_memory_is_that_of_the_largest_pair_of_layers():
         found = peak_bytes(lambda: model(inputs), model, inputs)
     standing = inputs.nbytes + sum(p.nbytes for p in model.parameters())
     assert found == standing + 16 * (2000 + 10) * 4
+    assert capfd.readouterr() == ("", "")  # the profiler announces itself
 
 
 def test_runtimes_are_components():
