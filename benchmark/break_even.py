@@ -21,6 +21,7 @@ from ..metrics import (
     Protocol,
     Runtime,
     inference_times,
+    keep_memory,
     layer_table,
     pinned,
 )
@@ -115,6 +116,7 @@ def break_even(
         return drawn.to(device)
 
     rows: list[dict[str, Any]] = []
+    keep_memory()
     with threads(cpu_threads), pinned(cpu_threads):
         where = environment()
         processor = torch.cuda.get_device_name() if device == "cuda" else where["processor"]

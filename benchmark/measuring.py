@@ -15,6 +15,7 @@ from ..metrics import (
     Protocol,
     Runtime,
     inference_times,
+    keep_memory,
     pinned,
 )
 from ..results import Inference, Record, Store
@@ -58,6 +59,7 @@ def measure(
     finished = [record for record in records if record.finished]
     if not finished:
         raise UsageError(f"there are no finished runs in {store.folder}")
+    keep_memory()
     measured = []
     bar = tqdm(finished, unit="run", disable=not progress)
     for record in bar:

@@ -10,7 +10,7 @@ from .modes import inference
 from .runtimes import RUNTIMES, NetworkKind, Runtime, UnsupportedError, as_onnx
 from .size import Size
 from .storage import Storage, decode, encode
-from .timing import STANDARD, Protocol, pinned
+from .timing import STANDARD, Protocol, keep_memory, pinned
 
 __all__ = [
     "METRICS",
@@ -36,6 +36,7 @@ __all__ = [
     "flops_by_module",
     "inference",
     "inference_times",
+    "keep_memory",
     "layer_table",
     "pinned",
     "register",
