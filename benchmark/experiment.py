@@ -121,6 +121,12 @@ class Recipe(_Settings):
     )
     momentum: float = Field(default=0.0, ge=0, lt=1, description="momentum of SGD")
     weight_decay: float = Field(default=0.0, ge=0, description="weight decay of the optimizer")
+    label_smoothing: float = Field(
+        default=0.0, ge=0, lt=1, description="share of each label spread over all classes"
+    )
+    gradient_clipping: float | None = Field(
+        default=None, gt=0, description="the largest norm of all gradients together"
+    )
     penalty: PenaltyComponent | None = Field(
         default=None, description="added to the loss to make weights small or zero, as L1"
     )

@@ -90,7 +90,7 @@ def epochs(
     first_epoch: int = 1,
 ) -> Iterator[int]:
     """Train ``model`` in place, giving the number of each epoch when it is done."""
-    steps_in_epoch = -(-task.size("train") // recipe.batch_size)
+    steps_in_epoch = task.steps(recipe.batch_size)
     optimizer = _optimizer(model, recipe)
     scheduler = _scheduler(optimizer, recipe, steps_in_epoch, first_epoch)
     penalty = None if recipe.penalty is None else recipe.penalty.create()
@@ -101,13 +101,18 @@ def epochs(
         model.train()
         with seeded(purpose.seed, purpose.name, "noise", epoch):
             for batch in task.batches("train", recipe.batch_size, order):
-                loss = task.loss(model, batch)
+                if recipe.label_smoothing:
+                    loss = task.smoothed_loss(model, batch, recipe.label_smoothing)
+                else:
+                    loss = task.loss(model, batch)
                 if penalty is not None:
                     loss = loss + penalty(model)
                 optimizer.zero_grad()
                 loss.backward()
                 if sparsity is not None:
                     sparsity.after_backward()
+                if recipe.gradient_clipping is not None:
+                    nn.utils.clip_grad_norm_(model.parameters(), recipe.gradient_clipping)
                 optimizer.step()
                 if sparsity is not None:
                     sparsity.after_step()

@@ -53,8 +53,12 @@ class Classification(Task):
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Mean cross-entropy of the model's logits."""
+        return self.smoothed_loss(model, batch, 0.0)
+
+    def smoothed_loss(self, model: nn.Module, batch: Batch, label_smoothing: float) -> Tensor:
+        """The same with smoothed labels; see :meth:`Task.smoothed_loss`."""
         inputs, labels = batch
-        return F.cross_entropy(model(inputs), labels)
+        return F.cross_entropy(model(inputs), labels, label_smoothing=label_smoothing)
 
     def sampled_loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
         """Mean cross-entropy of labels drawn from the model; see :meth:`Task.sampled_loss`."""

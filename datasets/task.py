@@ -39,6 +39,14 @@ class Task(ABC):
     def size(self, split: Split) -> int:
         """Number of examples in a split."""
 
+    def steps(self, batch_size: int) -> int:
+        """Number of batches in one pass over the training split."""
+        return -(-self.size("train") // batch_size)
+
+    def examples(self, batch: Batch) -> int:
+        """How many examples the loss of a batch is the mean over."""
+        return len(batch[0])
+
     @abstractmethod
     def batches(
         self, split: Split, batch_size: int, generator: torch.Generator | None = None
@@ -51,6 +59,20 @@ class Task(ABC):
     @abstractmethod
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """The training loss of a batch, a scalar: the mean over its examples."""
+
+    def smoothed_loss(self, model: nn.Module, batch: Batch, label_smoothing: float) -> Tensor:
+        """The training loss with a share of every label spread evenly over all classes.
+
+        Source: Szegedy et al.: Rethinking the Inception Architecture for Computer Vision, CVPR
+            2016, section 7.
+
+        Raises:
+            UsageError: the task has no labels that could be smoothed.
+        """
+        raise UsageError(
+            f"label_smoothing: {label_smoothing:g} is not allowed: the task {type(self).__name__} "
+            "has no smoothed_loss()"
+        )
 
     def sampled_loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
         """The mean negative log-likelihood of targets drawn from the model's own predictions.

@@ -220,7 +220,7 @@ def _effects(
         for batch in context.batches(strategy.batches, strategy.batch_size):
             seen.clear()
             # The gradient of the summed loss is each example's own one.
-            loss = context.task.loss(context.model, batch) * len(batch[0])
+            loss = context.task.loss(context.model, batch) * context.task.examples(batch)
             slopes = torch.autograd.grad(
                 loss, [output for _, output in seen], materialize_grads=True
             )
@@ -232,7 +232,7 @@ def _effects(
                 ]
                 if of_examples:  # a module that the model does not use has no effect
                     effects[name] += of_example(torch.stack(of_examples).sum(0)).sum(0)
-            examples += len(batch[0])
+            examples += context.task.examples(batch)
     return {name: effect / examples for name, effect in effects.items()}
 
 
@@ -243,8 +243,9 @@ def _over_positions(module: nn.Module, products: Tensor) -> Tensor:
 
 
 def _mean_loss(context: Context, batches: list[Batch]) -> Tensor:
-    losses = [context.task.loss(context.model, batch) * len(batch[0]) for batch in batches]
-    return torch.stack(losses).sum() / sum(len(batch[0]) for batch in batches)
+    sizes = [context.task.examples(batch) for batch in batches]
+    losses = [context.task.loss(context.model, batch) for batch in batches]
+    return sum(map(torch.mul, losses, sizes), torch.zeros(())) / sum(sizes)
 
 
 def _loss_without(

@@ -64,8 +64,8 @@ class Context:
         Taken in evaluation mode: dropout is off and normalisation statistics stay as they are.
         The parameters' ``grad`` is not touched. See :mod:`.derivatives` for other losses and modes.
         """
-        examples = self.batches(batches, batch_size)
-        return gradients(self.model, self.masks, examples, self.task.loss)
+        chosen, task = self.batches(batches, batch_size), self.task
+        return gradients(self.model, self.masks, chosen, task.loss, task.examples)
 
     def remember(self, key: str, make: Callable[[], T]) -> T:
         """What ``make`` gave when it was first called under ``key``, for as long as this lives.
@@ -110,7 +110,11 @@ def output_weight(model: nn.Module) -> str:
     module's name.
     """
     named = getattr(model, "output_layer", None)
-    return f"{named}.weight" if isinstance(named, str) else prunable_weights(model)[-1]
+    if not isinstance(named, str):
+        return prunable_weights(model)[-1]
+    weight = model.get_submodule(named).weight
+    # By the name of the first of the modules that share it.
+    return next(name for name, parameter in model.named_parameters() if parameter is weight)
 
 
 def weight_class(model: nn.Module, name: str) -> str:

@@ -113,7 +113,8 @@ class Hutchinson(Curvature):
                 for name, weight in context.weights.items()
             }
             batches = context.batches(self.batches, self.batch_size)
-            products = hessian_product(context.model, signs, batches, context.task.loss)
+            task = context.task
+            products = hessian_product(context.model, signs, batches, task.loss, task.examples)
             for name, product in products.items():
                 sums[name].addcmul_(signs[name], product, value=1 / self.probes)
         return sums
@@ -154,8 +155,9 @@ class Exact(Curvature):
                 for total, slope, weight, mask in zip(
                     sums, slopes, weights, context.masks.values(), strict=True
                 ):
-                    total.add_(_own_derivatives(slope, weight, mask), alpha=len(batch[0]))
-                examples += len(batch[0])
+                    own = _own_derivatives(slope, weight, mask)
+                    total.add_(own, alpha=context.task.examples(batch))
+                examples += context.task.examples(batch)
         return {name: total / examples for name, total in zip(context.masks, sums, strict=True)}
 
 
@@ -178,8 +180,8 @@ def _squares(
     sizes: list[int] = []
 
     def summed(batch: Batch) -> Tensor:
-        sizes.append(len(batch[0]))
-        return loss(batch) * len(batch[0])
+        sizes.append(context.task.examples(batch))
+        return loss(batch) * sizes[-1]
 
     for slopes in sample_gradients(context, batches, batch_size, summed):
         for total, slope in zip(sums, slopes, strict=True):

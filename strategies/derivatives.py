@@ -18,6 +18,9 @@ from .modes import evaluation_mode, twice_differentiable
 Loss = Callable[[nn.Module, Batch], Tensor]
 """The mean loss of a model on a batch, a scalar; :meth:`Task.loss` for one."""
 
+Count = Callable[[Batch], int]
+"""How many examples the loss of a batch is the mean over; :meth:`Task.examples` for one."""
+
 Mode = Callable[[nn.Module], AbstractContextManager[None]]
 """How the model is run meanwhile: ``evaluation_mode`` or ``batch_statistics``."""
 
@@ -27,6 +30,7 @@ def gradients(
     names: Iterable[str],
     batches: Iterable[Batch],
     loss: Loss,
+    examples: Count,
     mode: Mode = evaluation_mode,
 ) -> dict[str, Tensor]:
     """∂L/∂w of the parameters ``names``, L being the mean loss over all examples of ``batches``.
@@ -39,7 +43,7 @@ def gradients(
             chosen,
             (
                 (torch.autograd.grad(loss(model, batch), list(chosen.values()),
-                                     materialize_grads=True), len(batch[0]))
+                                     materialize_grads=True), examples(batch))
                 for batch in batches
             ),
         )  # fmt: skip
@@ -50,6 +54,7 @@ def hessian_product(
     vector: Mapping[str, Tensor],
     batches: Iterable[Batch],
     loss: Loss,
+    examples: Count,
     mode: Mode = evaluation_mode,
 ) -> dict[str, Tensor]:
     """H·v, with H the Hessian of the mean loss in the parameters that ``vector`` names.
@@ -74,7 +79,7 @@ def hessian_product(
                 if along
                 else tuple(map(torch.zeros_like, weights))
             )
-            yield second, len(batch[0])
+            yield second, examples(batch)
 
     with mode(model), twice_differentiable():
         return _averaged(chosen, products())
@@ -90,9 +95,9 @@ def _averaged(
 ) -> dict[str, Tensor]:
     """The mean of tensors for each parameter, each weighted with its number of examples."""
     sums = [torch.zeros_like(parameter) for parameter in parameters.values()]
-    examples = 0
+    total = 0
     for tensors, count in parts:
         torch._foreach_add_(sums, tensors, alpha=count)
-        examples += count
-    torch._foreach_div_(sums, float(examples))
+        total += count
+    torch._foreach_div_(sums, float(total))
     return dict(zip(parameters, sums, strict=True))

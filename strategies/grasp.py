@@ -49,8 +49,9 @@ class GraSP(Strategy):
             return context.task.loss(_Tempered(model, self.temperature), batch)
 
         model, mode = context.model, batch_statistics
-        slope = gradients(model, context.masks, batches, loss, mode)
-        product = hessian_product(model, slope, batches, loss, mode)
+        examples = context.task.examples
+        slope = gradients(model, context.masks, batches, loss, examples, mode)
+        product = hessian_product(model, slope, batches, loss, examples, mode)
         return {name: weight * product[name] for name, weight in context.weights.items()}
 
 

@@ -43,6 +43,7 @@ class SNIP(Strategy):
             context.masks,
             context.batches(self.batches, self.batch_size),
             context.task.loss,
+            context.task.examples,
             batch_statistics,
         )
         scores = {name: (weight * slopes[name]).abs() for name, weight in context.weights.items()}

@@ -173,7 +173,7 @@ def test_hessian_products_go_through_an_lstm(options, dtype, regression):
     parameters = dict(model.named_parameters())
     vector = {name: torch.randn_like(parameters[name]) for name in names}
     batch = (regression.x.to(dtype), regression.y.to(dtype))
-    found = hessian_product(model, vector, [batch], regression.loss)
+    found = hessian_product(model, vector, [batch], regression.loss, regression.examples)
 
     def gradient_at(step):
         with torch.no_grad():
