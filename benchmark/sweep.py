@@ -11,6 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from ..datasets import cache_folder
 from ..errors import UsageError
 from ..results import Record, Store
 from .executor import Job, in_processes, in_this_process
@@ -100,7 +101,7 @@ def unfinished(experiments: Iterable[Experiment], store: Store) -> list[Experime
 
 
 def check(experiments: Sequence[Experiment], data: Path) -> None:
-    """Make sure, before anything is run, that data are there and targets can be reached.
+    """Make sure, before anything is run, that data are there, and targets and metrics fit them.
 
     Raises:
         UsageError: the first thing that is wrong.
@@ -108,20 +109,22 @@ def check(experiments: Sequence[Experiment], data: Path) -> None:
     checked: set[tuple[object, ...]] = set()
     for experiment in experiments:
         parts = (experiment.dataset, experiment.model, experiment.strategy)
-        key = (*map(str, parts), *experiment.target, experiment.prune_classifier)
+        more = (*experiment.target, experiment.prune_classifier, *map(str, experiment.metrics))
+        key = (*map(str, parts), *more)
         if key not in checked:
             checked.add(key)
             with threads(experiment.threads):
                 task = load_task(experiment.dataset, data)
                 model = build(experiment, task)
                 target_of(experiment, experiment.strategy.create(), model, task.inputs(1))
+                for metric in experiment.metrics:
+                    metric.create().check(task, model)
 
 
 def data_folder(chosen: str | Path | None) -> Path:
     """The folder of data sets: the one chosen, else ``PRUNEBENCH_DATA``, else a cache folder."""
     if chosen is None:
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        chosen = os.environ.get("PRUNEBENCH_DATA") or cache / "prunebench"
+        chosen = os.environ.get("PRUNEBENCH_DATA") or cache_folder()
     return Path(chosen).expanduser()
 
 

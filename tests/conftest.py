@@ -1,6 +1,7 @@
 """Fixtures that several test folders share."""
 
 import os
+import random
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 import torch
 
 from prunebench.benchmark.experiment import Experiment
-from prunebench.datasets import Digits, Task
+from prunebench.datasets import Digits, ParallelText, Task, Translation
 from prunebench.registry import hyperparameters
 from prunebench.strategies import STRATEGIES, Strategy
 
@@ -29,6 +30,36 @@ def real_data() -> Path:
 @pytest.fixture(scope="session")
 def digits() -> Task:
     return Digits().load(Path())
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory) -> Path:
+    """Parallel text in two made-up languages: word for word, in the opposite order."""
+    words = {"na": "one", "so": "two", "mi": "three", "lu": "four", "ke": "five", "ro": "six"}
+    folder = tmp_path_factory.mktemp("corpus")
+    rng = random.Random(0)
+    for name, count in (("train", 800), ("val", 60), ("test", 60)):
+        sentences = [rng.choices(list(words), k=rng.randint(1, 7)) for _ in range(count)]
+        sources = [" ".join(sentence) for sentence in sentences]
+        targets = [" ".join(words[word] for word in reversed(each)) for each in sentences]
+        (folder / f"{name}.xx").write_text("\n".join(sources) + "\n")
+        (folder / f"{name}.yy").write_text("\n".join(targets) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory):
+    """Vocabularies that tests learn are no part of the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def reversal(corpus) -> Translation:
+    """The task of translating from one of the made-up languages into the other."""
+    text = ParallelText(str(corpus), source="xx", target="yy", vocabulary=50, shared=True)
+    return text.load(Path())
 
 
 @pytest.fixture
