@@ -5,6 +5,7 @@ from .initialisation import INITIALISATIONS, Initialisation
 from .lenet import LeNet5, LeNet5Classic, LeNet300100, LeNetDropout, LeNetSmall
 from .perceptron import Perceptron
 from .resnet import CifarResNet, ResNetSmall
+from .seq2seq import Seq2SeqLSTM
 from .vgg import CifarVGG
 
 __all__ = [
@@ -20,5 +21,6 @@ __all__ = [
     "LeNetSmall",
     "Perceptron",
     "ResNetSmall",
+    "Seq2SeqLSTM",
     "register",
 ]

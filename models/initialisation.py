@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Annotated
 
+from pydantic import Field
 from torch import Tensor, nn
 
 from ..registry import Configured, Registry
@@ -56,6 +58,22 @@ class Default(Initialisation):
 
     def fill(self, weight: Tensor) -> None:
         """Leave the weight as it is."""
+
+
+@INITIALISATIONS.register
+@dataclass(frozen=True)
+class Uniform(Initialisation):
+    """U(−bound, bound) everywhere, as is usual for recurrent networks (Sutskever et al. 2014).
+
+    Args:
+        bound: the largest weight.
+    """
+
+    bound: Annotated[float, Field(gt=0)] = 0.1
+
+    def fill(self, weight: Tensor) -> None:
+        """Fill in place."""
+        nn.init.uniform_(weight, -self.bound, self.bound)
 
 
 @INITIALISATIONS.register

@@ -13,7 +13,7 @@ those that leave the network, cannot be removed.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
@@ -45,7 +45,7 @@ class Group(NamedTuple):
     """Channels that the same layers make, so that they are ranked against each other.
 
     Attributes:
-        weights: names of the weights that make the channels, in the order of the model.
+        weights: names of the weights that make the channels.
         start: the number of the first channel.
         stop: one more than the number of the last.
     """
@@ -105,21 +105,33 @@ class Coupling:
         kept = torch.zeros(self.channels, dtype=torch.bool)
         for group in self.groups.values():
             for name in group.weights:
-                rows = masks[name].flatten(1).any(1).cpu()
-                numbers = self.dimensions[name][0]
-                inside = (numbers >= group.start) & (numbers < group.stop)
-                kept[numbers[inside & rows]] = True
+                dim, numbers = self._made_along(name, group)
+                left = masks[name].movedim(dim, 0).flatten(1).any(1).cpu()
+                kept[numbers[left & (numbers >= 0)]] = True
         return kept
 
     def rows(self, group: Group, tensors: Mapping[str, Tensor]) -> Tensor:
         """All elements of the weights that make each channel of a group (channels × elements)."""
         parts = []
         for name in group.weights:
-            numbers = self.dimensions[name][0]
-            inside = ((numbers >= group.start) & (numbers < group.stop)).nonzero().squeeze(1)
+            dim, numbers = self._made_along(name, group)
+            inside = (numbers >= 0).nonzero().squeeze(1)
             order = inside[numbers[inside].argsort(stable=True)].to(tensors[name].device)
-            parts.append(tensors[name].flatten(1)[order].reshape(group.stop - group.start, -1))
+            filters = tensors[name].movedim(dim, 0).flatten(1)[order]
+            parts.append(filters.reshape(group.stop - group.start, -1))
         return torch.cat(parts, 1) if len(parts) > 1 else parts[0]
+
+    def _made_along(self, name: str, group: Group) -> tuple[int, Tensor]:
+        """The dimension of a weight along which it makes a group's channels, and their numbers.
+
+        It is the first, but for embeddings, whose rows are no channels. All else is −1.
+        """
+        own = {
+            dim: numbers.where((numbers >= group.start) & (numbers < group.stop), -1)
+            for dim, numbers in self.dimensions[name].items()
+        }
+        dim = min(dim for dim, numbers in own.items() if (numbers >= 0).any())
+        return dim, own[dim]
 
     def kept_fractions(self, kept: Tensor) -> dict[str, float]:
         """For each tensor in ``dimensions`` the fraction of its elements that stays."""
@@ -132,6 +144,9 @@ class Coupling:
 def couple(model: nn.Module, example: Tensor, names: Sequence[str]) -> Coupling:
     """Find the channels of ``model`` that can be removed.
 
+    The graph of layers is traced, unless the model says in a method ``channel_groups()`` what its
+    channels are, as recurrent ones do (see :class:`prunebench.models.architecture.ChannelGroup`).
+
     A module that moves channels about, such as a shortcut that pads with zeros, says so by a buffer
     ``channel_source``: for each of its outputs the number of the input that it is, −1 for zeros.
 
@@ -143,6 +158,9 @@ def couple(model: nn.Module, example: Tensor, names: Sequence[str]) -> Coupling:
     Raises:
         UsageError: the network cannot be traced.
     """
+    declared: Callable[[], Iterable[Any]] | None = getattr(model, "channel_groups", None)
+    if declared is not None:
+        return _as_declared(model, declared(), set(names))
     nodes = _Nodes(model)
     for block, positions, root, roots in _traced(model, example):
         nodes.join(block, positions, root, roots)
@@ -170,6 +188,28 @@ def couple(model: nn.Module, example: Tensor, names: Sequence[str]) -> Coupling:
         if any(bool((channels >= 0).any()) for channels in dims.values())
     }
     return Coupling(groups, removable, sources)
+
+
+def _as_declared(model: nn.Module, declared: Iterable[Any], names: set[str]) -> Coupling:
+    """The channels of those groups that weights in ``names`` make, numbered on."""
+    first = {id(parameter): name for name, parameter in model.named_parameters()}
+    groups: dict[str, Group] = {}
+    dimensions: dict[str, dict[int, Tensor]] = {}
+    start = 0
+    for makers, positions in declared:
+        # Tied weights make them once.
+        made_by = tuple(dict.fromkeys(first[id(model.get_parameter(name))] for name in makers))
+        if not names.issuperset(made_by):
+            continue
+        count = 1 + max(int(each.max()) for dims in positions.values() for each in dims.values())
+        groups[made_by[0]] = Group(made_by, start, start + count)
+        for name, dims in positions.items():
+            known = dimensions.setdefault(name, {})
+            for dim, numbers in dims.items():
+                mine = torch.where(numbers >= 0, numbers + start, -1)
+                known[dim] = torch.maximum(known.get(dim, mine), mine)
+        start += count
+    return Coupling(groups, dimensions, {})
 
 
 # A module, or a parameter that belongs to none, and a side of it.

@@ -31,11 +31,14 @@ def shrink(model: nn.Module, coupling: Coupling, kept: Tensor) -> nn.Module:
         kept: for each channel whether it stays; at least one of each group does.
     """
     small = copy.deepcopy(model)
+    cut: dict[int, Tensor] = {}  # tied weights stay tied
     for name in coupling.dimensions:
         path, _, tensor_name = name.rpartition(".")
         owner = small.get_submodule(path)
         tensor = getattr(owner, tensor_name)
-        _replace(owner, tensor_name, _cut(tensor, coupling.positions(name, kept)))
+        if id(tensor) not in cut:
+            cut[id(tensor)] = _cut(tensor, coupling.positions(name, kept))
+        setattr(owner, tensor_name, cut[id(tensor)])
     stays = torch.cat([kept, kept.new_ones(1)])
     for name, channels in coupling.sources.items():
         module: Any = small.get_submodule(name)
@@ -145,22 +148,17 @@ class AttentionHeads(nn.Module):
 
 
 def _cut(tensor: Tensor, positions: dict[int, Tensor]) -> Tensor:
-    """What is left of a tensor, in the memory format it had."""
+    """What is left of a parameter or buffer, in the memory format it had."""
     smaller = tensor.detach()
     for dim, stays in positions.items():
         smaller = smaller.index_select(dim, stays.to(tensor.device).nonzero().squeeze(1))
     if tensor.ndim == 4 and tensor.is_contiguous(memory_format=torch.channels_last):
-        return smaller.contiguous(memory_format=torch.channels_last)
-    return smaller.contiguous()
-
-
-def _replace(owner: nn.Module, name: str, tensor: Tensor) -> None:
-    """Put a tensor of another size in the place of a parameter or buffer."""
-    before = getattr(owner, name)
-    if isinstance(before, nn.Parameter):
-        setattr(owner, name, nn.Parameter(tensor, requires_grad=before.requires_grad))
+        smaller = smaller.contiguous(memory_format=torch.channels_last)
     else:
-        setattr(owner, name, tensor)
+        smaller = smaller.contiguous()
+    if isinstance(tensor, nn.Parameter):
+        return nn.Parameter(smaller, requires_grad=tensor.requires_grad)
+    return smaller
 
 
 def _resize(model: nn.Module, name: str, module: nn.Module) -> None:
@@ -172,6 +170,11 @@ def _resize(model: nn.Module, name: str, module: nn.Module) -> None:
         module.in_channels = module.weight.shape[1] * module.groups
     elif isinstance(module, nn.Linear):
         module.out_features, module.in_features = module.weight.shape
+    elif isinstance(module, nn.RNNBase):
+        module.hidden_size = module.get_parameter("weight_hh_l0").shape[1]
+        module.input_size = module.get_parameter("weight_ih_l0").shape[1]
+    elif isinstance(module, nn.Embedding):
+        module.embedding_dim = module.weight.shape[1]
     elif isinstance(module, _BatchNorm) and module.running_mean is not None:
         module.num_features = len(module.running_mean)
     elif isinstance(module, nn.PReLU):
