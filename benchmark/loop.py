@@ -45,6 +45,7 @@ from ..strategies import (
     kept,
     output_weight,
     shrink,
+    weight_class,
     write_back,
 )
 from .environment import environment
@@ -313,7 +314,8 @@ def _measured(experiment: Experiment, task: Task, folder: Path) -> tuple[Record,
                 parameter.add_(0.0)  # masking leaves negative zeros, whose bits are no zeros
     dense = build(experiment, task)
     dense.load_state_dict(pretrained.state())
-    metrics = [Size(), Flops(), Storage(), *(metric.create() for metric in experiment.metrics)]
+    chosen: dict[str, Metric] = {str(each): each.create() for each in experiment.metrics}
+    metrics = [Size(), Flops(), Storage()]
     strategy: Strategy = experiment.strategy.create()
     small = shrunk(strategy, pruned.model, pruned.masks, task)[0] if strategy.couples else None
     final_subject = Subject(pruned.model, dense, task, tuple(pruned.masks), shrunk=small)
@@ -322,20 +324,36 @@ def _measured(experiment: Experiment, task: Task, folder: Path) -> tuple[Record,
     names = adapted if strategy.gates else pruned.masks
     dense_subject = Subject(dense, dense, task, tuple(names))
     dead = collapsed(pruned.masks)
+    prunable = set(strategy.prunable(pruned.model, classifier=experiment.prune_classifier))
+    final = {**pruned.rounds[-1].after, **_all([*metrics, *chosen.values()], final_subject)}
+    before = report.test | _all(metrics, dense_subject)
+    for name, metric in chosen.items():
+        # What may depend on the weights that this strategy prunes belongs to this cell alone.
+        before |= (
+            pretrained.measured(metric, name) if metric.quality else metric.measure(dense_subject)
+        )
     record = Record(
         id=experiment.id,
         status="collapsed" if dead else "ok",
         experiment=described(experiment),
         quality={
             name: better
-            for name, better in METRICS.component(task.quality).create().quality.items()
-            if name in report.test
+            for metric in (METRICS.component(task.quality).create(), *chosen.values())
+            for name, better in metric.quality.items()
+            if name in final
         },
-        dense=report.test | _all(metrics, dense_subject),
+        dense=before,
         rounds=tuple(pruned.rounds),
-        final={**pruned.rounds[-1].after, **_all(metrics, final_subject)},
-        layers=tuple(Layer(**row._asdict()) for row in layer_table(pruned.model, task.inputs(1))),
+        final=final,
+        layers=tuple(
+            Layer(
+                **row._asdict(),
+                weight_class=weight_class(pruned.model, row.name) if row.name in prunable else "",
+            )
+            for row in layer_table(pruned.model, task.inputs(1))
+        ),
         collapsed_layers=tuple(dead),
+        signatures={name: text for name, each in chosen.items() if (text := each.signature())},
         timings={
             "pretraining_seconds": report.seconds,
             **pruned.seconds,

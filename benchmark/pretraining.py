@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from ..datasets import Task
-from ..metrics import Measurements
+from ..metrics import Measurements, Metric, Subject
 from ..results import write_atomically
 from ..seeding import seeded
 from ..strategies import State
@@ -60,6 +61,25 @@ class Pretrained:
                 if not path.exists():  # another process may have trained it meanwhile
                     self._train()
         return Report(**json.loads(path.read_bytes()))
+
+    def measured(self, metric: Metric, name: str) -> Measurements:
+        """What a metric of quality, such as BLEU, says of the network on the test split.
+
+        Measured once, since that may take as long as pruning.
+
+        Args:
+            metric: the metric.
+            name: what it is called with its settings.
+        """
+        digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+        path = self._stem.with_name(f"{self._stem.name}-{digest}.json")
+        if not path.exists():
+            model = build(self._experiment, self._task)
+            model.load_state_dict(self.state())
+            found = metric.measure(Subject(model, model, self._task, ()))
+            write_atomically(path, json.dumps(found).encode())
+        measured: Measurements = json.loads(path.read_bytes())
+        return measured
 
     def state(self) -> State:
         """Parameters and buffers of the network."""

@@ -1,18 +1,21 @@
 """What is measured: quality, size, multiply–adds, and time."""
 
 from .accuracy import Accuracy
+from .bleu import BLEU
 from .flops import Flops, flops_by_module
 from .inference import InferenceTime, inference_times
 from .latency import Latency
 from .layers import LayerRow, layer_table
 from .metric import METRICS, Measurements, Metric, Subject, register
 from .modes import inference
+from .perplexity import Perplexity
 from .runtimes import RUNTIMES, NetworkKind, Runtime, UnsupportedError, as_onnx
 from .size import Size
 from .storage import Storage, decode, encode
 from .timing import STANDARD, Protocol, keep_memory, pinned
 
 __all__ = [
+    "BLEU",
     "METRICS",
     "RUNTIMES",
     "STANDARD",
@@ -24,6 +27,7 @@ __all__ = [
     "Measurements",
     "Metric",
     "NetworkKind",
+    "Perplexity",
     "Protocol",
     "Runtime",
     "Size",

@@ -17,6 +17,8 @@ from .metric import Measurements, Metric, Subject, register
 from .modes import inference
 from .timing import Protocol, interleaved, ratio
 
+_FEWEST = 5
+
 
 @register
 @dataclass(frozen=True)
@@ -27,11 +29,13 @@ class Latency(Metric):
         batch_sizes: how many examples a forward pass takes; each size is measured.
         repeats: timed samples of each model.
         sample_ms: the least duration of a sample, in milliseconds.
+        seconds: after which there are fewer samples, but five at least.
     """
 
     batch_sizes: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False)] = (1, 256)
     repeats: Annotated[int, Field(ge=3)] = 30
     sample_ms: Annotated[float, Field(gt=0)] = 2.0
+    seconds: Annotated[float, Field(gt=0)] = 15.0
 
     timing = True
     definitions = {
@@ -47,7 +51,13 @@ class Latency(Metric):
     def measure(self, subject: Subject) -> Measurements:
         """Time both models at each batch size."""
         measured: Measurements = {}
-        protocol = Protocol(self.repeats, self.repeats, sample_ms=self.sample_ms)
+        protocol = Protocol(
+            repeats=min(self.repeats, _FEWEST),
+            most_repeats=self.repeats,
+            precision=1e-9,  # there are as many samples as time allows, however near they are
+            sample_ms=self.sample_ms,
+            most_seconds=self.seconds,
+        )
         networks = {"dense": subject.dense, "pruned": subject.model}
         if subject.shrunk is not None:
             networks["shrunk"] = subject.shrunk
@@ -55,7 +65,7 @@ class Latency(Metric):
             for size in self.batch_sizes:
                 inputs = subject.task.inputs(size)
                 calls = {name: partial(network, inputs) for name, network in networks.items()}
-                times = interleaved(calls, protocol)
+                times = interleaved(calls, protocol, [("dense", "pruned")])
                 for name in ("dense", "pruned"):
                     measured |= _summary(f"latency_batch{size}_{name}", times[name])
                 label = f"measured_speedup_batch{size}"

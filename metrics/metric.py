@@ -51,6 +51,17 @@ class Metric(Configured, ABC):
     quality: ClassVar[Mapping[str, Literal["higher", "lower"]]] = {}
     timing: ClassVar[bool] = False
 
+    def check(self, task: Task, model: nn.Module) -> None:
+        """Make sure, before anything is run, that this can be measured of ``model`` on ``task``.
+
+        Raises:
+            UsageError: it cannot.
+        """
+
+    def signature(self) -> str:
+        """How the numbers are computed, where more than one way is common; else nothing."""
+        return ""
+
     @abstractmethod
     def measure(self, subject: Subject) -> Measurements:
         """The numbers by name; not-a-number or infinity where there is none."""

@@ -91,10 +91,13 @@ def interleaved(
     for taken in range(1, max(protocol.repeats, protocol.most_repeats) + 1):
         for name in order.permutation(list(calls)):
             samples[name].append(seconds(calls[name], passes[name]) / passes[name])
-        if taken >= protocol.repeats and (taken - protocol.repeats) % _CHECKED_EVERY == 0:
+        if taken < protocol.repeats:
+            continue
+        if time.perf_counter() - start > protocol.most_seconds:
+            break
+        if (taken - protocol.repeats) % _CHECKED_EVERY == 0:
             ratios = (ratio(np.array(samples[one]), np.array(samples[two])) for one, two in pairs)
-            precise = all(each.precision <= protocol.precision for each in ratios)
-            if precise or time.perf_counter() - start > protocol.most_seconds:
+            if all(each.precision <= protocol.precision for each in ratios):
                 break
     return {name: np.array(taken) for name, taken in samples.items()}
 

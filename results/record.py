@@ -60,7 +60,8 @@ class Layer(_Frozen):
     """One parameter of the final network.
 
     ``density`` is ``nonzero / parameters``; ``flops`` are multiply–adds of one example, and
-    ``effective_flops`` those of them whose weight is not zero.
+    ``effective_flops`` those of them whose weight is not zero. ``weight_class`` is the class of
+    weights to which a prunable one belongs, else empty.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Layer(_Frozen):
     density: float
     flops: int
     effective_flops: float
+    weight_class: str = ""
 
 
 class Round(_Frozen):
@@ -157,6 +159,7 @@ class Record(Outcome):
 
     A record is ``failed`` exactly when it has an ``error``, and then it has no measurements; it is
     ``collapsed`` when pruning left a whole layer without weights (``collapsed_layers``).
+    ``signatures`` says of metrics that are computed in more than one way, such as BLEU, in which.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -165,6 +168,7 @@ class Record(Outcome):
     rounds: tuple[Round, ...]
     layers: tuple[Layer, ...]
     collapsed_layers: tuple[str, ...]
+    signatures: Mapping[str, str] = {}
     environment: Document
 
     @model_validator(mode="after")

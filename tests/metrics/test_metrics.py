@@ -10,17 +10,20 @@ from torch import nn
 from torch.nn import functional as F
 
 from prunebench.datasets import Classification
+from prunebench.errors import UsageError
 from prunebench.metrics import (
+    BLEU,
     METRICS,
     Accuracy,
     Flops,
     Latency,
+    Perplexity,
     Size,
     Subject,
     flops_by_module,
     layer_table,
 )
-from prunebench.models import LeNet5, LeNetSmall
+from prunebench.models import LeNet5, LeNetSmall, Seq2SeqLSTM
 
 
 def task_of(examples, classes, shape=(1, 3, 3)):
@@ -63,6 +66,10 @@ def test_measuring_leaves_each_modules_mode_as_it_was(digits):
         metric = METRICS.component(name).create()
         if isinstance(metric, Latency):
             metric = Latency(batch_sizes=(1,), repeats=3, sample_ms=0.01)
+        try:
+            metric.check(digits, model)
+        except UsageError:
+            continue  # it is one of translations
         metric.measure(subject_of(model, digits))
     assert model.training
     assert model.conv1.training
@@ -206,14 +213,22 @@ def test_the_number_of_a_slower_model_is_larger(digits):
     assert measured["measured_speedup_batch1"] < 1
 
 
-def test_every_number_that_a_metric_gives_has_a_definition(digits):
-    subject = subject_of(LeNetSmall(), digits, ["conv1.weight"])
+def test_every_number_that_a_metric_gives_has_a_definition(digits, reversal):
+    size = {"input_shape": reversal.input_shape, "classes": reversal.classes}
+    translator = Seq2SeqLSTM(**size, embedding=4, hidden=4)
+    subjects = [
+        subject_of(LeNetSmall(), digits, ["conv1.weight"]),
+        subject_of(translator, reversal, ["softmax.weight"]),
+    ]
     for name in METRICS.names():
         metric = METRICS.component(name).create()
         if isinstance(metric, Latency):
             metric = Latency(batch_sizes=(2,), repeats=3, sample_ms=0.01)
         defined = {key.replace("<n>", "2") for key in metric.definitions}
-        assert set(metric.measure(subject)) <= defined
+        translates = isinstance(metric, BLEU | Perplexity)
+        found = set(metric.measure(subjects[translates]))
+        assert found <= defined
+        assert set(metric.quality) <= defined
 
 
 def test_lenet5_has_the_true_count_where_shrinkbench_counts_convolutions_at_their_input_size():
