@@ -87,6 +87,36 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     show.add_argument("--json", action="store_true", help="print the record as it is stored")
     show.set_defaults(command=_show)
 
+    study = commands.add_parser(
+        "study", help="compare schemes, medians and classes of weights in finished runs"
+    )
+    study.add_argument("runs", type=Path, nargs="*", default=[Path("runs")], help="records folders")
+    _add_output(study, "study")
+    study.set_defaults(command=_study)
+
+    alone = commands.add_parser(
+        "sensitivity", help="prune each class of weights alone and measure what that changes"
+    )
+    alone.add_argument("config", type=Path, help="YAML file with settings, as for run")
+    alone.add_argument("--runs", type=Path, default=Path("runs"), help="records folder")
+    alone.add_argument("--data", type=Path, help="folder of data sets, or set PRUNEBENCH_DATA")
+    alone.add_argument(
+        "--sparsity",
+        nargs="+",
+        type=_fraction,
+        default=[0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9],
+        metavar="S",
+        help="fractions of each class of weights (default: 0.1 to 0.9)",
+    )
+    _add_output(alone, "sensitivity")
+    alone.set_defaults(command=_sensitivity)
+
+    heat = commands.add_parser("heatmap", help="draw which weights of a run are kept")
+    heat.add_argument("run", help="a record's id, the beginning of one, or the path of its file")
+    heat.add_argument("--runs", type=Path, default=Path("runs"), help="records folder")
+    _add_output(heat, "heatmap")
+    heat.set_defaults(command=_heatmap)
+
     measure = commands.add_parser("measure", help="time finished runs in several runtimes")
     measure.add_argument("runs", type=Path, nargs="?", default=Path("runs"), help="records folder")
     measure.add_argument("--data", type=Path, help="folder of data sets, or set PRUNEBENCH_DATA")
@@ -126,14 +156,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     )
     pays.add_argument("--threads", type=_positive, default=1, help="CPU threads (default: 1)")
     pays.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="(default: cpu)")
-    pays.add_argument(
-        "-o",
-        "--output",
-        type=Path,
-        default=Path("break-even"),
-        metavar="FOLDER",
-        help="where the CSV file and the plot go (default: break-even)",
-    )
+    _add_output(pays, "break-even")
     _add_measuring_options(pays)
     pays.set_defaults(command=_break_even)
 
@@ -160,6 +183,18 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     )
     check.set_defaults(command=_check)
     return parser
+
+
+def _add_output(parser: argparse.ArgumentParser, folder: str) -> None:
+    """The folder that a command writes tables and plots to."""
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        default=Path(folder),
+        metavar="FOLDER",
+        help=f"where tables and plots go (default: {folder})",
+    )
 
 
 def _add_measuring_options(parser: argparse.ArgumentParser) -> None:
@@ -381,6 +416,54 @@ def _measure(options: argparse.Namespace) -> int:
     print(inference_as_text(frame))
     print(f"\ninference:   {options.runs / 'inference.csv'}")
     print(f"plot:        {options.runs / 'inference.png'}")
+    return 0
+
+
+def _study(options: argparse.Namespace) -> int:
+    from ..results import study, write_csv
+
+    records = [record for folder in options.runs for record in Store(folder).records()]
+    table = study.schemes(records)
+    parts = [
+        ("schemes", table, study.plot_schemes),
+        ("medians", study.medians(table), study.plot_medians),
+        ("classes", study.classes(records), study.plot_classes),
+    ]
+    for name, frame, plot in parts:
+        write_csv(frame, options.output / f"{name}.csv")
+        plot(frame, options.output / f"{name}.png")
+        print(f"{name}: {options.output / name}.csv, {options.output / name}.png")
+    return 0
+
+
+def _sensitivity(options: argparse.Namespace) -> int:
+    from ..results import write_csv
+    from ..results.sensitivity import plot_sensitivity
+    from .grid import grid, read_settings
+    from .sensitivity import sensitivity
+
+    experiments = grid(**read_settings(options.config))
+    frame = sensitivity(experiments, options.sparsity, runs=options.runs, data=options.data)
+    write_csv(frame, options.output / "sensitivity.csv")
+    plot_sensitivity(frame, options.output / "sensitivity.png")
+    print(f"table: {options.output / 'sensitivity.csv'}")
+    print(f"plot:  {options.output / 'sensitivity.png'}")
+    return 0
+
+
+def _heatmap(options: argparse.Namespace) -> int:
+    from ..results import write_csv
+    from ..results.heatmap import plot_heatmaps
+    from ..results.summary import title
+    from .heatmap import kept_in_blocks
+
+    store = Store(options.runs)
+    record = store.find(options.run)
+    frame = kept_in_blocks(record, store)
+    write_csv(frame, options.output / "heatmap.csv")
+    plot_heatmaps(frame, title(record.experiment), options.output / "heatmap.png")
+    print(f"table: {options.output / 'heatmap.csv'}")
+    print(f"plot:  {options.output / 'heatmap.png'}")
     return 0
 
 

@@ -23,7 +23,10 @@ from prunebench.results import (
     inference_as_text,
 )
 from prunebench.results.break_even import BREAK_EVEN_COLUMNS, break_even_sentences
+from prunebench.results.heatmap import HEATMAP_COLUMNS
 from prunebench.results.inference import INFERENCE_COLUMNS
+from prunebench.results.sensitivity import SENSITIVITY_COLUMNS
+from prunebench.results.study import CLASS_COLUMNS, MEDIAN_COLUMNS, SCHEME_COLUMNS
 from prunebench.strategies import (
     ALLOCATIONS,
     CURVATURES,
@@ -139,7 +142,19 @@ def test_every_published_break_even_is_stated_with_its_command(path):
     assert f"-o results/published/{path.parent.name}" in page
 
 
-@pytest.mark.parametrize("columns", [COLUMNS, INFERENCE_COLUMNS, BREAK_EVEN_COLUMNS])
+@pytest.mark.parametrize(
+    "columns",
+    [
+        COLUMNS,
+        INFERENCE_COLUMNS,
+        BREAK_EVEN_COLUMNS,
+        SCHEME_COLUMNS,
+        MEDIAN_COLUMNS,
+        CLASS_COLUMNS,
+        SENSITIVITY_COLUMNS,
+        HEATMAP_COLUMNS,
+    ],
+)
 def test_the_columns_in_the_documentation_are_those_of_the_code(columns):
     assert columns_as_markdown(columns).strip() in (ROOT / "results/README.md").read_text()
 

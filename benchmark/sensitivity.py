@@ -1,0 +1,106 @@
+"""Sensitivity: how much quality is lost when one class of weights alone is pruned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from ..seeding import generator
+from ..strategies import Context, Strategy, output_weight, weight_class
+from .experiment import Experiment
+from .loop import load_task, threads
+from .pretraining import Pretrained, build
+from .sweep import data_folder
+from .training import quality
+
+
+def sensitivity(
+    experiments: Sequence[Experiment],
+    sparsities: Sequence[float],
+    *,
+    runs: str | Path = "runs",
+    data: str | Path | None = None,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Prune each class of weights alone, without training, and measure what that changes.
+
+    The networks are the pretrained ones of the experiments, trained first where that has not been
+    done; each experiment's strategy chooses the weights within the class. Experiments that differ
+    in nothing but how far or how often they prune count once.
+
+    Args:
+        experiments: say data set, network, pretraining, strategy and seed.
+        sparsities: fractions of the class to prune.
+        runs: the folder of the records, which has the pretrained networks.
+        data: the folder of data sets.
+        progress: whether to show a progress bar.
+
+    Returns:
+        The columns of :data:`prunebench.results.sensitivity.SENSITIVITY_COLUMNS`.
+    """
+    different = {
+        (each.pretraining_id, str(each.strategy), each.prune_classifier): each
+        for each in experiments
+    }
+    rows: list[dict[str, Any]] = []
+    for experiment in different.values():
+        with threads(experiment.threads):
+            rows += _rows(experiment, sparsities, Path(runs), data_folder(data), progress)
+    return pd.DataFrame(rows)
+
+
+def _rows(
+    experiment: Experiment, sparsities: Sequence[float], runs: Path, data: Path, progress: bool
+) -> list[dict[str, Any]]:
+    task = load_task(experiment.dataset, data)
+    pretrained = Pretrained(experiment, task, runs)
+    dense, report = pretrained.state(), pretrained.report()
+    model = build(experiment, task)
+    model.load_state_dict(dense)
+    strategy: Strategy = experiment.strategy.create()
+    parameters = dict(model.named_parameters())
+    classes: dict[str, list[str]] = {}
+    for name in strategy.prunable(model, classifier=experiment.prune_classifier):
+        classes.setdefault(weight_class(model, name), []).append(name)
+    rows = []
+    points = [(title, sparsity) for title in classes for sparsity in sparsities]
+    for title, sparsity in tqdm(points, desc=str(experiment.strategy), disable=not progress):
+        names = classes[title]
+        context = Context(
+            model=model,
+            task=task,
+            masks={n: torch.ones_like(parameters[n], dtype=torch.bool) for n in names},
+            output=output_weight(model),
+            generator=generator(experiment.seed, "sensitivity", title),
+        )
+        weights = sum(parameters[name].numel() for name in names)
+        masks = strategy.masks(context, weights - round(sparsity * weights))
+        removed = [parameters[name].detach()[~masks[name]].abs() for name in names]
+        with torch.no_grad():
+            for name in names:
+                parameters[name].mul_(masks[name])
+        measured = quality(model, task, "test")
+        model.load_state_dict(dense)
+        rows.append(
+            {
+                "dataset": str(experiment.dataset),
+                "model": str(experiment.model),
+                "strategy": str(experiment.strategy),
+                "seed": experiment.seed,
+                "weight_class": title,
+                "sparsity": sparsity,
+                "weights": weights,
+                "removed": sum(len(each) for each in removed),
+                "largest_removed": max(
+                    (float(each.max()) for each in removed if len(each)), default=0.0
+                ),
+            }
+            | measured
+            | {f"{name}_change": measured[name] - report.test[name] for name in measured}
+        )
+    return rows

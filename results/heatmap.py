@@ -1,0 +1,74 @@
+"""Heat maps of the weights that a run has kept."""
+
+from __future__ import annotations
+
+import io
+import math
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.style import context as style_context
+
+from .plots import DOTS_PER_INCH, FAINT_INK, literal, style
+from .store import write_atomically
+
+HEATMAP_COLUMNS: dict[str, str] = {
+    "weight": "Name of the weight, as in the network.",
+    "weight_class": "Class of weights to which it belongs.",
+    "first_row": "First output of the block.",
+    "first_column": "First input of the block (of a kernel: input channel and position).",
+    "block_rows": "Outputs in the block.",
+    "block_columns": "Inputs in the block.",
+    "kept": "Fraction of the block's weights that are not zero.",
+}
+"""Column → definition, in the order of the table."""
+
+_PANELS_ABREAST = 4
+_PANEL_INCHES = 3.1
+
+
+def plot_heatmaps(frame: pd.DataFrame, title: str, path: str | Path) -> None:
+    """Write a PNG with a heat map for each weight of the table of kept blocks.
+
+    Raises:
+        OSError: the file could not be written.
+    """
+    weights = list(frame.groupby("weight", sort=False))
+    across = min(len(weights), _PANELS_ABREAST)
+    down = math.ceil(len(weights) / across)
+    with style_context(["default", style()]):
+        figure = Figure(
+            figsize=(across * _PANEL_INCHES + 0.6, down * _PANEL_INCHES + 0.4),
+            dpi=DOTS_PER_INCH,
+            layout="constrained",
+        )
+        figure.suptitle(literal(title), fontsize=11, fontweight="bold")
+        drawn = []
+        for place, (name, blocks) in enumerate(weights, start=1):
+            axes = figure.add_subplot(down, across, place)
+            grid = blocks.pivot(index="first_row", columns="first_column", values="kept")
+            bottom = float((blocks["first_row"] + blocks["block_rows"]).max())
+            right = float((blocks["first_column"] + blocks["block_columns"]).max())
+            image = axes.imshow(
+                grid,
+                cmap="viridis",
+                vmin=0,
+                vmax=1,
+                aspect="auto",
+                interpolation="nearest",
+                extent=(0.0, right, bottom, 0.0),
+            )
+            axes.set_title(literal(f"{name}, {_share(blocks):.0%} kept"), fontsize=7.5)
+            axes.tick_params(labelsize=6.5, colors=FAINT_INK)
+            axes.grid(visible=False)
+            drawn.append(axes)
+        figure.colorbar(image, ax=drawn, label="fraction kept", shrink=0.8)
+        content = io.BytesIO()
+        figure.savefig(content, format="png", metadata={"Software": None})
+    write_atomically(Path(path), content.getvalue())
+
+
+def _share(blocks: pd.DataFrame) -> float:
+    sizes = blocks["block_rows"] * blocks["block_columns"]
+    return float((blocks["kept"] * sizes).sum() / sizes.sum())

@@ -1,0 +1,87 @@
+"""What pruning one class of weights alone changes, as a figure."""
+
+from __future__ import annotations
+
+import io
+from itertools import cycle
+from pathlib import Path
+from textwrap import fill
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.style import context as style_context
+
+from .plots import COLOURS, DOTS_PER_INCH, LINE, MARKERS, literal, style
+from .store import write_atomically
+
+SENSITIVITY_COLUMNS: dict[str, str] = {
+    "dataset": "Data set, as in the experiment.",
+    "model": "Network, as in the experiment.",
+    "strategy": "Pruning strategy, which chooses the weights within the class.",
+    "seed": "Source of everything random.",
+    "weight_class": "The class of weights that was pruned, and no other.",
+    "sparsity": "Fraction of the class that was asked for.",
+    "weights": "Number of weights in the class.",
+    "removed": "Number of them that were pruned.",
+    "largest_removed": "Largest absolute value of a pruned weight.",
+    "<quality>": "Quality metric on the test set, without any training after pruning.",
+    "<quality>_change": "The same minus the unpruned network's.",
+}
+"""Column → definition, in the order of the table."""
+
+
+def plot_sensitivity(frame: pd.DataFrame, path: str | Path) -> None:
+    """Write a PNG of the change of the primary quality metric for each class of weights.
+
+    A row of panels for each strategy, network and seed: on the left against the fraction of the
+    class that was pruned, on the right against its largest pruned weight.
+
+    Raises:
+        OSError: the file could not be written.
+    """
+    quality = next(str(name) for name in frame.columns if str(name).endswith("_change"))
+    groups = list(frame.groupby(["dataset", "model", "strategy", "seed"], sort=False))
+    names = list(dict.fromkeys(frame["weight_class"]))
+    looks = dict(zip(names, zip(cycle(COLOURS), cycle(MARKERS)), strict=False))
+    with style_context(["default", style()]):
+        figure = Figure(
+            figsize=(11.6, 4.4 * len(groups) + 0.9), dpi=DOTS_PER_INCH, layout="constrained"
+        )
+        for row, ((dataset, model, strategy, seed), rows) in enumerate(groups):
+            for column, x in enumerate(("sparsity", "largest_removed")):
+                axes = figure.add_subplot(len(groups), 2, 2 * row + column + 1)
+                _draw(axes, rows, x, quality, looks)
+                axes.set_title(
+                    literal(fill(f"{strategy}, {model} on {dataset}, seed {seed}", 60)),
+                    fontsize=10,
+                    fontweight="bold",
+                )
+        figure.legend(
+            [Line2D([], [], color=c, marker=m, **LINE) for c, m in looks.values()],
+            [literal(name) for name in names],
+            loc="outside lower left",
+            ncols=3,
+            frameon=False,
+            fontsize=8.5,
+        )
+        content = io.BytesIO()
+        figure.savefig(content, format="png", metadata={"Software": None})
+    write_atomically(Path(path), content.getvalue())
+
+
+def _draw(
+    axes: Axes, rows: pd.DataFrame, x: str, quality: str, looks: dict[str, tuple[str, str]]
+) -> None:
+    for name, line in rows.groupby("weight_class", sort=False):
+        colour, marker = looks[str(name)]
+        scale = 100 if x == "sparsity" else 1
+        axes.plot(scale * line[x], line[quality], color=colour, marker=marker, **LINE)
+    largest = float(rows[quality].abs().max())
+    if largest > 0:
+        axes.set_yscale("symlog", linthresh=max(largest / 1000, 1e-6))
+    axes.set_xlabel(
+        "Pruned weights of the class, %" if x == "sparsity" else "Largest pruned weight"
+    )
+    axes.set_ylabel(f"Change of {quality.removesuffix('_change').replace('_', ' ')}")
