@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from pathlib import Path
+from textwrap import fill
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -43,7 +44,7 @@ def plot_heatmaps(frame: pd.DataFrame, title: str, path: str | Path) -> None:
             dpi=DOTS_PER_INCH,
             layout="constrained",
         )
-        figure.suptitle(literal(title), fontsize=11, fontweight="bold")
+        figure.suptitle(literal(fill(title, 90)), fontsize=11, fontweight="bold")
         drawn = []
         for place, (name, blocks) in enumerate(weights, start=1):
             axes = figure.add_subplot(down, across, place)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from itertools import cycle
 from pathlib import Path
 from textwrap import fill
 
@@ -13,8 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.style import context as style_context
 
-from .plots import COLOURS, DOTS_PER_INCH, LINE, MARKERS, literal, style
+from .plots import DOTS_PER_INCH, LINE, literal, style
 from .store import write_atomically
+from .study import looks_of
 
 SENSITIVITY_COLUMNS: dict[str, str] = {
     "dataset": "Data set, as in the experiment.",
@@ -44,7 +44,7 @@ def plot_sensitivity(frame: pd.DataFrame, path: str | Path) -> None:
     quality = next(str(name) for name in frame.columns if str(name).endswith("_change"))
     groups = list(frame.groupby(["dataset", "model", "strategy", "seed"], sort=False))
     names = list(dict.fromkeys(frame["weight_class"]))
-    looks = dict(zip(names, zip(cycle(COLOURS), cycle(MARKERS)), strict=False))
+    looks = looks_of(names)
     with style_context(["default", style()]):
         figure = Figure(
             figsize=(11.6, 4.4 * len(groups) + 0.9), dpi=DOTS_PER_INCH, layout="constrained"
@@ -59,7 +59,7 @@ def plot_sensitivity(frame: pd.DataFrame, path: str | Path) -> None:
                     fontweight="bold",
                 )
         figure.legend(
-            [Line2D([], [], color=c, marker=m, **LINE) for c, m in looks.values()],
+            [Line2D([], [], color=c, marker=m, ls=d, **LINE) for c, m, d in looks.values()],
             [literal(name) for name in names],
             loc="outside lower left",
             ncols=3,
@@ -72,12 +72,12 @@ def plot_sensitivity(frame: pd.DataFrame, path: str | Path) -> None:
 
 
 def _draw(
-    axes: Axes, rows: pd.DataFrame, x: str, quality: str, looks: dict[str, tuple[str, str]]
+    axes: Axes, rows: pd.DataFrame, x: str, quality: str, looks: dict[str, tuple[str, str, str]]
 ) -> None:
     for name, line in rows.groupby("weight_class", sort=False):
-        colour, marker = looks[str(name)]
+        colour, marker, dashes = looks[str(name)]
         scale = 100 if x == "sparsity" else 1
-        axes.plot(scale * line[x], line[quality], color=colour, marker=marker, **LINE)
+        axes.plot(scale * line[x], line[quality], color=colour, marker=marker, ls=dashes, **LINE)
     largest = float(rows[quality].abs().max())
     if largest > 0:
         axes.set_yscale("symlog", linthresh=max(largest / 1000, 1e-6))

@@ -71,7 +71,9 @@ _TRAINING = {
 _LINES = ("-", "--", ":", "-.")
 _PANEL_INCHES = (5.8, 4.4)
 _TITLE_CHARACTERS = 60
-_LABEL_CHARACTERS = 44
+_LABEL_CHARACTERS = 56
+_BAR_WIDTH = 8.0
+_BAR_INCHES = 0.42
 
 
 def schemes(records: Iterable[Record]) -> pd.DataFrame:
@@ -153,9 +155,10 @@ def qualities_of(table: pd.DataFrame) -> list[str]:
 
 
 def plot_schemes(table: pd.DataFrame, path: str | Path) -> None:
-    """Write a PNG of quality against sparsity, a panel for each quality metric and network.
+    """Write a PNG of quality against sparsity, a panel for each network and quality metric.
 
-    Colours are strategies, lines ways of training.
+    That is the task's primary one, and one that was chosen beside it. Colours are strategies, lines
+    ways of training.
 
     Raises:
         OSError: the file could not be written.
@@ -163,10 +166,9 @@ def plot_schemes(table: pd.DataFrame, path: str | Path) -> None:
     panels = [
         (title, rows, name)
         for title, rows in _networks(table)
-        for name in qualities_of(table)
-        if name != "loss" and rows[name].notna().any()
+        for name in dict.fromkeys((qualities_of(table)[0], _chosen_quality(qualities_of(table))))
     ]
-    looks = _looks(table["strategy"])
+    looks = looks_of(table["strategy"])
     kinds = list(dict.fromkeys(zip(table["training"], table["initialisation"], strict=True)))
     lines = dict(zip(kinds, cycle(_LINES), strict=False))
     with style_context(["default", style()]):
@@ -175,7 +177,7 @@ def plot_schemes(table: pd.DataFrame, path: str | Path) -> None:
             for (strategy, *kind), line in rows.groupby(
                 ["strategy", "training", "initialisation"], sort=False
             ):
-                colour, marker = looks[str(strategy)]
+                colour, marker, _ = looks[str(strategy)]
                 axes.plot(
                     100 * line["sparsity"],
                     line[name],
@@ -185,12 +187,13 @@ def plot_schemes(table: pd.DataFrame, path: str | Path) -> None:
                     **LINE,
                 )
             axes.axhline(rows[f"{name}_dense"].mean(), lw=1.1, ls=(0, (5, 3)), color=INK)
-            if (rows[name] > 0).all() and rows[name].max() > 5 * rows[name].min():
+            grows = rows[name].median() > rows[f"{name}_dense"].median() > 0
+            if grows and rows[name].max() > 5 * rows[name].min():
                 axes.set_yscale("log")
                 axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
             _label(axes, title, "Pruned weights, %", name.replace("_", " "))
         several = len({initialisation for _, initialisation in kinds}) > 1
-        handles = [Line2D([], [], color=c, marker=m, **LINE) for c, m in looks.values()]
+        handles = [Line2D([], [], color=c, marker=m, **LINE) for c, m, _ in looks.values()]
         handles += [Line2D([], [], color=FAINT_INK, ls=line, lw=1.9) for line in lines.values()]
         handles.append(Line2D([], [], lw=1.1, ls=(0, (5, 3)), color=INK))
         names = [*looks, *(", ".join(kind) if several else kind[0] for kind in lines)]
@@ -204,10 +207,12 @@ def plot_medians(table: pd.DataFrame, path: str | Path) -> None:
     Raises:
         OSError: the file could not be written.
     """
-    name = _last_quality(table)
+    name = _chosen_quality([each for each in table.columns if each not in MEDIAN_COLUMNS])
     panels = _networks(table)
     with style_context(["default", style()]):
-        figure, places = _figure(len(panels), 0)
+        heights = [_BAR_INCHES * len(rows) + 1.2 for _, rows in panels]
+        figure = Figure(figsize=(_BAR_WIDTH, sum(heights)), dpi=DOTS_PER_INCH, layout="constrained")
+        places = figure.subplots(len(panels), squeeze=False, height_ratios=heights)[:, 0]
         for axes, (title, rows) in zip(places, panels, strict=True):
             several = rows["initialisation"].nunique() > 1
             labels = [
@@ -226,7 +231,7 @@ def plot_medians(table: pd.DataFrame, path: str | Path) -> None:
             axes.tick_params(axis="y", labelsize=7.5)
             _label(axes, title, f"median {name.replace('_', ' ')} over sparsities", "")
             axes.grid(visible=False, axis="y")
-            figure.set_figheight(max(figure.get_figheight(), 0.42 * len(rows) + 1.2))
+            axes.set_axisbelow(True)
         _save(figure, Path(path))
 
 
@@ -236,7 +241,7 @@ def plot_classes(table: pd.DataFrame, path: str | Path) -> None:
     Raises:
         OSError: the file could not be written.
     """
-    looks = _looks(table["weight_class"])
+    looks = looks_of(table["weight_class"])
     keys = ["dataset", "model", "strategy", "initialisation"]
     several = table["initialisation"].nunique() > 1
     panels = list(table.groupby(keys, sort=False))
@@ -244,17 +249,18 @@ def plot_classes(table: pd.DataFrame, path: str | Path) -> None:
         figure, places = _figure(len(panels), len(looks))
         for axes, ((_, _, strategy, initialisation), rows) in zip(places, panels, strict=True):
             for name, line in rows.groupby("weight_class", sort=False):
-                colour, marker = looks[str(name)]
+                colour, marker, dashes = looks[str(name)]
                 axes.plot(
                     100 * line["sparsity"],
                     100 * line["pruned"],
                     color=colour,
                     marker=marker,
+                    ls=dashes,
                     **LINE,
                 )
             title = f"{strategy}, {initialisation}" if several else str(strategy)
             _label(axes, title, "Pruned weights, %", "Pruned weights of the class, %")
-        handles = [Line2D([], [], color=c, marker=m, **LINE) for c, m in looks.values()]
+        handles = [Line2D([], [], color=c, marker=m, ls=d, **LINE) for c, m, d in looks.values()]
         _legend(figure, handles, list(looks))
         _save(figure, Path(path))
 
@@ -294,10 +300,9 @@ def _expanded(columns: Iterable[str], qualities: Iterable[str]) -> list[str]:
     ]
 
 
-def _last_quality(table: pd.DataFrame) -> str:
+def _chosen_quality(names: Sequence[str]) -> str:
     """The quality metric that was chosen beside the task's own, if one was, else the primary."""
-    names = [name for name in table.columns if name not in MEDIAN_COLUMNS]
-    return str(names[-1] if names[-1] != "loss" else names[0])
+    return names[-1] if names[-1] != "loss" else names[0]
 
 
 def _networks(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
@@ -305,8 +310,17 @@ def _networks(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     return [(f"{model} on {dataset}", rows) for (dataset, model), rows in groups]
 
 
-def _looks(names: Iterable[str]) -> dict[str, tuple[str, str]]:
-    return dict(zip(dict.fromkeys(names), zip(cycle(COLOURS), cycle(MARKERS)), strict=False))
+def looks_of(names: Iterable[str]) -> dict[str, tuple[str, str, str]]:
+    """A colour, a marker and a kind of line for each name, all different."""
+    different = list(dict.fromkeys(names))
+    return {
+        name: (
+            COLOURS[place % len(COLOURS)],
+            MARKERS[place % len(MARKERS)],
+            _LINES[place // len(COLOURS) % len(_LINES)],
+        )
+        for place, name in enumerate(different)
+    }
 
 
 def _figure(panels: int, legend: int) -> tuple[Figure, Sequence[Axes]]:

@@ -75,6 +75,7 @@ def test_a_network_learns_to_translate_and_is_judged_by_perplexity_and_bleu(reco
     assert "bleu" in summary(record)
 
 
+@pytest.mark.slow
 def test_the_same_experiment_gives_the_same_record(translate, record, tmp_path):
     assert prunebench.run(translate(), runs=tmp_path).result() == record.result()
 
@@ -154,6 +155,7 @@ def test_class_uniform_prunes_the_same_fraction_of_each_class(translate, runs):
         assert nonzero == pytest.approx(parameters / 2, abs=1)
 
 
+@pytest.mark.slow
 def test_finished_runs_are_timed_where_a_runtime_can_run_them(record, runs):
     quick = Protocol(repeats=3, most_repeats=3, sample_ms=1e-3)
     (measured,) = measure(
@@ -246,6 +248,7 @@ def test_the_leaderboard_has_perplexity_and_bleu(runs, record):
     assert set(frame.better) == {"lower"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["Adam", "SGD"])
 def test_pruned_weights_of_an_lstm_stay_exactly_zero_through_a_thousand_steps(reversal, optimizer):
     torch.manual_seed(0)
