@@ -60,7 +60,11 @@ def export(
 
 
 def _as_safetensors(model: nn.Module, inputs: Tensor) -> bytes:
-    state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    # The format has no tied weights: each name gets a copy.
+    state = {
+        name: tensor.clone(memory_format=torch.contiguous_format)
+        for name, tensor in model.state_dict().items()
+    }
     groups = {
         name: module.groups
         for name, module in model.named_modules()

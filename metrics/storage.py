@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
 from .metric import Measurements, Metric, Subject, register
 
@@ -27,7 +27,7 @@ _INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 @register
 @dataclass(frozen=True)
 class Storage(Metric):
-    """Bytes of the network's parameters and buffers in a file.
+    """Bytes of the network's parameters and buffers in a file; tied weights are stored once.
 
     Args:
         compression_level: of DEFLATE, from 1 (fast) to 9 (small).
@@ -45,14 +45,14 @@ class Storage(Metric):
 
     def measure(self, subject: Subject) -> Measurements:
         """Encode the network in each way."""
-        sparse = encode(subject.model.state_dict())
+        sparse = encode(_distinct(subject.model))
         measured: Measurements = {
-            "file_bytes": len(_plain(subject.model.state_dict())),
+            "file_bytes": len(save(_distinct(subject.model))),
             "file_bytes_sparse": len(sparse),
             "file_bytes_compressed": len(zlib.compress(sparse, self.compression_level)),
         }
         if subject.shrunk is not None:
-            measured["file_bytes_shrunk"] = len(_plain(subject.shrunk.state_dict()))
+            measured["file_bytes_shrunk"] = len(save(_distinct(subject.shrunk)))
         return measured
 
 
@@ -93,5 +93,10 @@ def decode(path: str) -> dict[str, Tensor]:
     return state
 
 
-def _plain(state: Mapping[str, Tensor]) -> bytes:
-    return save({name: tensor.contiguous() for name, tensor in state.items()})
+def _distinct(model: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers, one that several modules share under the first of its names."""
+    state = model.state_dict(keep_vars=True)
+    first = {id(tensor): name for name, tensor in reversed(state.items())}
+    return {
+        name: state[name].detach().contiguous() for name in state if first[id(state[name])] == name
+    }

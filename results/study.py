@@ -32,6 +32,8 @@ SCHEME_COLUMNS: dict[str, str] = {
     "training": "`no retraining`, `retraining`, `sparse from the beginning` (new weights, then "
     "trained), `at initialisation` (pruned before training), or the experiment's recovery.",
     "initialisation": "Random weights from which the network began.",
+    "settings": "Hash of all settings but strategy, target and seed, as in the leaderboard: what "
+    "differs in it is not averaged.",
     "sparsity": "Fraction of zeros among the prunable weights.",
     "seeds": "Seeds whose run finished: those that the means are over.",
     "<quality>": "Mean over seeds of the quality metric on the test set.",
@@ -46,6 +48,7 @@ MEDIAN_COLUMNS: dict[str, str] = {
     "strategy": "As in the table of schemes.",
     "training": "As in the table of schemes.",
     "initialisation": "As in the table of schemes.",
+    "settings": "As in the table of schemes.",
     "sparsities": "Number of sparsities that the median is over.",
     "<quality>": "Median of the quality metric over sparsities.",
 }
@@ -63,6 +66,7 @@ CLASS_COLUMNS: dict[str, str] = {
 }
 """Column → definition of the table of classes, in its order."""
 
+_SCHEME = ["dataset", "model", "strategy", "training", "initialisation", "settings"]
 _TRAINING = {
     "NoRecovery": "no retraining",
     "FineTune": "retraining",
@@ -91,6 +95,7 @@ def schemes(records: Iterable[Record]) -> pd.DataFrame:
         rows.append(
             _identity(record.experiment)
             | {"training": _training(record.experiment)}
+            | {"settings": record.experiment.get("comparison", "")}
             | {"target": _target(record.experiment)}
             | {"sparsity": record.final["prunable_sparsity"]}
             | {name: record.final.get(name) for name in record.quality}
@@ -98,7 +103,7 @@ def schemes(records: Iterable[Record]) -> pd.DataFrame:
         )
     if not rows:
         raise UsageError("there is nothing to compare: no run has finished")
-    keys = ["dataset", "model", "strategy", "training", "initialisation", "target"]
+    keys = [*_SCHEME, "target"]
     groups = pd.DataFrame(rows).groupby(keys)
     table = groups.mean()
     table["seeds"] = groups.size()
@@ -109,9 +114,8 @@ def schemes(records: Iterable[Record]) -> pd.DataFrame:
 
 def medians(table: pd.DataFrame) -> pd.DataFrame:
     """The median over sparsities of each scheme's quality, of the table of :func:`schemes`."""
-    keys = ["dataset", "model", "strategy", "training", "initialisation"]
     qualities = qualities_of(table)
-    groups = table.groupby(keys, sort=False)
+    groups = table.groupby(_SCHEME, sort=False)
     middle = groups[qualities].median()
     middle["sparsities"] = groups.size()
     return middle.reset_index()[_expanded(MEDIAN_COLUMNS, qualities)]
@@ -174,9 +178,7 @@ def plot_schemes(table: pd.DataFrame, path: str | Path) -> None:
     with style_context(["default", style()]):
         figure, places = _figure(len(panels), len(looks) + len(lines))
         for axes, (title, rows, name) in zip(places, panels, strict=True):
-            for (strategy, *kind), line in rows.groupby(
-                ["strategy", "training", "initialisation"], sort=False
-            ):
+            for (strategy, *kind, _), line in rows.groupby(_SCHEME[2:], sort=False):
                 colour, marker, _ = looks[str(strategy)]
                 axes.plot(
                     100 * line["sparsity"],

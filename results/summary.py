@@ -29,7 +29,10 @@ def summary(record: Record) -> str:
     if record.error is not None:
         parts.append(f"{record.error.type}: {record.error.message}\n\n{record.error.traceback}")
     else:
-        parts += [_measurements(record), _rounds(record), _layers(record), _timings(record)]
+        parts.append(_measurements(record))
+        if record.signatures:
+            parts.append(_pairs("signatures", record.signatures))
+        parts += [_rounds(record), _layers(record), _timings(record)]
     parts.append(_pairs("environment", record.environment))
     return "\n\n".join(parts)
 

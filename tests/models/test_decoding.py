@@ -69,6 +69,16 @@ def network(**settings):
     return model
 
 
+def score(model, tokens, source):
+    """The log-probability of an output and its end."""
+    target = torch.tensor([BEGIN, *tokens])
+    pair = torch.zeros(1, 2, max(len(source), len(target)), dtype=torch.long)
+    pair[0, 0, : len(source)], pair[0, 1, : len(target)] = source, target
+    with torch.no_grad():
+        steps = F.log_softmax(model.eval()(pair)[0], 1)
+    return sum(float(steps[n, token]) for n, token in enumerate([*tokens, END]))
+
+
 def sentences(count, seed=0):
     rng = torch.Generator().manual_seed(seed)
     rows = torch.randint(4, 40, (count, 9), generator=rng)
@@ -87,6 +97,20 @@ def test_a_batch_gives_what_single_sentences_give(settings, beam):
     alone = [model.translate(row[row != 0].unsqueeze(0), BEGIN, END, beam)[0] for row in sources]
     assert together == alone
     assert len({tuple(tokens) for tokens in together}) > 10
+
+
+def test_in_single_precision_a_batch_differs_only_where_scores_tie():
+    exact, model = network(), network().float()
+    sources = sentences(200)
+    together = model.translate(sources, BEGIN, END)
+    for tokens, source in zip(together, sources, strict=True):
+        source = source[source != 0]
+        (alone,) = model.translate(source.unsqueeze(0), BEGIN, END)
+        if tokens != alone:
+            one, other = (
+                score(exact, output, source) / (len(output) + 1) for output in (tokens, alone)
+            )
+            assert one == pytest.approx(other, abs=1e-5)
 
 
 def test_translating_leaves_the_mode_as_it_is_and_draws_nothing():
@@ -111,19 +135,10 @@ def test_length_normalisation_makes_translations_longer():
 def test_the_search_finds_what_is_at_least_as_probable_as_the_greedy_choice():
     model = network()
     sources = sentences(30)
-
-    def score(tokens, source):
-        target = torch.tensor([BEGIN, *tokens])
-        pair = torch.zeros(1, 2, max(len(source), len(target)), dtype=torch.long)
-        pair[0, 0, : len(source)], pair[0, 1, : len(target)] = source, target
-        with torch.no_grad():
-            steps = F.log_softmax(model.eval()(pair)[0], 1)
-        return sum(float(steps[n, token]) for n, token in enumerate([*tokens, END]))
-
     wide = model.translate(sources, BEGIN, END, 10, 0.0)
     narrow = model.translate(sources, BEGIN, END, 1)
     gains = [
-        score(one, source[source != 0]) - score(other, source[source != 0])
+        score(model, one, source[source != 0]) - score(model, other, source[source != 0])
         for one, other, source in zip(wide, narrow, sources, strict=True)
     ]
     assert sum(gain >= -1e-9 for gain in gains) >= 27
