@@ -109,9 +109,10 @@ class Recipe(_Settings):
         default="Adam", description="the optimizer, with torch's defaults where nothing is said"
     )
     learning_rate: float = Field(default=1e-3, gt=0, description="learning rate at the start")
-    learning_rate_schedule: Literal["constant", "cosine", "step"] = Field(
+    learning_rate_schedule: Literal["constant", "cosine", "linear", "step"] = Field(
         default="constant",
-        description="cosine anneals to zero over the recipe's steps, step divides by 10 at times",
+        description="cosine and linear fall to zero over the recipe's steps, step divides by 10 at "
+        "times",
     )
     learning_rate_drops: Annotated[
         tuple[Annotated[float, Field(gt=0, lt=1)], ...], Field(strict=False)
@@ -119,13 +120,33 @@ class Recipe(_Settings):
         default=(0.25, 0.5, 0.75),
         description="fractions of the recipe's steps after which the schedule step divides by 10",
     )
+    warmup_epochs: float = Field(
+        default=0.0,
+        ge=0,
+        description="epochs at the start in which the learning rate rises to the schedule's",
+    )
     momentum: float = Field(default=0.0, ge=0, lt=1, description="momentum of SGD")
+    nesterov: bool = Field(default=False, description="whether the momentum of SGD is Nesterov's")
     weight_decay: float = Field(default=0.0, ge=0, description="weight decay of the optimizer")
     label_smoothing: float = Field(
         default=0.0, ge=0, lt=1, description="share of each label spread over all classes"
     )
     gradient_clipping: float | None = Field(
         default=None, gt=0, description="the largest norm of all gradients together"
+    )
+    accumulation: int = Field(
+        default=1, ge=1, description="parts of a batch whose gradients add up, to save memory"
+    )
+    precision: Literal["float32", "bfloat16", "float16"] = Field(
+        default="float32",
+        description="type in which matrix products and convolutions are computed in training",
+    )
+    compiled: bool = Field(default=False, description="whether torch.compile runs the training")
+    weight_averaging: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="decay of a moving average of the weights, which is validated and kept",
     )
     penalty: PenaltyComponent | None = Field(
         default=None, description="added to the loss to make weights small or zero, as L1"
@@ -147,6 +168,17 @@ class Recipe(_Settings):
             raise UsageError(
                 f"momentum: {self.momentum} is not allowed: only the optimizer SGD takes one, "
                 f"and this is {self.optimizer}"
+            )
+        if self.nesterov and not self.momentum:
+            raise UsageError("nesterov: True is not allowed: it needs a momentum, and that is 0")
+        return self
+
+    @model_validator(mode="after")
+    def _warmup_fits(self) -> Recipe:
+        if self.warmup_epochs >= self.epochs:
+            raise UsageError(
+                f"warmup_epochs: {self.warmup_epochs:g} is not allowed: the recipe has only "
+                f"{self.epochs} epochs"
             )
         return self
 
@@ -271,6 +303,13 @@ class Experiment(_Settings):
             raise UsageError(
                 f"timing: {self.timing} is not allowed: {self.strategy} itself says when it "
                 "prunes in training"
+            )
+        averaging = self.finetuning.weight_averaging
+        if averaging is not None and (gradual or not strategy.trains_plainly):
+            raise UsageError(
+                f"finetuning.weight_averaging: {averaging:g} is not allowed: "
+                f"{self.timing if gradual else self.strategy} changes masks or weights in training "
+                "by its own rules"
             )
         if strategy.couples and not strategy.trains_plainly:
             raise UsageError(

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR
+from torch import Tensor, nn
 
-from ..datasets import Task
+from ..datasets import Batch, Task
 from ..metrics import METRICS, Measurements, Subject
 from ..seeding import generator, seeded
 from ..strategies import Masks, SparseTraining, State
 from .experiment import Recipe
-
-_OPTIMIZERS: dict[str, Any] = {
-    "SGD": torch.optim.SGD,
-    "Adam": torch.optim.Adam,
-    "AdamW": torch.optim.AdamW,
-}
+from .optimisation import WeightAverage, make_optimizer, make_scheduler
 
 
 @dataclass(frozen=True)
@@ -89,36 +82,79 @@ def epochs(
     sparsity: SparseTraining | None = None,
     first_epoch: int = 1,
 ) -> Iterator[int]:
-    """Train ``model`` in place, giving the number of each epoch when it is done."""
+    """Train ``model`` in place, giving the number of each epoch when it is done.
+
+    Where the recipe averages weights, the model has the averages whenever an epoch is done.
+    """
     steps_in_epoch = task.steps(recipe.batch_size)
-    optimizer = _optimizer(model, recipe)
-    scheduler = _scheduler(optimizer, recipe, steps_in_epoch, first_epoch)
-    penalty = None if recipe.penalty is None else recipe.penalty.create()
+    optimizer = make_optimizer(model, recipe)
+    scheduler = make_scheduler(optimizer, recipe, steps_in_epoch, first_epoch)
+    backward = _Backward(model, task, recipe)
     if sparsity is not None:
         sparsity.start(optimizer, (recipe.epochs + 1 - first_epoch) * steps_in_epoch)
+    average = None
+    if recipe.weight_averaging is not None:
+        average = WeightAverage(model, recipe.weight_averaging)
     for epoch in range(first_epoch, recipe.epochs + 1):
         order = generator(purpose.seed, purpose.name, "order", epoch)
         model.train()
         with seeded(purpose.seed, purpose.name, "noise", epoch):
             for batch in task.batches("train", recipe.batch_size, order):
-                if recipe.label_smoothing:
-                    loss = task.smoothed_loss(model, batch, recipe.label_smoothing)
-                else:
-                    loss = task.loss(model, batch)
-                if penalty is not None:
-                    loss = loss + penalty(model)
                 optimizer.zero_grad()
-                loss.backward()
+                backward(batch)
+                backward.scaler.unscale_(optimizer)
                 if sparsity is not None:
                     sparsity.after_backward()
                 if recipe.gradient_clipping is not None:
                     nn.utils.clip_grad_norm_(model.parameters(), recipe.gradient_clipping)
-                optimizer.step()
+                backward.scaler.step(optimizer)
+                backward.scaler.update()
                 if sparsity is not None:
                     sparsity.after_step()
+                if average is not None:
+                    average.update()
                 if scheduler is not None:
                     scheduler.step()
-        yield epoch
+        with nullcontext() if average is None else average.in_place():
+            yield epoch
+
+
+class _Backward:
+    """From a batch to the gradients of the recipe's loss.
+
+    Attributes:
+        scaler: keeps gradients of half precision from vanishing; does nothing for other types.
+    """
+
+    def __init__(self, model: nn.Module, task: Task, recipe: Recipe) -> None:
+        self._model, self._task, self._recipe = model, task, recipe
+        self._runner: Any = torch.compile(model) if recipe.compiled else model
+        self._penalty = None if recipe.penalty is None else recipe.penalty.create()
+        self._device = next(model.parameters()).device.type
+        half = recipe.precision == "float16"
+        self.scaler = torch.amp.GradScaler(self._device, enabled=half)
+
+    def __call__(self, batch: Batch) -> None:
+        """Add the gradients of the mean loss of a batch, in as many parts as the recipe says."""
+        parts: list[Any] = [batch]
+        if self._recipe.accumulation > 1:
+            parts = list(
+                zip(*(each.chunk(self._recipe.accumulation) for each in batch), strict=True)
+            )
+        examples = self._task.examples(batch)
+        for number, part in enumerate(parts):
+            loss = self._loss(part) * (self._task.examples(part) / examples)
+            if self._penalty is not None and number == 0:
+                loss = loss + self._penalty(self._model)
+            self.scaler.scale(loss).backward()
+
+    def _loss(self, batch: Batch) -> Tensor:
+        recipe = self._recipe
+        precision = getattr(torch, recipe.precision)
+        with torch.autocast(self._device, precision, enabled=precision is not torch.float32):
+            if recipe.label_smoothing:
+                return self._task.smoothed_loss(self._runner, batch, recipe.label_smoothing)
+            return self._task.loss(self._runner, batch)
 
 
 def quality(model: nn.Module, task: Task, split: str) -> Measurements:
@@ -138,31 +174,3 @@ def _merit(measured: Measurements, task: Task) -> float:
     name, better = next(iter(metric.quality.items()))
     value = measured[name] if better == "higher" else -measured[name]
     return value if value == value else -torch.inf
-
-
-def _optimizer(model: nn.Module, recipe: Recipe) -> Optimizer:
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    settings = {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay, "fused": True}
-    if recipe.optimizer == "SGD":
-        settings["momentum"] = recipe.momentum
-    return _OPTIMIZERS[recipe.optimizer](trained, **settings)
-
-
-def _scheduler(
-    optimizer: Optimizer, recipe: Recipe, steps_in_epoch: int, first_epoch: int
-) -> LRScheduler | None:
-    """The recipe's schedule, wound on to its ``first_epoch``."""
-    steps = recipe.epochs * steps_in_epoch
-    scheduler: LRScheduler
-    if recipe.learning_rate_schedule == "constant":
-        return None
-    if recipe.learning_rate_schedule == "cosine":
-        scheduler = CosineAnnealingLR(optimizer, T_max=steps)
-    else:
-        drops = [round(steps * fraction) for fraction in recipe.learning_rate_drops]
-        scheduler = MultiStepLR(optimizer, milestones=drops, gamma=0.1)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that no step of the optimizer lies between these
-        for _ in range((first_epoch - 1) * steps_in_epoch):
-            scheduler.step()
-    return scheduler

@@ -1,6 +1,7 @@
 """Training against a loop written out by hand."""
 
 import copy
+import shutil
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from torch.nn import functional as F
 
 from prunebench.benchmark.experiment import Recipe
 from prunebench.benchmark.training import Purpose, epochs, quality, train
+from prunebench.errors import UsageError
 from prunebench.models import LeNet300100, LeNetDropout, LeNetSmall
 from prunebench.seeding import generator
 from prunebench.strategies import SparseTraining
@@ -162,3 +164,137 @@ def test_quality_is_measured_in_evaluation_mode_and_leaves_the_mode_alone(digits
     model = small().train()
     assert quality(model, digits, "test") == quality(model, digits, "test")
     assert model.training
+
+
+def learning_rates(digits, **settings):
+    """The learning rate of each step of a training."""
+    seen = []
+
+    class Recorder(SparseTraining):
+        def after_step(self):
+            seen.append(self._optimizer.param_groups[0]["lr"])
+
+    recipe = Recipe(epochs=4, optimizer="SGD", learning_rate=0.1, **settings)
+    for _ in epochs(small(), digits, recipe, Purpose(0, "test"), Recorder(small(), {})):
+        pass
+    return seen
+
+
+def test_the_linear_schedule_falls_evenly_to_zero(digits):
+    seen = learning_rates(digits, learning_rate_schedule="linear")
+    expected = [0.1 * (1 - step / len(seen)) for step in range(len(seen))]
+    assert seen == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "linear", "step"])
+def test_warming_up_scales_the_schedule_until_it_is_reached(digits, schedule):
+    plain = learning_rates(digits, learning_rate_schedule=schedule)
+    warmed = learning_rates(digits, learning_rate_schedule=schedule, warmup_epochs=1.5)
+    steps = round(1.5 * len(plain) / 4)
+    factors = [
+        1 / (steps + 1) + (1 - 1 / (steps + 1)) * min(step, steps) / steps
+        for step in range(len(plain))
+    ]
+    assert warmed == pytest.approx([a * b for a, b in zip(plain, factors, strict=True)], abs=1e-9)
+    assert warmed[0] == pytest.approx(0.1 / (steps + 1))
+
+
+def test_nesterovs_momentum_is_that_of_torch(digits):
+    ours, theirs = small(), small()
+    recipe = Recipe(epochs=1, optimizer="SGD", learning_rate=0.05, momentum=0.9, nesterov=True)
+    for _ in epochs(ours, digits, recipe, Purpose(3, "test")):
+        pass
+    steps = torch.optim.SGD(theirs.parameters(), lr=0.05, momentum=0.9, nesterov=True, fused=True)
+    for x, y in digits.batches("train", 64, generator(3, "test", "order", 1)):
+        steps.zero_grad()
+        F.cross_entropy(theirs(x), y).backward()
+        steps.step()
+    assert same(ours, theirs)
+
+
+@pytest.mark.parametrize("parts", [2, 5])
+def test_gradients_of_parts_add_up_to_those_of_the_batch(digits, parts):
+    whole, divided = small().double(), small().double()
+    task = copy.copy(digits)
+    task.batches = lambda *a: ((x.double(), y) for x, y in digits.batches(*a))
+    settings = {"epochs": 1, "optimizer": "SGD", "learning_rate": 0.05, "batch_size": 50}
+    for model, recipe in (
+        (whole, Recipe(**settings)),
+        (divided, Recipe(**settings, accumulation=parts)),
+    ):
+        for _ in epochs(model, task, recipe, Purpose(0, "test")):
+            pass
+    for one, other in zip(whole.parameters(), divided.parameters(), strict=True):
+        assert torch.allclose(one, other, atol=1e-12)
+
+
+def test_weights_are_averaged_while_training_goes_on_from_its_own(digits):
+    model, plain, averages = small(), small(), []
+    recipe = Recipe(epochs=2, batch_size=256)
+    after_epochs = []
+    for _ in epochs(
+        model, digits, recipe.model_copy(update={"weight_averaging": 0.8}), Purpose(0, "test")
+    ):
+        averages.append([p.detach().clone() for p in model.parameters()])
+    expected = [p.detach().clone() for p in plain.parameters()]
+
+    class Watching(SparseTraining):
+        @torch.no_grad()
+        def after_step(self):
+            for average, parameter in zip(expected, plain.parameters(), strict=True):
+                average.mul_(0.8).add_(parameter, alpha=0.2)
+
+    for _ in epochs(plain, digits, recipe, Purpose(0, "test"), Watching(plain, {})):
+        after_epochs.append([average.clone() for average in expected])
+    for ours, theirs in zip(averages, after_epochs, strict=True):
+        for one, other in zip(ours, theirs, strict=True):
+            assert torch.allclose(one, other, atol=1e-6)
+    assert same(model, plain)
+
+
+def test_averages_of_pruned_weights_are_zero(digits):
+    model = small()
+    masks = {"linear1.weight": torch.rand(model.linear1.weight.shape) > 0.7}
+    sparsity = SparseTraining(model, masks)
+    sparsity.apply()
+    train(model, digits, Recipe(epochs=2, weight_averaging=0.9), Purpose(0, "test"), sparsity)
+    assert (model.linear1.weight[~masks["linear1.weight"]] == 0).all()
+    assert model.linear1.weight[masks["linear1.weight"]].all()
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_half_precision_learns_nearly_as_well_and_keeps_single_precision_weights(digits, precision):
+    model = small()
+    found = train(model, digits, Recipe(epochs=4, precision=precision), Purpose(0, "test"))
+    expected = train(small(), digits, Recipe(epochs=4), Purpose(0, "test"))
+    assert found["top1"] == pytest.approx(expected["top1"], abs=0.04)
+    assert found["top1"] > 0.9
+    assert all(parameter.dtype == torch.float32 for parameter in model.parameters())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler")
+def test_a_compiled_training_gives_what_a_plain_one_gives(digits):
+    plain, compiled = small(), small()
+    one = train(plain, digits, Recipe(epochs=2), Purpose(0, "test"))
+    other = train(compiled, digits, Recipe(epochs=2, compiled=True), Purpose(0, "test"))
+    assert other["top1"] == pytest.approx(one["top1"], abs=0.03)
+    for a, b in zip(plain.parameters(), compiled.parameters(), strict=True):
+        assert torch.allclose(a, b, atol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"nesterov": True}, "nesterov: True is not allowed: it needs a momentum"),
+        ({"epochs": 2, "warmup_epochs": 2.0}, "warmup_epochs: 2 is not allowed"),
+    ],
+)
+def test_recipes_that_contradict_themselves_are_refused(settings, sentence):
+    with pytest.raises(UsageError, match=sentence):
+        Recipe(**settings)
+
+
+def test_averaging_is_refused_where_a_method_changes_weights_itself(experiment):
+    with pytest.raises(UsageError, match=r"weight_averaging: 0\.99 is not allowed: RigL"):
+        experiment(strategy="RigL", finetuning={"epochs": 2, "weight_averaging": 0.99})
