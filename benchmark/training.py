@@ -99,7 +99,7 @@ def epochs(
         order = generator(purpose.seed, purpose.name, "order", epoch)
         model.train()
         with seeded(purpose.seed, purpose.name, "noise", epoch):
-            for batch in task.batches("train", recipe.batch_size, order):
+            for batch in task.training_batches(recipe.batch_size, order):
                 optimizer.zero_grad()
                 backward(batch)
                 backward.scaler.unscale_(optimizer)

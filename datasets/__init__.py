@@ -1,26 +1,34 @@
 """What is learned: the data sets, each of which loads as a :class:`Task`."""
 
 from .cache import cache_folder
+from .cifar import CIFAR10, CIFAR100, SVHN
 from .classification import Classification, sampled_labels
 from .digits import Digits
+from .image_folder import ImageFolder, ImageNet, TinyImageNet
 from .mnist import KMNIST, MNIST, FashionMNIST
 from .parallel_text import Multi30k, ParallelText
 from .task import DATASETS, Batch, Dataset, Split, Task, register
 from .translation import Translation
 
 __all__ = [
+    "CIFAR10",
+    "CIFAR100",
     "DATASETS",
     "KMNIST",
     "MNIST",
+    "SVHN",
     "Batch",
     "Classification",
     "Dataset",
     "Digits",
     "FashionMNIST",
+    "ImageFolder",
+    "ImageNet",
     "Multi30k",
     "ParallelText",
     "Split",
     "Task",
+    "TinyImageNet",
     "Translation",
     "cache_folder",
     "register",

@@ -10,29 +10,73 @@ from torch.nn import functional as F
 
 from ..errors import UsageError
 from ..seeding import generator as seeded_generator
+from .augmentation import crop_and_flip
 from .task import Batch, Split, Task
 
 
-class Classification(Task):
-    """Image classification with cross-entropy, scored by accuracy.
+class ImageClassification(Task):
+    """Image classification with cross-entropy, scored by accuracy, wherever the images are.
+
+    Args:
+        classes: number of classes.
+        input_shape: channels, height and width of an image.
+        scale: by which bytes are multiplied, for each channel (1 × channels × 1 × 1).
+        shift: what is then added.
+    """
+
+    quality = "Accuracy"
+
+    def __init__(
+        self, classes: int, input_shape: tuple[int, ...], scale: Tensor, shift: Tensor
+    ) -> None:
+        self.classes = classes
+        self.input_shape = input_shape
+        self._scale, self._shift = scale, shift
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Mean cross-entropy of the model's logits."""
+        return self.smoothed_loss(model, batch, 0.0)
+
+    def smoothed_loss(self, model: nn.Module, batch: Batch, label_smoothing: float) -> Tensor:
+        """The same with smoothed labels; see :meth:`Task.smoothed_loss`."""
+        inputs, labels = batch
+        return F.cross_entropy(model(inputs), labels, label_smoothing=label_smoothing)
+
+    def sampled_loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
+        """Mean cross-entropy of labels drawn from the model; see :meth:`Task.sampled_loss`."""
+        logits = model(batch[0])
+        return F.cross_entropy(logits, sampled_labels(logits, generator))
+
+    def _normalised(self, images: Tensor) -> Tensor:
+        return images.float().mul_(self._scale).add_(self._shift)
+
+
+class Classification(ImageClassification):
+    """Image classification of images that fit in memory.
 
     The images stay in memory as they are stored, one byte a value. A batch is gathered by one
     indexing operation and normalised with the mean and standard deviation of the training split.
+    Trained on are shifted and mirrored images, where that is asked for.
 
     Args:
         splits: for each of train, validation and test the images (examples × channels × height ×
             width, uint8) and the labels (examples, int64).
         classes: number of classes.
+        crop_padding: pixels by which a training image is shifted at most.
+        flip: whether half of the training images are mirrored.
     """
 
-    quality = "Accuracy"
-
-    def __init__(self, splits: Mapping[Split, Batch], classes: int) -> None:
-        self._splits = splits
-        self.classes = classes
+    def __init__(
+        self,
+        splits: Mapping[Split, Batch],
+        classes: int,
+        crop_padding: int = 0,
+        flip: bool = False,
+    ) -> None:
         images = splits["train"][0]
-        self.input_shape = tuple(images.shape[1:])
-        self._scale, self._shift = _normalisation(images)
+        super().__init__(classes, tuple(images.shape[1:]), *_normalisation(images))
+        self._splits = splits
+        self._crop_padding, self._flip = crop_padding, flip
 
     def size(self, split: Split) -> int:
         """Number of examples in a split."""
@@ -51,27 +95,20 @@ class Classification(Task):
             for index in torch.randperm(len(labels), generator=generator).split(batch_size):
                 yield self._normalised(images[index]), labels[index]
 
-    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Mean cross-entropy of the model's logits."""
-        return self.smoothed_loss(model, batch, 0.0)
-
-    def smoothed_loss(self, model: nn.Module, batch: Batch, label_smoothing: float) -> Tensor:
-        """The same with smoothed labels; see :meth:`Task.smoothed_loss`."""
-        inputs, labels = batch
-        return F.cross_entropy(model(inputs), labels, label_smoothing=label_smoothing)
-
-    def sampled_loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
-        """Mean cross-entropy of labels drawn from the model; see :meth:`Task.sampled_loss`."""
-        logits = model(batch[0])
-        return F.cross_entropy(logits, sampled_labels(logits, generator))
+    def training_batches(self, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
+        """One pass over the training split, shifted and mirrored at random."""
+        if not (self._crop_padding or self._flip):
+            yield from self.batches("train", batch_size, generator)
+            return
+        images, labels = self._splits["train"]
+        for index in torch.randperm(len(labels), generator=generator).split(batch_size):
+            changed = crop_and_flip(images[index], self._crop_padding, self._flip, generator)
+            yield self._normalised(changed), labels[index]
 
     def inputs(self, batch_size: int) -> Tensor:
         """The first ``batch_size`` test images, from the start again if there are fewer."""
         images = self._splits["test"][0]
         return self._normalised(images[torch.arange(batch_size) % len(images)])
-
-    def _normalised(self, images: Tensor) -> Tensor:
-        return images.float().mul_(self._scale).add_(self._shift)
 
 
 def sampled_labels(logits: Tensor, generator: torch.Generator) -> Tensor:

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Annotated, ClassVar
 
 import torchvision
-from filelock import FileLock
 from pydantic import Field
 
-from ..errors import UsageError
 from .classification import Classification, hold_out
+from .downloaded import read_or_download
 from .task import Dataset, Task, register
 
 
@@ -38,26 +37,12 @@ class _LikeMNIST(Dataset):
 
     def _read(self, folder: Path, *, train: bool) -> torchvision.datasets.MNIST:
         name = type(self).__name__
-        try:
-            return self.source(str(folder), train=train, download=False)
-        except RuntimeError:  # torchvision's way of saying that the files are not there
-            pass
-        except Exception as error:  # whatever reading a damaged file leads to
-            raise UsageError(
-                f"{name} in {folder / name / 'raw'} cannot be read ({error}): delete the files "
-                "there, so that they are downloaded again"
-            ) from None
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(folder / f"{name}.lock"):
-                return self.source(str(folder), train=train, download=True)
-        except (OSError, RuntimeError) as error:
-            raise UsageError(
-                f"{name} is not in {folder} and could not be downloaded there ({error}): "
-                f"connect to the internet for the first run, or put its IDX files into "
-                f"{folder / name / 'raw'}, or name the folder that has them with --data "
-                "or PRUNEBENCH_DATA"
-            ) from None
+        return read_or_download(
+            name,
+            folder,
+            folder / name / "raw",
+            lambda download: self.source(str(folder), train=train, download=download),
+        )
 
 
 @register

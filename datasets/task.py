@@ -29,11 +29,13 @@ class Task(ABC):
         input_shape: shape of one example, without the batch dimension.
         classes: number of classes that the model tells apart.
         quality: name of the registered metric that scores a model on this task.
+        class_names: what the classes are called, if anything.
     """
 
     input_shape: tuple[int, ...]
     classes: int
     quality: ClassVar[str]
+    class_names: tuple[str, ...] = ()
 
     @abstractmethod
     def size(self, split: Split) -> int:
@@ -55,6 +57,13 @@ class Task(ABC):
 
         With a ``generator`` the examples come in its random order, without one as they are stored.
         """
+
+    def training_batches(self, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
+        """One pass over the training split as it is trained on: augmented, where the data are.
+
+        By default the batches of the split.
+        """
+        yield from self.batches("train", batch_size, generator)
 
     @abstractmethod
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
