@@ -21,7 +21,7 @@ import importlib.util
 import inspect
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, is_dataclass
 from functools import cache, cached_property
 from importlib.metadata import EntryPoint, entry_points
@@ -133,6 +133,9 @@ class Component(Generic[T]):
 
         Moving the file changes nothing, so that of a path only the class's name stays.
         """
+        by_contents = getattr(self.factory, "identity_of", None)
+        if by_contents is not None:  # it is made from a file
+            return str(by_contents(dict(self.arguments)))
         if self.source is None:
             return str(self)
         name = self.reference.rpartition(":")[2]
@@ -156,6 +159,7 @@ class Registry(Generic[T]):
         self.given = frozenset(given)
         self._home = home
         self._classes: dict[str, type[T]] = {}
+        self._libraries: dict[str, Callable[[str], type[T]]] = {}
         Registry._all.append(self)
 
     def register(self, cls: type[T]) -> type[T]:
@@ -167,6 +171,18 @@ class Registry(Generic[T]):
                 f"{known.__module__} and {cls.__module__}; rename one"
             )
         return cls
+
+    def library(self, name: str) -> Callable[[Callable[[str], type[T]]], Any]:
+        """Decorator: what is written ``name/rest`` is the class that the function gives for rest.
+
+        It is how another library's classes are known without being listed.
+        """
+
+        def known(find: Callable[[str], type[T]]) -> Callable[[str], type[T]]:
+            self._libraries[name] = find
+            return find
+
+        return known
 
     def names(self) -> list[str]:
         """All names that can be used without a path, sorted."""
@@ -210,6 +226,9 @@ class Registry(Generic[T]):
             if reference in self._plug_ins:
                 self._classes[reference] = self._plug_ins[reference].load()
             found = self._classes.get(reference)
+            library, _, rest = reference.partition("/")
+            if found is None and library in self._libraries:
+                found = self._libraries[library](rest)
             if found is None:
                 raise UsageError(
                     f"unknown {self.kind} {reference!r}: {suggestion(reference, self.names())}"

@@ -8,11 +8,10 @@ from typing import Any
 
 import pandas as pd
 import torch
-import torchvision
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ..errors import UsageError, suggestion
+from ..errors import UsageError
 from ..metrics import (
     RUNTIMES,
     STANDARD,
@@ -50,19 +49,15 @@ def linear(inputs: int, outputs: int) -> tuple[nn.Module, tuple[int, ...]]:
 
 
 def network(name: str, input_shape: tuple[int, ...]) -> tuple[nn.Module, tuple[int, ...]]:
-    """A model as in an experiment, or ``torchvision/NAME``, with random weights.
+    """A model as in an experiment with random weights; 1,000 classes if another library's.
 
     Raises:
         UsageError: there is no such model, or it does not take inputs of this shape.
     """
-    library, _, rest = name.partition("/")
+    classes = 1_000 if "/" in name else 10
     with seeded(0, "break-even", "initialisation"):
-        if library == "torchvision":
-            known = torchvision.models.list_models(module=torchvision.models)
-            if rest not in known:
-                raise UsageError(f"unknown torchvision model {rest!r}: {suggestion(rest, known)}")
-            return torchvision.models.get_model(rest, weights=None), input_shape
-        return MODELS.component(name).create(input_shape=input_shape, classes=10), input_shape
+        size = {"input_shape": input_shape, "classes": classes}
+        return MODELS.component(name).create(**size), input_shape
 
 
 def break_even(

@@ -175,7 +175,7 @@ class Recipe(_Settings):
 
     @model_validator(mode="after")
     def _warmup_fits(self) -> Recipe:
-        if self.warmup_epochs >= self.epochs:
+        if self.warmup_epochs and self.warmup_epochs >= self.epochs:
             raise UsageError(
                 f"warmup_epochs: {self.warmup_epochs:g} is not allowed: the recipe has only "
                 f"{self.epochs} epochs"
@@ -185,6 +185,12 @@ class Recipe(_Settings):
 
 class Pretraining(Recipe):
     """How the dense network is trained, before anything is pruned."""
+
+    epochs: int = Field(
+        default=10,
+        ge=0,
+        description="passes over the training split; 0 takes the initial weights as trained",
+    )
 
 
 class FineTuning(Recipe):

@@ -15,6 +15,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from ..datasets import DATASETS, Task
+from ..errors import UsageError
 from ..metrics import (
     METRICS,
     Flops,
@@ -299,6 +300,11 @@ class _History:
 
     def fresh(self) -> State:
         """A new initialisation, another one in each round."""
+        if not self._experiment.initialisation.factory.draws:
+            raise UsageError(
+                f"recovery: {self._experiment.recovery} is not allowed: the initialisation "
+                f"{self._experiment.initialisation} draws no weights"
+            )
         purpose = f"reinitialisation {self._number}"
         return copy_of_state(build(self._experiment, self._task, purpose))
 
@@ -353,6 +359,7 @@ def _measured(experiment: Experiment, task: Task, folder: Path) -> tuple[Record,
             for row in layer_table(pruned.model, task.inputs(1))
         ),
         collapsed_layers=tuple(dead),
+        by_class=METRICS.component(task.quality).create().by_class(final_subject),
         signatures={name: text for name, each in chosen.items() if (text := each.signature())},
         timings={
             "pretraining_seconds": report.seconds,

@@ -58,6 +58,8 @@ def train(
     Returns:
         The quality on the validation split of the epoch chosen.
     """
+    if recipe.epochs == 0:
+        return quality(model, task, "validation")
     best: _Best | None = None
     for _ in epochs(model, task, recipe, purpose, sparsity, first_epoch):
         if sparsity is not None and not sparsity.settled:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import nan
 from typing import Annotated
 
 import torch
@@ -46,3 +47,18 @@ class Accuracy(Metric):
         examples = subject.task.size(subject.split)
         measured = {"top1": hits[0].item() / examples, "loss": loss / examples}
         return measured | ({"top5": hits.sum().item() / examples} if top == 5 else {})
+
+    def by_class(self, subject: Subject) -> Measurements:
+        """Of the examples of each class the fraction whose highest logit is that of the class."""
+        task = subject.task
+        hits, counts = torch.zeros(2, task.classes, dtype=torch.int64)
+        with inference(subject.model):
+            for inputs, labels in task.batches(subject.split, self.batch_size):
+                right = subject.model(inputs).argmax(1) == labels
+                counts += labels.bincount(minlength=task.classes).cpu()
+                hits += labels[right].bincount(minlength=task.classes).cpu()
+        names = task.class_names or tuple(map(str, range(task.classes)))
+        return {
+            name: hit / count if count else nan
+            for name, hit, count in zip(names, hits.tolist(), counts.tolist(), strict=True)
+        }

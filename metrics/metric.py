@@ -58,6 +58,10 @@ class Metric(Configured, ABC):
             UsageError: it cannot.
         """
 
+    def by_class(self, subject: Subject) -> Measurements:
+        """The quality for each class by its name, where that means something; else nothing."""
+        return {}
+
     def signature(self) -> str:
         """How the numbers are computed, where more than one way is common; else nothing."""
         return ""

@@ -3,14 +3,18 @@
 from .architecture import MODELS, register
 from .initialisation import INITIALISATIONS, Initialisation
 from .lenet import LeNet5, LeNet5Classic, LeNet300100, LeNetDropout, LeNetSmall
+from .libraries import timm_model, torchvision_model
+from .mobilenet import CifarMobileNetV2
 from .perceptron import Perceptron
 from .resnet import CifarResNet, ResNetSmall
 from .seq2seq import Seq2SeqLSTM
 from .vgg import CifarVGG
+from .wide_resnet import WideResNet
 
 __all__ = [
     "INITIALISATIONS",
     "MODELS",
+    "CifarMobileNetV2",
     "CifarResNet",
     "CifarVGG",
     "Initialisation",
@@ -22,5 +26,8 @@ __all__ = [
     "Perceptron",
     "ResNetSmall",
     "Seq2SeqLSTM",
+    "WideResNet",
     "register",
+    "timm_model",
+    "torchvision_model",
 ]

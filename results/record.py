@@ -159,6 +159,7 @@ class Record(Outcome):
 
     A record is ``failed`` exactly when it has an ``error``, and then it has no measurements; it is
     ``collapsed`` when pruning left a whole layer without weights (``collapsed_layers``).
+    ``by_class`` has the primary quality of each class of examples, where there are classes.
     ``signatures`` says of metrics that are computed in more than one way, such as BLEU, in which.
     """
 
@@ -168,6 +169,7 @@ class Record(Outcome):
     rounds: tuple[Round, ...]
     layers: tuple[Layer, ...]
     collapsed_layers: tuple[str, ...]
+    by_class: Measurements = {}
     signatures: Mapping[str, str] = {}
     environment: Document
 

@@ -30,6 +30,10 @@ def summary(record: Record) -> str:
         parts.append(f"{record.error.type}: {record.error.message}\n\n{record.error.traceback}")
     else:
         parts.append(_measurements(record))
+        if record.by_class:
+            rows = record.by_class.items()
+            primary = next(iter(record.quality))
+            parts.append(tabulate(rows, headers=("class", primary), floatfmt=".4f"))
         if record.signatures:
             parts.append(_pairs("signatures", record.signatures))
         parts += [_rounds(record), _layers(record), _timings(record)]

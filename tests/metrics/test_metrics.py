@@ -55,6 +55,30 @@ def test_accuracy_and_loss_are_means_over_examples_whatever_the_batch_size(batch
     assert measured["loss"] == pytest.approx(float(F.cross_entropy(logits, labels)), rel=1e-5)
 
 
+def test_the_accuracy_of_each_class_is_that_of_its_examples():
+    task = task_of(101, classes=4)
+    task.class_names = ("a", "b", "c", "d")
+    model = nn.Sequential(nn.Flatten(), nn.Linear(9, 4))
+    found = Accuracy(batch_size=7).by_class(subject_of(model, task))
+    ((inputs, labels),) = task.batches("test", 101)
+    best = model(inputs).argmax(1)
+    for number, name in enumerate("abcd"):
+        mine = labels == number
+        assert found[name] == pytest.approx(float((best[mine] == number).float().mean()))
+    counts = labels.bincount().tolist()
+    mean = sum(found[name] * count for name, count in zip("abcd", counts, strict=True)) / 101
+    assert mean == pytest.approx(Accuracy().measure(subject_of(model, task))["top1"])
+
+
+def test_a_class_without_examples_has_no_accuracy():
+    task = task_of(20, classes=3)
+    task.classes = 5
+    model = nn.Sequential(nn.Flatten(), nn.Linear(9, 5))
+    found = Accuracy().by_class(subject_of(model, task))
+    assert math.isnan(found["3"])
+    assert list(found) == ["0", "1", "2", "3", "4"]
+
+
 def test_top5_is_given_only_where_there_are_more_than_ten_classes(digits):
     assert "top5" not in Accuracy().measure(subject_of(LeNetSmall(), digits))
 

@@ -97,7 +97,13 @@ def test_a_perceptrons_dropout_acts_in_training_only():
         ("CifarResNet(depth=56)", 0.85, 125.5e6),
         ("CifarResNet(depth=110)", 1.73, 252.9e6),
         ("CifarVGG(depth=16)", 14.7, 313e6),
+        ("CifarVGG(depth=11)", 9.23, 153e6),
         ("CifarVGG(depth=19)", 20.04, 398e6),
+        # Zagoruyko & Komodakis 2016, tables 4 and 5.
+        ("WideResNet", 36.5, 5.25e9),
+        ("WideResNet(depth=40, width=4)", 8.9, 1.3e9),
+        ("WideResNet(depth=16, width=8)", 11.0, 1.55e9),
+        ("CifarMobileNetV2", 2.24, 88e6),
     ],
 )
 def test_a_network_of_cifar_has_its_published_size(name, millions, flops):
