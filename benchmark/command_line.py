@@ -255,6 +255,14 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     running.add_argument("--data", type=Path, help="folder of data sets, or set PRUNEBENCH_DATA")
     running.add_argument("--workers", type=_positive, default=1, help="processes that run cells")
     running.add_argument("--timeout", type=_positive, help="seconds after which a cell fails")
+    running.add_argument(
+        "--checkpoint-minutes",
+        type=_positive_or_zero,
+        default=10,
+        metavar="N",
+        help="minutes between two checkpoints, from which an interrupted training goes on; 0 makes "
+        "none (default: 10)",
+    )
     running.add_argument("--dry-run", action="store_true", help="show what would be run")
     running.add_argument("--force", action="store_true", help="run finished cells again")
     running.add_argument("--no-weights", action="store_true", help="save records without weights")
@@ -268,6 +276,10 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not allowed: at least 1 is needed")
     return int(text)
+
+
+def _positive_or_zero(text: str) -> int:
+    return 0 if text == "0" else _positive(text)
 
 
 def _fraction(text: str) -> float:
@@ -303,6 +315,7 @@ def _run(options: argparse.Namespace) -> int:
             timeout=options.timeout,
             force=options.force,
             weights=not options.no_weights,
+            checkpoint_minutes=options.checkpoint_minutes,
         )
     except KeyboardInterrupt:
         left = len(unfinished(experiments, store))

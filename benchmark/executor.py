@@ -33,22 +33,30 @@ class Job:
         runs: the folder of records.
         data: the folder of data sets.
         weights: whether to save the pruned weights.
+        checkpoint_seconds: time between two checkpoints of a training; None makes none.
     """
 
     experiment: Experiment
     runs: Path
     data: Path
     weights: bool
+    checkpoint_seconds: float | None = None
 
     def run(self) -> Record:
         """Run the experiment and save its record."""
-        return run_cell(self.experiment, Store(self.runs), self.data, weights=self.weights)
+        return run_cell(
+            self.experiment,
+            Store(self.runs),
+            self.data,
+            weights=self.weights,
+            checkpoint_seconds=self.checkpoint_seconds,
+        )
 
     def pretrain(self) -> None:
         """Train the experiment's dense network, unless that has been done."""
         with threads(self.experiment.threads):
             task = load_task(self.experiment.dataset, self.data)
-            Pretrained(self.experiment, task, self.runs).report()
+            Pretrained(self.experiment, task, self.runs, self.checkpoint_seconds).report()
 
 
 def in_this_process(jobs: Sequence[Job]) -> Results:
@@ -114,15 +122,16 @@ def _record_of(future: Any, job: Job, timeout: float | None) -> Record:
 
 def _plain(job: Job) -> tuple[Any, ...]:
     """A job as data that another process can read before it has loaded the user's files."""
-    return job.experiment.model_dump(mode="json"), job.runs, job.data, job.weights
+    settings = job.experiment.model_dump(mode="json")
+    return settings, job.runs, job.data, job.weights, job.checkpoint_seconds
 
 
-def _run(settings: dict[str, Any], runs: Path, data: Path, weights: bool) -> None:
-    Job(Experiment(**settings), runs, data, weights).run()
+def _run(settings: dict[str, Any], *options: Any) -> None:
+    Job(Experiment(**settings), *options).run()
 
 
-def _pretrain(settings: dict[str, Any], runs: Path, data: Path, weights: bool) -> None:
-    Job(Experiment(**settings), runs, data, weights).pretrain()
+def _pretrain(settings: dict[str, Any], *options: Any) -> None:
+    Job(Experiment(**settings), *options).pretrain()
 
 
 def _become_worker() -> None:

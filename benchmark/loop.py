@@ -49,6 +49,7 @@ from ..strategies import (
     weight_class,
     write_back,
 )
+from .checkpoint import Checkpoint, Checkpoints
 from .environment import environment
 from .experiment import Experiment, Recipe
 from .pretraining import Pretrained, build
@@ -65,7 +66,14 @@ class Pruned(NamedTuple):
     seconds: dict[str, float]
 
 
-def run_cell(experiment: Experiment, store: Store, data: Path, *, weights: bool = True) -> Record:
+def run_cell(
+    experiment: Experiment,
+    store: Store,
+    data: Path,
+    *,
+    weights: bool = True,
+    checkpoint_seconds: float | None = None,
+) -> Record:
     """Run one experiment and save its record, and the final weights beside it.
 
     Whatever goes wrong in the run itself becomes a record with status ``failed``.
@@ -75,26 +83,36 @@ def run_cell(experiment: Experiment, store: Store, data: Path, *, weights: bool 
         store: where the record goes; pretrained networks are kept there too.
         data: the folder of the data sets.
         weights: whether to save the final weights.
+        checkpoint_seconds: time between two checkpoints of a training; None makes none.
 
     Raises:
         OSError: the record could not be saved.
     """
+    checkpoints = Checkpoints(store.folder, experiment.id, checkpoint_seconds)
     with threads(experiment.threads):
         try:
             task = load_task(experiment.dataset, data)
-            record, state = _measured(experiment, task, store.folder)
+            pretrained = Pretrained(experiment, task, store.folder, checkpoint_seconds)
+            record, state = _measured(experiment, task, pretrained, checkpoints)
         except Exception as error:
             record, state = failed(experiment, error), None
     if weights and state is not None:
         contiguous = {name: tensor.contiguous() for name, tensor in state.items()}
         write_atomically(store.weights_path(experiment.id), save(contiguous))
     store.save(record)  # last: a record means that all of it is there
+    if record.finished:
+        checkpoints.remove()
     return record
 
 
-def prune(experiment: Experiment, task: Task, pretrained: Pretrained) -> Pruned:
+def prune(
+    experiment: Experiment,
+    task: Task,
+    pretrained: Pretrained,
+    checkpoints: Checkpoints | None = None,
+) -> Pruned:
     """Prune and recover the network for as many rounds as the experiment says."""
-    rounds = _Rounds(experiment, task, pretrained)
+    rounds = _Rounds(experiment, task, pretrained, checkpoints)
     timing = experiment.timing.create()
     if isinstance(timing, DuringTraining):
         return rounds.within_training(timing)
@@ -104,8 +122,15 @@ def prune(experiment: Experiment, task: Task, pretrained: Pretrained) -> Pruned:
 class _Rounds:
     """The rounds of pruning one network, and the network as they leave it."""
 
-    def __init__(self, experiment: Experiment, task: Task, pretrained: Pretrained) -> None:
+    def __init__(
+        self,
+        experiment: Experiment,
+        task: Task,
+        pretrained: Pretrained,
+        checkpoints: Checkpoints | None,
+    ) -> None:
         self._experiment, self._task, self._pretrained = experiment, task, pretrained
+        self._checkpoints = checkpoints
         self._strategy: Strategy = experiment.strategy.create()
         self._recovery: Recovery = experiment.recovery.create()
         model, epoch = build(experiment, task), experiment.start_epoch
@@ -173,10 +198,13 @@ class _Rounds:
             rewound = self._recovery.schedule_epoch
             recipe = experiment.finetuning if rewound is None else experiment.pretraining
             with _timed(self._seconds, "finetuning_seconds"):
+                first, checkpoint = (rewound or 0) + 1, None
+                if self._checkpoints is not None:
+                    checkpoint = self._checkpoints.of(purpose.name)
                 if experiment.finetuned_network == "masked":
-                    train(model, task, recipe, purpose, sparsity, (rewound or 0) + 1)
+                    train(model, task, recipe, purpose, sparsity, first, checkpoint)
                 else:
-                    self._train_shrunk(recipe, purpose, sparsity.masks, (rewound or 0) + 1)
+                    self._train_shrunk(recipe, purpose, sparsity.masks, first, checkpoint)
         return Round(
             round=number,
             density=self._steps[number - 1].density,
@@ -187,11 +215,16 @@ class _Rounds:
         )
 
     def _train_shrunk(
-        self, recipe: Recipe, purpose: Purpose, masks: Masks, first_epoch: int
+        self,
+        recipe: Recipe,
+        purpose: Purpose,
+        masks: Masks,
+        first_epoch: int,
+        checkpoint: Checkpoint | None,
     ) -> None:
         """Train the network without the channels that are gone, and take over what it learns."""
         small, coupling, stays = shrunk(self._strategy, self._model, masks, self._task)
-        train(small, self._task, recipe, purpose, None, first_epoch)
+        train(small, self._task, recipe, purpose, None, first_epoch, checkpoint)
         write_back(small, self._model, coupling, stays)
 
 
@@ -309,11 +342,12 @@ class _History:
         return copy_of_state(build(self._experiment, self._task, purpose))
 
 
-def _measured(experiment: Experiment, task: Task, folder: Path) -> tuple[Record, State]:
+def _measured(
+    experiment: Experiment, task: Task, pretrained: Pretrained, checkpoints: Checkpoints
+) -> tuple[Record, State]:
     """The record of a run that comes to its end, and the final weights."""
-    pretrained = Pretrained(experiment, task, folder)
     report = pretrained.report()
-    pruned = prune(experiment, task, pretrained)
+    pruned = prune(experiment, task, pretrained, checkpoints)
     with torch.no_grad():
         for name, parameter in pruned.model.named_parameters():
             if name in pruned.masks:

@@ -38,9 +38,9 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> Optimizer:
 
 
 def make_scheduler(
-    optimizer: Optimizer, recipe: Recipe, steps_in_epoch: int, first_epoch: int
+    optimizer: Optimizer, recipe: Recipe, steps_in_epoch: int, done: int
 ) -> LRScheduler | None:
-    """The recipe's schedule of the learning rate, wound on to its ``first_epoch``."""
+    """The recipe's schedule of the learning rate, of which so many steps are ``done``."""
     steps = recipe.epochs * steps_in_epoch
     schedulers: list[LRScheduler] = []
     if recipe.learning_rate_schedule == "cosine":
@@ -57,7 +57,7 @@ def make_scheduler(
     scheduler = ChainedScheduler(schedulers, optimizer) if schedulers[1:] else schedulers[0]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that no step of the optimizer lies between these
-        for _ in range((first_epoch - 1) * steps_in_epoch):
+        for _ in range(done):
             scheduler.step()
     return scheduler
 
@@ -78,6 +78,10 @@ class WeightAverage:
     def update(self) -> None:
         """Take the weights as they are now into the average."""
         torch._foreach_lerp_(self.average, self._weights, 1 - self._decay)
+
+    def restore(self, average: list[Tensor]) -> None:
+        """Go on from an average that was saved."""
+        _copy(average, self.average)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:

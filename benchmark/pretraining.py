@@ -20,6 +20,7 @@ from ..metrics import Measurements, Metric, Subject
 from ..results import write_atomically
 from ..seeding import seeded
 from ..strategies import State
+from .checkpoint import Checkpoints
 from .experiment import Experiment
 from .training import Purpose, copy_of_state, epochs, quality, train
 
@@ -46,11 +47,19 @@ class Pretrained:
         experiment: its data set, model, pretraining recipe, seed and threads determine the network.
         task: the loaded data set.
         folder: where the records are; the networks are in its ``pretrained`` folder.
+        checkpoint_seconds: time between two checkpoints of the training; None makes none.
     """
 
-    def __init__(self, experiment: Experiment, task: Task, folder: Path) -> None:
+    def __init__(
+        self,
+        experiment: Experiment,
+        task: Task,
+        folder: Path,
+        checkpoint_seconds: float | None = None,
+    ) -> None:
         self._experiment = experiment
         self._task = task
+        self._checkpoints = Checkpoints(folder, experiment.pretraining_id, checkpoint_seconds)
         self._stem = folder / "pretrained" / experiment.pretraining_id
 
     def report(self) -> Report:
@@ -101,7 +110,10 @@ class Pretrained:
     def _train(self) -> None:
         start = time.perf_counter()
         model = build(self._experiment, self._task)
-        validation = train(model, self._task, self._experiment.pretraining, self._purpose())
+        purpose = self._purpose()
+        checkpoint = self._checkpoints.of(purpose.name)
+        recipe = self._experiment.pretraining
+        validation = train(model, self._task, recipe, purpose, checkpoint=checkpoint)
         report = Report(
             test=quality(model, self._task, "test"),
             validation=validation,
@@ -111,6 +123,7 @@ class Pretrained:
         weights = {name: tensor.contiguous() for name, tensor in copy_of_state(model).items()}
         write_atomically(self._stem.with_suffix(".safetensors"), save(weights))
         write_atomically(self._stem.with_suffix(".json"), json.dumps(asdict(report)).encode())
+        self._checkpoints.remove()
 
     def _trained_for(self, epoch: int) -> State:
         model = build(self._experiment, self._task)

@@ -56,6 +56,7 @@ def sweep(
     timeout: float | None = None,
     force: bool = False,
     weights: bool = True,
+    checkpoint_minutes: float = 10.0,
     progress: bool = True,
 ) -> list[Record]:
     """Run the experiments that have no finished record yet, and return the records of all.
@@ -73,6 +74,8 @@ def sweep(
         timeout: seconds after which an experiment fails; needs at least two workers.
         force: run all of them, finished or not.
         weights: whether to save the pruned weights beside each record.
+        checkpoint_minutes: time between two checkpoints of a training, from which it goes on after
+            an interruption; 0 makes none.
         progress: whether to show a progress bar.
 
     Raises:
@@ -85,7 +88,8 @@ def sweep(
         raise UsageError(f"records cannot be kept in {store.folder}, which is a file")
     waiting = distinct if force else unfinished(distinct, store)
     check(waiting, folder)
-    jobs = [Job(experiment, store.folder, folder, weights) for experiment in waiting]
+    seconds = 60 * checkpoint_minutes or None
+    jobs = [Job(experiment, store.folder, folder, weights, seconds) for experiment in waiting]
     results = in_this_process(jobs) if workers == 1 else in_processes(jobs, workers, timeout)
     finished = len(distinct) - len(waiting)
     bar = tqdm(total=len(distinct), initial=finished, unit="cell", disable=not progress)

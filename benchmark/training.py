@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -14,8 +14,12 @@ from ..datasets import Batch, Task
 from ..metrics import METRICS, Measurements, Subject
 from ..seeding import generator, seeded
 from ..strategies import Masks, SparseTraining, State
+from .checkpoint import Checkpoint
 from .experiment import Recipe
 from .optimisation import WeightAverage, make_optimizer, make_scheduler
+
+Progress = dict[str, Any]
+"""What a training that goes on needs to know."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,7 @@ def train(
     purpose: Purpose,
     sparsity: SparseTraining | None = None,
     first_epoch: int = 1,
+    checkpoint: Checkpoint | None = None,
 ) -> Measurements:
     """Train ``model`` and leave it as it was after the epoch that the validation split liked best.
 
@@ -54,14 +59,34 @@ def train(
         sparsity: keeps pruned weights at zero, or does what else its method does in training. An
             epoch before its masks are settled is not chosen; its masks become those of the chosen.
         first_epoch: the epoch of the recipe from which to begin, as if those before were done.
+        checkpoint: where the training goes on from if it was interrupted; methods that change
+            masks or weights by their own rules begin anew.
 
     Returns:
         The quality on the validation split of the epoch chosen.
     """
     if recipe.epochs == 0:
         return quality(model, task, "validation")
+    if sparsity is not None and type(sparsity) is not SparseTraining:
+        checkpoint = None
+    masks = sparsity.masks if sparsity is not None else {}
     best: _Best | None = None
-    for _ in epochs(model, task, recipe, purpose, sparsity, first_epoch):
+    if checkpoint is not None and (saved := checkpoint.load()) is not None:
+        if saved["best"] is not None:
+            best = _Best(**saved["best"], masks=masks)
+        if saved["finished"]:
+            assert best is not None  # it was found before the training was finished
+            model.load_state_dict(best.state)
+            return best.measured
+
+    def save(progress: Progress) -> None:
+        assert checkpoint is not None  # else nothing is to be saved
+        kept = None
+        if best is not None:
+            kept = {"merit": best.merit, "measured": best.measured, "state": dict(best.state)}
+        checkpoint.save({"best": kept, **progress})
+
+    for _ in epochs(model, task, recipe, purpose, sparsity, first_epoch, checkpoint, save):
         if sparsity is not None and not sparsity.settled:
             continue
         measured = quality(model, task, "validation")
@@ -71,6 +96,8 @@ def train(
             best = _Best(merit, measured, copy_of_state(model), masks)
     assert best is not None  # a recipe has an epoch at least, and masks settle before its end
     model.load_state_dict(best.state)
+    if checkpoint is not None and (checkpoint.exists or checkpoint.is_due):
+        save({"finished": True})
     if sparsity is not None:
         sparsity.restore(best.masks)
     return best.measured
@@ -83,25 +110,45 @@ def epochs(
     purpose: Purpose,
     sparsity: SparseTraining | None = None,
     first_epoch: int = 1,
+    checkpoint: Checkpoint | None = None,
+    save: Callable[[Progress], None] | None = None,
 ) -> Iterator[int]:
     """Train ``model`` in place, giving the number of each epoch when it is done.
 
-    Where the recipe averages weights, the model has the averages whenever an epoch is done.
+    Where the recipe averages weights, the model has the averages whenever an epoch is done. Where
+    there is a ``checkpoint`` of this training, it goes on from there; ``save`` is given what the
+    next one is made of when it is due.
     """
+    saved = None if checkpoint is None else checkpoint.load()
+    epoch_now, batches_done = (first_epoch, 0) if saved is None else saved["place"]
     steps_in_epoch = task.steps(recipe.batch_size)
     optimizer = make_optimizer(model, recipe)
-    scheduler = make_scheduler(optimizer, recipe, steps_in_epoch, first_epoch)
+    steps_done = (epoch_now - 1) * steps_in_epoch + batches_done
+    scheduler = make_scheduler(optimizer, recipe, steps_in_epoch, steps_done)
     backward = _Backward(model, task, recipe)
     if sparsity is not None:
         sparsity.start(optimizer, (recipe.epochs + 1 - first_epoch) * steps_in_epoch)
     average = None
     if recipe.weight_averaging is not None:
         average = WeightAverage(model, recipe.weight_averaging)
-    for epoch in range(first_epoch, recipe.epochs + 1):
+    if saved is not None:
+        model.load_state_dict(saved["model"])
+        optimizer.load_state_dict(saved["optimizer"])
+        backward.scaler.load_state_dict(saved["scaler"])
+        if average is not None:
+            average.restore(saved["average"])
+    for epoch in range(epoch_now, recipe.epochs + 1):
         order = generator(purpose.seed, purpose.name, "order", epoch)
         model.train()
         with seeded(purpose.seed, purpose.name, "noise", epoch):
-            for batch in task.training_batches(recipe.batch_size, order):
+            for number, batch in enumerate(task.training_batches(recipe.batch_size, order), 1):
+                if saved is not None:
+                    if number < batches_done:
+                        continue
+                    torch.set_rng_state(saved["noise"])
+                    saved = None
+                    if number == batches_done:
+                        continue
                 optimizer.zero_grad()
                 backward(batch)
                 backward.scaler.unscale_(optimizer)
@@ -117,6 +164,17 @@ def epochs(
                     average.update()
                 if scheduler is not None:
                     scheduler.step()
+                if checkpoint is not None and save is not None and checkpoint.is_due:
+                    progress: Progress = {
+                        "finished": False,
+                        "place": (epoch, number),
+                        "model": model.state_dict(),
+                        "optimizer": optimizer.state_dict(),
+                        "scaler": backward.scaler.state_dict(),
+                        "average": None if average is None else average.average,
+                        "noise": torch.get_rng_state(),
+                    }
+                    save(progress)
         with nullcontext() if average is None else average.in_place():
             yield epoch
 

@@ -1,0 +1,74 @@
+"""Checkpoints: an interrupted training goes on where it was, and ends with the same bits."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..results import write_atomically
+
+
+class Checkpoint:
+    """The checkpoint of one training.
+
+    Args:
+        path: its file, which need not be there.
+        seconds: time between two checkpoints.
+    """
+
+    def __init__(self, path: Path, seconds: float) -> None:
+        self._path, self._seconds = path, seconds
+        self._last = time.monotonic()
+
+    def load(self) -> dict[str, Any] | None:
+        """What was saved last: tensors, numbers and texts; None if nothing was."""
+        if not self._path.exists():
+            return None
+        content: dict[str, Any] = torch.load(self._path, map_location="cpu", weights_only=True)
+        return content
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time for one."""
+        return time.monotonic() - self._last >= self._seconds
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is one."""
+        return self._path.exists()
+
+    def save(self, content: dict[str, Any]) -> None:
+        """Put ``content`` in the place of what was saved before."""
+        buffer = io.BytesIO()
+        torch.save(content, buffer)
+        write_atomically(self._path, buffer.getvalue())
+        self._last = time.monotonic()
+
+
+class Checkpoints:
+    """The checkpoints of all trainings of a cell, or of a dense network.
+
+    Args:
+        folder: where records are; checkpoints are in its ``checkpoints`` folder.
+        identity: of the cell or the dense network.
+        seconds: time between two checkpoints; None makes none.
+    """
+
+    def __init__(self, folder: Path, identity: str, seconds: float | None) -> None:
+        self._folder = folder / "checkpoints" / identity
+        self._seconds = seconds
+
+    def of(self, training: str) -> Checkpoint | None:
+        """The checkpoint of the training of that name."""
+        if self._seconds is None:
+            return None
+        return Checkpoint(self._folder / f"{training.replace(' ', '-')}.pt", self._seconds)
+
+    def remove(self) -> None:
+        """Delete them, when what they are for is done."""
+        shutil.rmtree(self._folder, ignore_errors=True)
