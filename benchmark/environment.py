@@ -15,7 +15,10 @@ import torch
 
 def environment() -> dict[str, Any]:
     """Versions of prunebench and of what computes, the processor, and the threads in use."""
-    return {**_machine(), "threads": torch.get_num_threads()}
+    found = {**_machine(), "threads": torch.get_num_threads()}
+    if torch.cuda.is_initialized():
+        found["gpu"] = torch.cuda.get_device_name()
+    return found
 
 
 @cache

@@ -55,7 +55,7 @@ class Job:
     def pretrain(self) -> None:
         """Train the experiment's dense network, unless that has been done."""
         with threads(self.experiment.threads):
-            task = load_task(self.experiment.dataset, self.data)
+            task = load_task(self.experiment.dataset, self.data, self.experiment.device)
             Pretrained(self.experiment, task, self.runs, self.checkpoint_seconds).report()
 
 
@@ -77,7 +77,10 @@ def in_processes(jobs: Sequence[Job], workers: int, timeout: float | None = None
         timeout: seconds after which a job is stopped and fails.
     """
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPool(max_workers=workers, initializer=_become_worker, context=context)
+    numbers = context.Value("i", 0)
+    pool = ProcessPool(
+        max_workers=workers, initializer=_become_worker, initargs=[numbers], context=context
+    )
     waiting: dict[str, list[Job]] = {}
     for job in jobs:
         waiting.setdefault(job.experiment.pretraining_id, []).append(job)
@@ -134,10 +137,21 @@ def _pretrain(settings: dict[str, Any], *options: Any) -> None:
     Job(Experiment(**settings), *options).pretrain()
 
 
-def _become_worker() -> None:
-    """Leave Ctrl-C to the parent, start with one thread, and end when the parent ends."""
+def _become_worker(numbers: Any) -> None:
+    """Leave Ctrl-C to the parent, start with one thread, and end when the parent ends.
+
+    Where there are several GPUs, workers take them in turn, so that each has a cell of its own.
+
+    Args:
+        numbers: how many workers there have been, shared by all.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
+    with numbers.get_lock():
+        number = numbers.value
+        numbers.value += 1
+    if (gpus := torch.cuda.device_count()) > 1:
+        torch.cuda.set_device(number % gpus)
     parent = multiprocessing.parent_process()
     assert parent is not None  # a worker is always started by another process
 

@@ -100,6 +100,15 @@ class _Settings(BaseModel):
                 yield from ((f"{name}.{each.factory.__name__}", each) for each in parts)
 
 
+def _device(value: object) -> object:
+    """The device that ``auto`` means here; all else as it is."""
+    if value != "auto":
+        return value
+    from torch import backends, cuda
+
+    return "cuda" if cuda.is_available() else "mps" if backends.mps.is_available() else "cpu"
+
+
 class Recipe(_Settings):
     """How a network is trained."""
 
@@ -273,6 +282,10 @@ class Experiment(_Settings):
         default=(), description="metrics to record beside accuracy, size, FLOPs and latency"
     )
     seed: int = Field(default=0, ge=0, description="source of everything random")
+    device: Annotated[Literal["cpu", "cuda", "mps"], BeforeValidator(_device)] = Field(
+        default="cpu",
+        description="what computes; auto is the GPU that is there, else the CPU",
+    )
     threads: int = Field(
         default=1, ge=1, description="CPU threads; bits of the result depend on it"
     )
@@ -353,7 +366,7 @@ class Experiment(_Settings):
     @property
     def pretraining_id(self) -> str:
         """The identity of the pretrained network: of what it depends on, and nothing else."""
-        shared = ("dataset", "model", "initialisation", "pretraining", "seed", "threads")
+        shared = ("dataset", "model", "initialisation", "pretraining", "seed", "device", "threads")
         settings = self.identified()
         return _digest({name: settings[name] for name in shared if name in settings})
 

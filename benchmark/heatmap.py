@@ -12,13 +12,13 @@ from safetensors.numpy import load_file
 from ..errors import UsageError
 from ..results import Record, Store
 
-_MOST_BLOCKS = 64
+_MOST_BLOCKS = 32
 
 
 def kept_in_blocks(record: Record, store: Store) -> pd.DataFrame:
     """The fraction of weights kept in each block of each prunable weight of a run.
 
-    A weight is a matrix of outputs × all else, cut into up to 64 × 64 blocks. The columns are those
+    A weight is a matrix of outputs × all else, cut into up to 32 × 32 blocks. The columns are those
     of :data:`prunebench.results.heatmap.HEATMAP_COLUMNS`.
 
     Raises:

@@ -89,9 +89,9 @@ def run_cell(
         OSError: the record could not be saved.
     """
     checkpoints = Checkpoints(store.folder, experiment.id, checkpoint_seconds)
-    with threads(experiment.threads):
+    with threads(experiment.threads), _repeatable():
         try:
-            task = load_task(experiment.dataset, data)
+            task = load_task(experiment.dataset, data, experiment.device)
             pretrained = Pretrained(experiment, task, store.folder, checkpoint_seconds)
             record, state = _measured(experiment, task, pretrained, checkpoints)
         except Exception as error:
@@ -293,13 +293,26 @@ def described(experiment: Experiment) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=2)
-def _loaded(dataset: str, data: Path) -> Task:
+def _loaded(dataset: str, data: Path, device: str) -> Task:
+    if device != "cpu":
+        return _loaded(dataset, data, "cpu").to(torch.device(device))
     return DATASETS.component(dataset).create().load(data)
 
 
-def load_task(dataset: Component[Any], data: Path) -> Task:
-    """The data set's task; a process loads it once."""
-    return _loaded(str(dataset), data)
+def load_task(dataset: Component[Any], data: Path, device: str = "cpu") -> Task:
+    """The data set's task on a device; a process loads it once."""
+    return _loaded(str(dataset), data, device)
+
+
+@contextmanager
+def _repeatable() -> Iterator[None]:
+    """Have a GPU take algorithms that give the same bits again."""
+    before = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = before
 
 
 @contextmanager

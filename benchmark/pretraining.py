@@ -145,7 +145,11 @@ class Pretrained:
 
 
 def build(experiment: Experiment, task: Task, purpose: str = "initialisation") -> nn.Module:
-    """The experiment's model with fresh weights, in the memory format in which it runs fastest."""
+    """The experiment's model with fresh weights, on the task's device.
+
+    It has the memory format in which it runs fastest. Weights are drawn on the CPU, so that they
+    are the same on every device.
+    """
     with seeded(experiment.seed, purpose):
         model: nn.Module = experiment.model.create(
             input_shape=task.input_shape, classes=task.classes
@@ -154,4 +158,4 @@ def build(experiment: Experiment, task: Task, purpose: str = "initialisation") -
     if any(parameter.ndim == 4 for parameter in model.parameters()):
         # LeNet-5 trains 1.4 times as fast with it on one CPU thread.
         model = model.to(memory_format=torch.channels_last)
-    return model
+    return model.to(task.device)

@@ -9,6 +9,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from torch import cuda
+from torch.backends import mps
 from tqdm import tqdm
 
 from ..datasets import cache_folder
@@ -112,6 +114,11 @@ def check(experiments: Sequence[Experiment], data: Path) -> None:
     """
     checked: set[tuple[object, ...]] = set()
     for experiment in experiments:
+        if not _is_there(experiment.device):
+            raise UsageError(
+                f"device: {experiment.device!r} is not allowed: there is none here; give cpu, or "
+                "auto for the best there is"
+            )
         parts = (experiment.dataset, experiment.model, experiment.strategy)
         more = (*experiment.target, experiment.prune_classifier, *map(str, experiment.metrics))
         key = (*map(str, parts), *more)
@@ -123,6 +130,12 @@ def check(experiments: Sequence[Experiment], data: Path) -> None:
                 target_of(experiment, experiment.strategy.create(), model, task.inputs(1))
                 for metric in experiment.metrics:
                     metric.create().check(task, model)
+
+
+def _is_there(device: str) -> bool:
+    if device == "cuda":
+        return cuda.is_available()
+    return device == "cpu" or mps.is_available()
 
 
 def data_folder(chosen: str | Path | None) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 
 import torch
@@ -78,6 +79,17 @@ class Classification(ImageClassification):
         self._splits = splits
         self._crop_padding, self._flip = crop_padding, flip
 
+    def to(self, device: torch.device) -> Task:
+        """The same task with all images on ``device``, where batches are gathered and changed."""
+        moved = copy.copy(self)
+        moved.device = device
+        moved._splits = {
+            split: (images.to(device), labels.to(device))
+            for split, (images, labels) in self._splits.items()
+        }
+        moved._scale, moved._shift = self._scale.to(device), self._shift.to(device)
+        return moved
+
     def size(self, split: Split) -> int:
         """Number of examples in a split."""
         return len(self._splits[split][1])
@@ -113,8 +125,8 @@ class Classification(ImageClassification):
 
 def sampled_labels(logits: Tensor, generator: torch.Generator) -> Tensor:
     """A label for each row of ``logits`` (examples × classes), drawn from its softmax."""
-    probabilities = logits.detach().double().softmax(1)
-    return torch.multinomial(probabilities.cpu(), 1, generator=generator)[:, 0].to(logits.device)
+    probabilities = logits.detach().cpu().double().softmax(1)
+    return torch.multinomial(probabilities, 1, generator=generator)[:, 0].to(logits.device)
 
 
 def hold_out(images: Tensor, labels: Tensor, count: int, purpose: str) -> tuple[Batch, Batch]:

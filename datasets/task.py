@@ -6,11 +6,12 @@ strategies and the metrics know a data set through this interface alone.
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -30,12 +31,29 @@ class Task(ABC):
         classes: number of classes that the model tells apart.
         quality: name of the registered metric that scores a model on this task.
         class_names: what the classes are called, if anything.
+        device: where the tensors are that it gives.
     """
 
     input_shape: tuple[int, ...]
     classes: int
     quality: ClassVar[str]
     class_names: tuple[str, ...] = ()
+    device: torch.device = torch.device("cpu")
+
+    def to(self, device: torch.device) -> Task:
+        """The same task, whose batches and inputs are on ``device``; this one stays as it is.
+
+        By default each batch is moved when it is asked for.
+        """
+        moved = copy.copy(self)
+        moved.device = device
+        if device != self.device:
+            moved.batches = _moving(self.batches, device)  # type: ignore[method-assign]
+            moved.training_batches = _moving(  # type: ignore[method-assign]
+                self.training_batches, device
+            )
+            moved.inputs = lambda batch_size: self.inputs(batch_size).to(device)  # type: ignore[method-assign]
+        return moved
 
     @abstractmethod
     def size(self, split: Split) -> int:
@@ -99,6 +117,18 @@ class Task(ABC):
     @abstractmethod
     def inputs(self, batch_size: int) -> Tensor:
         """Exactly ``batch_size`` test inputs, repeated if there are fewer: for FLOPs and timing."""
+
+
+def _moving(
+    batches: Callable[..., Iterator[Batch]], device: torch.device
+) -> Callable[..., Iterator[Batch]]:
+    """The same batches on a device."""
+
+    def moved(*arguments: Any) -> Iterator[Batch]:
+        for inputs, labels in batches(*arguments):
+            yield inputs.to(device, non_blocking=True), labels.to(device, non_blocking=True)
+
+    return moved
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,15 @@ class Translation(Task):
         self.input_shape = (2, self._tokens["test"][0].shape[2])
         self._starts: dict[tuple[Split, int], list[int]] = {}
 
+    def to(self, device: torch.device) -> Task:
+        """The same task, whose batches, inputs and sources are on ``device``."""
+        moved = super().to(device)
+        if device != self.device:
+            moved.sources = lambda *arguments: (  # type: ignore[attr-defined]
+                (places, tokens.to(device)) for places, tokens in self.sources(*arguments)
+            )
+        return moved
+
     def size(self, split: Split) -> int:
         """Number of pairs of sentences in a split."""
         return len(self._tokens[split][0])

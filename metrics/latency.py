@@ -65,7 +65,7 @@ class Latency(Metric):
             for size in self.batch_sizes:
                 inputs = subject.task.inputs(size)
                 calls = {name: partial(network, inputs) for name, network in networks.items()}
-                times = interleaved(calls, protocol, [("dense", "pruned")])
+                times = interleaved(calls, protocol, [("dense", "pruned")], inputs.is_cuda)
                 for name in ("dense", "pruned"):
                     measured |= _summary(f"latency_batch{size}_{name}", times[name])
                 label = f"measured_speedup_batch{size}"

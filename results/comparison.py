@@ -6,17 +6,25 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-_QUALITY_TITLES = {
+QUALITY_TITLES = {
     "top1": "Top-1 accuracy",
     "top5": "Top-5 accuracy",
     "loss": "Loss",
+    "perplexity": "Perplexity",
+    "bleu": "BLEU",
 }
 _FRACTIONS = frozenset({"top1", "top5"})
+
+# Quality metrics that are chosen beside a task's own, and whether more of them is better.
+_CHOSEN = {"bleu": "higher"}
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The rows of a leaderboard with one data set, model and settings, never empty."""
+    """The rows of a leaderboard with one data set, model and settings, never empty.
+
+    They are judged by the quality metric in their column ``quality``.
+    """
 
     rows: pd.DataFrame
 
@@ -47,7 +55,7 @@ class Comparison:
     @property
     def quality_title(self) -> str:
         """The primary quality metric in words, with its unit."""
-        title = _QUALITY_TITLES.get(self.quality, self.quality)
+        title = QUALITY_TITLES.get(self.quality, self.quality)
         return f"{title} (%)" if self.is_fraction else title
 
     @property
@@ -96,12 +104,19 @@ class Comparison:
 def comparisons(frame: pd.DataFrame) -> list[Comparison]:
     """The comparisons of a leaderboard, in its order; the frame may come from a CSV file.
 
-    Targets of different kinds have no points in common, and make different comparisons.
+    Targets of different kinds have no points in common, and make different comparisons. Rows that
+    have a further metric of quality, such as BLEU, are a comparison once more by that.
     """
     targets = [name for name in frame.columns if name.startswith("target_")]
     kinds = frame[targets].notna().idxmax(axis="columns") if len(frame) else pd.Series(dtype=str)
     groups = frame.groupby([frame["dataset"], frame["model"], frame["settings"], kinds], sort=False)
-    return [Comparison(rows) for _, rows in groups]
+    found = []
+    for _, rows in groups:
+        found.append(Comparison(rows))
+        for name, better in _CHOSEN.items():
+            if f"{name}_mean" in rows and rows[f"{name}_mean"].notna().any():
+                found.append(Comparison(rows.assign(quality=name, better=better)))
+    return found
 
 
 def _text(value: object) -> str:

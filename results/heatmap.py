@@ -36,6 +36,7 @@ def plot_heatmaps(frame: pd.DataFrame, title: str, path: str | Path) -> None:
         OSError: the file could not be written.
     """
     weights = list(frame.groupby("weight", sort=False))
+    most = float(frame["kept"].max()) or 1.0
     across = min(len(weights), _PANELS_ABREAST)
     down = math.ceil(len(weights) / across)
     with style_context(["default", style()]):
@@ -55,7 +56,7 @@ def plot_heatmaps(frame: pd.DataFrame, title: str, path: str | Path) -> None:
                 grid,
                 cmap="viridis",
                 vmin=0,
-                vmax=1,
+                vmax=most,
                 aspect="auto",
                 interpolation="nearest",
                 extent=(0.0, right, bottom, 0.0),

@@ -279,11 +279,11 @@ def _scale_x(axes: Axes, values: list[float]) -> None:
 
 
 def _scale_y(axes: Axes, comparison: Comparison, values: list[float]) -> None:
-    """A logit scale for fractions, a logarithmic one for other positive values, else linear."""
+    """A logit scale for fractions, a logarithmic one for what grows as networks get worse."""
     finite = [value for value in values if math.isfinite(value)]
     if comparison.is_fraction:
         axes.set_yscale("logit")
-    elif min(finite) > 0:
+    elif min(finite) > 0 and not comparison.higher_is_better:
         axes.set_yscale("log")
     transform = axes.yaxis.get_transform()
     low, high = (float(transform.transform([value])[0]) for value in (min(finite), max(finite)))

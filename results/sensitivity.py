@@ -14,7 +14,7 @@ from matplotlib.style import context as style_context
 
 from .plots import DOTS_PER_INCH, LINE, literal, style
 from .store import write_atomically
-from .study import looks_of
+from .study import looks_of, quality_title
 
 SENSITIVITY_COLUMNS: dict[str, str] = {
     "dataset": "Data set, as in the experiment.",
@@ -84,4 +84,4 @@ def _draw(
     axes.set_xlabel(
         "Pruned weights of the class, %" if x == "sparsity" else "Largest pruned weight"
     )
-    axes.set_ylabel(f"Change of {quality.removesuffix('_change').replace('_', ' ')}")
+    axes.set_ylabel(f"Change: {quality_title(quality.removesuffix('_change'))}")

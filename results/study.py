@@ -21,6 +21,7 @@ from matplotlib.lines import Line2D
 from matplotlib.style import context as style_context
 
 from ..errors import UsageError
+from .comparison import QUALITY_TITLES
 from .plots import COLOURS, DOTS_PER_INCH, FAINT_INK, INK, LINE, MARKERS, literal, style
 from .record import Record
 from .store import write_atomically
@@ -193,7 +194,7 @@ def plot_schemes(table: pd.DataFrame, path: str | Path) -> None:
             if grows and rows[name].max() > 5 * rows[name].min():
                 axes.set_yscale("log")
                 axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-            _label(axes, title, "Pruned weights, %", name.replace("_", " "))
+            _label(axes, title, "Pruned weights, %", quality_title(name))
         several = len({initialisation for _, initialisation in kinds}) > 1
         handles = [Line2D([], [], color=c, marker=m, **LINE) for c, m, _ in looks.values()]
         handles += [Line2D([], [], color=FAINT_INK, ls=line, lw=1.9) for line in lines.values()]
@@ -231,7 +232,7 @@ def plot_medians(table: pd.DataFrame, path: str | Path) -> None:
             axes.bar_label(bars, fmt="%.3g", padding=3, fontsize=8)
             axes.invert_yaxis()
             axes.tick_params(axis="y", labelsize=7.5)
-            _label(axes, title, f"median {name.replace('_', ' ')} over sparsities", "")
+            _label(axes, title, f"Median {quality_title(name)} over sparsities", "")
             axes.grid(visible=False, axis="y")
             axes.set_axisbelow(True)
         _save(figure, Path(path))
@@ -300,6 +301,11 @@ def _expanded(columns: Iterable[str], qualities: Iterable[str]) -> list[str]:
         for column in columns
         if "<quality>" in column
     ]
+
+
+def quality_title(name: str) -> str:
+    """A quality metric in words."""
+    return QUALITY_TITLES.get(name, name.replace("_", " "))
 
 
 def _chosen_quality(names: Sequence[str]) -> str:

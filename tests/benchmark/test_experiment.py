@@ -171,7 +171,7 @@ def test_momentum_without_sgd_is_refused_rather_than_ignored(experiment):
         {"rounds": "3"},
         {"seed": -1},
         {"prune_classifier": "False"},
-        {"pretraining": {"epochs": 0}},
+        {"pretraining": {"epochs": -1}},
         {"pretraining": {"optimizer": "Sgd"}},
     ],
 )

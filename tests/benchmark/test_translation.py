@@ -18,7 +18,7 @@ from prunebench.benchmark.restoring import restore
 from prunebench.benchmark.training import Purpose, epochs
 from prunebench.metrics import BLEU, Protocol, Subject
 from prunebench.models import Seq2SeqLSTM
-from prunebench.results import Store, leaderboard
+from prunebench.results import Store, as_text, leaderboard
 from prunebench.results.heatmap import HEATMAP_COLUMNS
 from prunebench.results.sensitivity import SENSITIVITY_COLUMNS
 from prunebench.results.summary import summary
@@ -270,6 +270,10 @@ def test_the_leaderboard_has_perplexity_and_bleu(runs, record):
     assert {"perplexity_mean", "bleu_mean", "bleu_change_mean"} <= set(frame.columns)
     assert set(frame.quality) == {"perplexity"}
     assert set(frame.better) == {"lower"}
+    text = as_text(frame[frame.target_sparsity == 0.5])
+    assert "Perplexity, mean ± std of 1 seed" in text
+    assert "BLEU, mean ± std of 1 seed" in text
+    assert f"{record.final['bleu']:.4g}" in text
 
 
 @pytest.mark.slow
