@@ -299,8 +299,15 @@ def _run(options: argparse.Namespace) -> int:
         raise UsageError("--timeout needs --workers of at least 2: a process cannot stop itself")
     settings = read_settings(options.config) if options.config else {}
     experiments = grid(**_overlaid(settings, options))
+    from . import distributed
     from .sweep import check, data_folder, sweep, unfinished
 
+    distributed.start()
+    if distributed.processes() > 1 and options.workers > 1:
+        raise UsageError(
+            f"--workers: {options.workers} is not allowed: torchrun has started "
+            f"{distributed.processes()} processes that share each cell"
+        )
     store = Store(options.runs)
     if options.dry_run:
         waiting = experiments if options.force else unfinished(experiments, store)
@@ -324,7 +331,7 @@ def _run(options: argparse.Namespace) -> int:
             f"finished and kept in {options.runs}: give the same command again to go on"
         )
         return INTERRUPTED
-    return _report(records, options.runs)
+    return _report(records, options.runs) if distributed.number() == 0 else 0
 
 
 def _overlaid(settings: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:

@@ -49,6 +49,7 @@ from ..strategies import (
     weight_class,
     write_back,
 )
+from . import distributed
 from .checkpoint import Checkpoint, Checkpoints
 from .environment import environment
 from .experiment import Experiment, Recipe
@@ -96,12 +97,14 @@ def run_cell(
             record, state = _measured(experiment, task, pretrained, checkpoints)
         except Exception as error:
             record, state = failed(experiment, error), None
-    if weights and state is not None:
-        contiguous = {name: tensor.contiguous() for name, tensor in state.items()}
-        write_atomically(store.weights_path(experiment.id), save(contiguous))
-    store.save(record)  # last: a record means that all of it is there
-    if record.finished:
-        checkpoints.remove()
+    if distributed.number() == 0:
+        if weights and state is not None:
+            contiguous = {name: tensor.contiguous() for name, tensor in state.items()}
+            write_atomically(store.weights_path(experiment.id), save(contiguous))
+        store.save(record)  # last: a record means that all of it is there
+        if record.finished:
+            checkpoints.remove()
+    distributed.wait()
     return record
 
 
@@ -183,7 +186,13 @@ class _Rounds:
             cost=self._target.cost,
         )
         with _timed(self._seconds, "scoring_seconds"):
-            return self._strategy.prune(context, self._steps[number - 1].kept)
+            sparsity = self._strategy.prune(context, self._steps[number - 1].kept)
+        if distributed.processes() > 1 and self._strategy.trains_plainly:
+            # All processes choose alike; this holds them to it where a device's bits differ.
+            masks = {name: mask.contiguous() for name, mask in sparsity.masks.items()}
+            distributed.take_over([*masks.values(), *self._model.state_dict().values()])
+            sparsity.restore(masks)
+        return sparsity
 
     def _recovered(self, number: int, sparsity: SparseTraining) -> Round:
         """What becomes of the network by the recovery, training as ``sparsity`` says."""

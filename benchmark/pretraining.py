@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,9 +17,9 @@ from torch import nn
 
 from ..datasets import Task
 from ..metrics import Measurements, Metric, Subject
-from ..results import write_atomically
 from ..seeding import seeded
 from ..strategies import State
+from . import distributed
 from .checkpoint import Checkpoints
 from .experiment import Experiment
 from .training import Purpose, copy_of_state, epochs, quality, train
@@ -65,10 +65,7 @@ class Pretrained:
     def report(self) -> Report:
         """The report on the network, which is trained first if that has not been done."""
         path = self._stem.with_suffix(".json")
-        if not path.exists():
-            with self._locked():
-                if not path.exists():  # another process may have trained it meanwhile
-                    self._train()
+        self._ensure(path, self._train)
         return Report(**json.loads(path.read_bytes()))
 
     def measured(self, metric: Metric, name: str) -> Measurements:
@@ -82,11 +79,14 @@ class Pretrained:
         """
         digest = hashlib.sha256(name.encode()).hexdigest()[:8]
         path = self._stem.with_name(f"{self._stem.name}-{digest}.json")
-        if not path.exists():
+
+        def measure() -> None:
             model = build(self._experiment, self._task)
             model.load_state_dict(self.state())
             found = metric.measure(Subject(model, model, self._task, ()))
-            write_atomically(path, json.dumps(found).encode())
+            distributed.write(path, json.dumps(found).encode())
+
+        self._ensure(path, measure)
         measured: Measurements = json.loads(path.read_bytes())
         return measured
 
@@ -101,10 +101,7 @@ class Pretrained:
         Training again gives the same bits, so nothing but what is asked for is ever stored.
         """
         path = self._stem.with_name(f"{self._stem.name}-epoch-{epoch}.safetensors")
-        if not path.exists():
-            with self._locked():
-                if not path.exists():
-                    write_atomically(path, save(dict(self._trained_for(epoch))))
+        self._ensure(path, lambda: distributed.write(path, save(dict(self._trained_for(epoch)))))
         return load_file(path)
 
     def _train(self) -> None:
@@ -121,8 +118,8 @@ class Pretrained:
         )
         # The weights go first: a report means that they are there.
         weights = {name: tensor.contiguous() for name, tensor in copy_of_state(model).items()}
-        write_atomically(self._stem.with_suffix(".safetensors"), save(weights))
-        write_atomically(self._stem.with_suffix(".json"), json.dumps(asdict(report)).encode())
+        distributed.write(self._stem.with_suffix(".safetensors"), save(weights))
+        distributed.write(self._stem.with_suffix(".json"), json.dumps(asdict(report)).encode())
         self._checkpoints.remove()
 
     def _trained_for(self, epoch: int) -> State:
@@ -137,11 +134,17 @@ class Pretrained:
     def _purpose(self) -> Purpose:
         return Purpose(self._experiment.seed, "pretraining")
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _ensure(self, path: Path, make: Callable[[], None]) -> None:
+        """Have ``make`` write a file that is not there, in one of all processes that want it."""
+        if distributed.agreed(path.exists()):
+            return
         self._stem.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(self._stem.with_suffix(".lock")):
-            yield
+        lock = FileLock(self._stem.with_suffix(".lock"), is_singleton=False)
+        # Processes that share the work share the lock.
+        with lock if distributed.number() == 0 else nullcontext():
+            # Another process may have made it meanwhile.
+            if not distributed.agreed(path.exists()):
+                make()
 
 
 def build(experiment: Experiment, task: Task, purpose: str = "initialisation") -> nn.Module:

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from ..datasets import cache_folder
 from ..errors import UsageError
 from ..results import Record, Store
+from . import distributed
 from .executor import Job, in_processes, in_this_process
 from .experiment import Experiment
 from .loop import load_task, threads
@@ -89,12 +90,18 @@ def sweep(
     if store.folder.exists() and not store.folder.is_dir():
         raise UsageError(f"records cannot be kept in {store.folder}, which is a file")
     waiting = distinct if force else unfinished(distinct, store)
+    distributed.wait()  # until none of the processes looks any more
     check(waiting, folder)
     seconds = 60 * checkpoint_minutes or None
     jobs = [Job(experiment, store.folder, folder, weights, seconds) for experiment in waiting]
     results = in_this_process(jobs) if workers == 1 else in_processes(jobs, workers, timeout)
     finished = len(distinct) - len(waiting)
-    bar = tqdm(total=len(distinct), initial=finished, unit="cell", disable=not progress)
+    bar = tqdm(
+        total=len(distinct),
+        initial=finished,
+        unit="cell",
+        disable=not progress or distributed.number() > 0,
+    )
     with closing(results), bar:
         _show(results, bar)
     # Read back rather than remembered: what is returned is what is on the disk.

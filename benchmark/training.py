@@ -14,6 +14,7 @@ from ..datasets import Batch, Task
 from ..metrics import METRICS, Measurements, Subject
 from ..seeding import generator, seeded
 from ..strategies import Masks, SparseTraining, State
+from . import distributed
 from .checkpoint import Checkpoint
 from .experiment import Recipe
 from .optimisation import WeightAverage, make_optimizer, make_scheduler
@@ -69,6 +70,8 @@ def train(
         return quality(model, task, "validation")
     if sparsity is not None and type(sparsity) is not SparseTraining:
         checkpoint = None
+    if distributed.processes() > 1:
+        checkpoint = None  # each process would need one of its own
     masks = sparsity.masks if sparsity is not None else {}
     best: _Best | None = None
     if checkpoint is not None and (saved := checkpoint.load()) is not None:
@@ -140,7 +143,9 @@ def epochs(
     for epoch in range(epoch_now, recipe.epochs + 1):
         order = generator(purpose.seed, purpose.name, "order", epoch)
         model.train()
-        with seeded(purpose.seed, purpose.name, "noise", epoch):
+        # Processes that share the batches draw their own noise for their own examples.
+        process = [distributed.number()] if distributed.number() else []
+        with seeded(purpose.seed, purpose.name, "noise", epoch, *process):
             for number, batch in enumerate(task.training_batches(recipe.batch_size, order), 1):
                 if saved is not None:
                     if number < batches_done:
@@ -175,6 +180,7 @@ def epochs(
                         "noise": torch.get_rng_state(),
                     }
                     save(progress)
+        distributed.take_over(model.buffers())
         with nullcontext() if average is None else average.in_place():
             yield epoch
 
@@ -188,7 +194,9 @@ class _Backward:
 
     def __init__(self, model: nn.Module, task: Task, recipe: Recipe) -> None:
         self._model, self._task, self._recipe = model, task, recipe
-        self._runner: Any = torch.compile(model) if recipe.compiled else model
+        self._runner: Any = distributed.replicated(model)
+        if recipe.compiled:
+            self._runner = torch.compile(self._runner)
         self._penalty = None if recipe.penalty is None else recipe.penalty.create()
         self._device = next(model.parameters()).device.type
         half = recipe.precision == "float16"
@@ -196,14 +204,14 @@ class _Backward:
 
     def __call__(self, batch: Batch) -> None:
         """Add the gradients of the mean loss of a batch, in as many parts as the recipe says."""
-        parts: list[Any] = [batch]
+        # Processes that share a batch average their gradients.
+        examples = self._task.examples(batch) / distributed.processes()
+        own, counts = distributed.share(batch)
+        parts: list[Any] = [own]
         if self._recipe.accumulation > 1:
-            parts = list(
-                zip(*(each.chunk(self._recipe.accumulation) for each in batch), strict=True)
-            )
-        examples = self._task.examples(batch)
+            parts = list(zip(*(each.chunk(self._recipe.accumulation) for each in own), strict=True))
         for number, part in enumerate(parts):
-            loss = self._loss(part) * (self._task.examples(part) / examples)
+            loss = self._loss(part) * (counts * self._task.examples(part) / examples)
             if self._penalty is not None and number == 0:
                 loss = loss + self._penalty(self._model)
             self.scaler.scale(loss).backward()
