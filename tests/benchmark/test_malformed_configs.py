@@ -33,7 +33,8 @@ numbers_out_of_range = {
     "threads": not_positive,
 }
 recipe_errors = st.one_of(
-    st.fixed_dictionaries({"epochs": st.one_of(not_positive, junk)}),
+    # No epochs at all are allowed of pretraining.
+    st.fixed_dictionaries({"epochs": st.one_of(st.integers(-5, -1), junk)}),
     st.fixed_dictionaries({"batch_size": st.one_of(not_positive, junk)}),
     st.fixed_dictionaries({"learning_rate": st.one_of(st.floats(-1, 0), not_finite, junk)}),
     st.fixed_dictionaries({"momentum": st.one_of(st.floats(1, 2), junk)}),

@@ -119,3 +119,6 @@ class _InDouble:
     def batches(self, *arguments):
         for inputs, labels in self._task.batches(*arguments):
             yield inputs.double(), labels
+
+    def training_batches(self, *arguments):
+        return self.batches("train", *arguments)
