@@ -336,7 +336,8 @@ def _run(options: argparse.Namespace) -> int:
 
 def _overlaid(settings: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
     """The settings of the file, with those from the command line in their place."""
-    from .experiment import TARGETS, Experiment
+    from ..results.record import TARGETS
+    from .experiment import Experiment
 
     settings = dict(settings)
     for option, given in vars(options).items():

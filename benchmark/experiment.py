@@ -17,6 +17,7 @@ from pydantic_core import to_jsonable_python
 
 from ..errors import UsageError
 from ..registry import Component
+from ..results.record import TARGETS
 
 if TYPE_CHECKING:
     from ..strategies import Recovery, Strategy
@@ -46,10 +47,6 @@ TimingComponent = Annotated[Any, _lookup("strategies", "TIMINGS"), _written]
 PenaltyComponent = Annotated[Any, _lookup("strategies", "PENALTIES"), _written]
 InitialisationComponent = Annotated[Any, _lookup("models", "INITIALISATIONS"), _written]
 MetricComponent = Annotated[Any, _lookup("metrics", "METRICS"), _written]
-
-
-TARGETS = ("compression", "sparsity", "channel_sparsity", "speedup")
-"""The settings of which an experiment has one, which says how far to prune."""
 
 
 class _Settings(BaseModel):

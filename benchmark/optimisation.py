@@ -63,7 +63,9 @@ def make_scheduler(
 
 
 class WeightAverage:
-    """The exponential moving average of a network's weights (Polyak & Juditsky 1992).
+    """The exponential moving average of a network's parameters (Polyak & Juditsky 1992).
+
+    Buffers, such as the statistics of batch normalisation, stay those of the network itself.
 
     Args:
         model: the network, whose weights now are the first of the average.

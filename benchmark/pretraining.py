@@ -139,7 +139,7 @@ class Pretrained:
         if distributed.agreed(path.exists()):
             return
         self._stem.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self._stem.with_suffix(".lock"), is_singleton=False)
+        lock = FileLock(self._stem.with_suffix(".lock"))
         # Processes that share the work share the lock.
         with lock if distributed.number() == 0 else nullcontext():
             # Another process may have made it meanwhile.

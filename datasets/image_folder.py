@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from ..errors import UsageError
 from ..seeding import generator as seeded_generator
-from .cache import cache_folder
+from .cache import cache_folder, in_one_go
 from .classification import Classification, ImageClassification
 from .task import Batch, Dataset, Split, Task, register
 
@@ -285,9 +285,8 @@ def _decoded(files: Files, size: int) -> Batch:
         cached.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(cached.with_suffix(".lock")):
             if not cached.exists():
-                part = cached.with_suffix(".part")
-                torch.save(_all_images(files, size), part)
-                part.replace(cached)
+                with in_one_go(cached) as part:
+                    torch.save(_all_images(files, size), part)
             return torch.load(cached, mmap=True), labels
     except OSError:  # nothing is kept where nothing can be written
         return _all_images(files, size), labels

@@ -12,7 +12,7 @@ from pydantic import Field
 from torchvision.datasets.utils import download_url
 
 from ..errors import UsageError
-from .cache import cache_folder
+from .cache import cache_folder, in_one_go
 from .subwords import Subwords
 from .task import Dataset, Split, Task, register
 from .translation import Translation
@@ -150,8 +150,8 @@ class Multi30k(ParallelText):
             folder.mkdir(parents=True, exist_ok=True)
             with FileLock(folder / f"{name}.lock"):
                 if not (folder / f"{name}.gz").exists():
-                    download_url(f"{self.url}/{name}.gz", str(folder), f"{name}.gz.part")
-                    (folder / f"{name}.gz.part").rename(folder / f"{name}.gz")
+                    with in_one_go(folder / f"{name}.gz") as part:
+                        download_url(f"{self.url}/{name}.gz", str(folder), part.name)
         except (OSError, RuntimeError) as error:
             raise UsageError(
                 f"Multi30k: {name}.gz is not in {folder} and could not be downloaded there "

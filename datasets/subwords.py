@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import sentencepiece
 from filelock import FileLock
 
 from ..errors import UsageError
+from .cache import in_one_go
 
 PADDING, UNKNOWN, BEGIN, END = range(4)
 """The tokens that stand for no text."""
@@ -51,8 +51,8 @@ class Subwords:
             model = _trained(sentences, size)
             try:
                 cache.mkdir(parents=True, exist_ok=True)
-                with FileLock(path.with_suffix(".lock")):
-                    _write(path, model)
+                with FileLock(path.with_suffix(".lock")), in_one_go(path) as part:
+                    part.write_bytes(model)
             except OSError:
                 return cls(model)  # nothing is kept where nothing can be written
         return cls(path.read_bytes())
@@ -97,13 +97,6 @@ def _trained(sentences: Sequence[str], size: int) -> bytes:
         at_most = f" and at most {largest.rstrip('.')}" if largest[:1].isdecimal() else ""
         raise UsageError(
             f"vocabulary: {size} is not allowed for this text: it has {characters} different "
-            f"characters, so that at least {characters + 5}{at_most} are needed"
+            f"characters, so that at least {characters + 4}{at_most} are needed"
         ) from None
     return model.getvalue()
-
-
-def _write(path: Path, content: bytes) -> None:
-    """In one go, so that nobody reads half of a file."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        file.write(content)
-    Path(file.name).replace(path)

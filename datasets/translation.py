@@ -66,7 +66,7 @@ class Translation(Task):
                 pairs = [pair for pair in pairs if max(map(len, pair)) < longest]
             self._tokens[split] = _as_tensors(pairs)
         self.input_shape = (2, self._tokens["test"][0].shape[2])
-        self._starts: dict[tuple[Split, int], list[int]] = {}
+        self._batch_sizes: dict[tuple[Split, int], list[int]] = {}
 
     def to(self, device: torch.device) -> Task:
         """The same task, whose batches, inputs and sources are on ``device``."""
@@ -162,9 +162,9 @@ class Translation(Task):
         else:
             mixed = torch.randperm(len(lengths), generator=generator)
         order = mixed[lengths[mixed].argsort(stable=True)]
-        if (split, batch_size) not in self._starts:
-            self._starts[split, batch_size] = _sizes(lengths[order].tolist(), batch_size)
-        return order, self._starts[split, batch_size]
+        if (split, batch_size) not in self._batch_sizes:
+            self._batch_sizes[split, batch_size] = _sizes(lengths[order].tolist(), batch_size)
+        return order, self._batch_sizes[split, batch_size]
 
     def _batch(self, split: Split, places: Tensor) -> Batch:
         pairs, labels = (each[places] for each in self._tokens[split])

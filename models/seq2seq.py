@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -66,7 +66,6 @@ class Seq2SeqLSTM(nn.Module):
                 "model Seq2SeqLSTM needs pairs of sequences of tokens, as Multi30k has, and the "
                 f"examples of this data set are {shape}"
             )
-        assert tied in get_args(Tied)
         self.input_feeding = input_feeding
         self.source_embedding = nn.Embedding(classes, embedding)
         self.target_embedding = nn.Embedding(classes, embedding)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from pathlib import Path
 
@@ -12,8 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.style import context as style_context
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from .plots import COLOURS, DOTS_PER_INCH, FAINT_INK, INK, LINE, MARKERS, literal, style
-from .store import write_atomically
+from .plots import COLOURS, DOTS_PER_INCH, FAINT_INK, INK, LINE, MARKERS, literal, save_png, style
 
 BREAK_EVEN_COLUMNS: dict[str, str] = {
     "network_title": "The layer or network.",
@@ -156,9 +154,7 @@ def _write_panels(panels: list[_Panel], x: str, path: Path) -> None:
                     handles.append(handle)
                     labels.append(label)
         figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
-        content = io.BytesIO()
-        figure.savefig(content, format="png", metadata={"Software": None})
-    write_atomically(path, content.getvalue())
+        save_png(figure, path)
 
 
 def _draw_panel(axes: Axes, panel: _Panel, places: list[tuple[str, str]], x: str) -> None:

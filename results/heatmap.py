@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from pathlib import Path
 from textwrap import fill
@@ -11,8 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.style import context as style_context
 
-from .plots import DOTS_PER_INCH, FAINT_INK, literal, style
-from .store import write_atomically
+from .plots import DOTS_PER_INCH, FAINT_INK, literal, save_png, style
 
 HEATMAP_COLUMNS: dict[str, str] = {
     "weight": "Name of the weight, as in the network.",
@@ -66,9 +64,7 @@ def plot_heatmaps(frame: pd.DataFrame, title: str, path: str | Path) -> None:
             axes.grid(visible=False)
             drawn.append(axes)
         figure.colorbar(image, ax=drawn, label="fraction kept", shrink=0.8)
-        content = io.BytesIO()
-        figure.savefig(content, format="png", metadata={"Software": None})
-    write_atomically(Path(path), content.getvalue())
+        save_png(figure, Path(path))
 
 
 def _share(blocks: pd.DataFrame) -> float:

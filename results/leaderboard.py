@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from .columns import INTEGER_COLUMNS, TEXT_COLUMNS, expand_columns
-from .record import Outcome
+from .record import TARGETS, Outcome
 from .statistics import describe
 from .store import Store
 
@@ -42,8 +42,7 @@ _SIZE_AND_COST = frozenset(
         "file_bytes_shrunk",
     }
 )
-_TARGETS = ("compression", "sparsity", "channel_sparsity", "speedup")
-_NOT_SETTINGS = frozenset({"dataset", "model", "strategy", *_TARGETS, "seed"})
+_NOT_SETTINGS = frozenset({"dataset", "model", "strategy", *TARGETS, "seed"})
 
 
 def leaderboard(records: Iterable[Outcome] | str | Path) -> pd.DataFrame:
@@ -94,7 +93,7 @@ class _Method(NamedTuple):
 
 
 class _Target(NamedTuple):
-    """What was asked for: the place in :data:`_TARGETS` of the kind of target, and its value."""
+    """What was asked for: the place in ``TARGETS`` of the kind of target, and its value."""
 
     kind: int
     value: float
@@ -157,7 +156,7 @@ class _Comparison:
                     **head,
                     "strategy": method.strategy,
                     "strategy_source": method.source,
-                    f"target_{_TARGETS[target.kind]}": target.value,
+                    f"target_{TARGETS[target.kind]}": target.value,
                     "seeds": len(finished),
                     "seeds_collapsed": sum(run.status == "collapsed" for run in finished),
                     "seeds_failed": len(seeds) - len(finished),
@@ -209,7 +208,7 @@ def _method(experiment: Mapping[str, Any]) -> _Method:
 def _target(experiment: Mapping[str, Any]) -> _Target:
     return next(
         _Target(kind, experiment[name])
-        for kind, name in enumerate(_TARGETS)
+        for kind, name in enumerate(TARGETS)
         if experiment.get(name) is not None
     )
 

@@ -249,6 +249,17 @@ def _draw(
     )
 
 
+def save_png(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, the same bytes for the same figure.
+
+    Raises:
+        OSError: the file could not be written; an earlier one is as it was.
+    """
+    content = io.BytesIO()
+    figure.savefig(content, format="png", metadata={"Software": None})
+    write_atomically(path, content.getvalue())
+
+
 def literal(text: str) -> str:
     """Text that matplotlib is not to read as mathematics."""
     return text.replace("$", r"\$")

@@ -15,6 +15,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationIn
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+TARGETS = ("compression", "sparsity", "channel_sparsity", "speedup")
+"""The settings of which an experiment has one, which says how far to prune."""
+
 RECORD_ID_PATTERN = r"^[0-9a-f]{8,64}$"
 """What an experiment's identity looks like: lower-case hexadecimal digits."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from textwrap import fill
 
@@ -12,8 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.style import context as style_context
 
-from .plots import DOTS_PER_INCH, LINE, literal, style
-from .store import write_atomically
+from .plots import DOTS_PER_INCH, LINE, literal, save_png, style
 from .study import looks_of, quality_title
 
 SENSITIVITY_COLUMNS: dict[str, str] = {
@@ -66,9 +64,7 @@ def plot_sensitivity(frame: pd.DataFrame, path: str | Path) -> None:
             frameon=False,
             fontsize=8.5,
         )
-        content = io.BytesIO()
-        figure.savefig(content, format="png", metadata={"Software": None})
-    write_atomically(Path(path), content.getvalue())
+        save_png(figure, Path(path))
 
 
 def _draw(

@@ -6,7 +6,6 @@ sparsities, and how much of each class of weights a scheme removes.
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Iterable, Sequence
 from itertools import cycle
@@ -22,9 +21,8 @@ from matplotlib.style import context as style_context
 
 from ..errors import UsageError
 from .comparison import QUALITY_TITLES
-from .plots import COLOURS, DOTS_PER_INCH, FAINT_INK, INK, LINE, MARKERS, literal, style
-from .record import Record
-from .store import write_atomically
+from .plots import COLOURS, DOTS_PER_INCH, FAINT_INK, INK, LINE, MARKERS, literal, save_png, style
+from .record import TARGETS, Record
 
 SCHEME_COLUMNS: dict[str, str] = {
     "dataset": "Data set, as in the experiment.",
@@ -201,7 +199,7 @@ def plot_schemes(table: pd.DataFrame, path: str | Path) -> None:
         handles.append(Line2D([], [], lw=1.1, ls=(0, (5, 3)), color=INK))
         names = [*looks, *(", ".join(kind) if several else kind[0] for kind in lines)]
         _legend(figure, handles, [*names, "unpruned network"])
-        _save(figure, Path(path))
+        save_png(figure, Path(path))
 
 
 def plot_medians(table: pd.DataFrame, path: str | Path) -> None:
@@ -235,7 +233,7 @@ def plot_medians(table: pd.DataFrame, path: str | Path) -> None:
             _label(axes, title, f"Median {quality_title(name)} over sparsities", "")
             axes.grid(visible=False, axis="y")
             axes.set_axisbelow(True)
-        _save(figure, Path(path))
+        save_png(figure, Path(path))
 
 
 def plot_classes(table: pd.DataFrame, path: str | Path) -> None:
@@ -265,7 +263,7 @@ def plot_classes(table: pd.DataFrame, path: str | Path) -> None:
             _label(axes, title, "Pruned weights, %", "Pruned weights of the class, %")
         handles = [Line2D([], [], color=c, marker=m, ls=d, **LINE) for c, m, d in looks.values()]
         _legend(figure, handles, list(looks))
-        _save(figure, Path(path))
+        save_png(figure, Path(path))
 
 
 def _identity(experiment: Any) -> dict[str, Any]:
@@ -284,9 +282,7 @@ def _training(experiment: Any) -> str:
 def _target(experiment: Any) -> str:
     """How far it was pruned, so that it sorts."""
     return next(
-        f"{name} {experiment[name]:012.6f}"
-        for name in ("compression", "sparsity", "channel_sparsity", "speedup")
-        if experiment.get(name) is not None
+        f"{name} {experiment[name]:012.6f}" for name in TARGETS if experiment.get(name) is not None
     )
 
 
@@ -358,9 +354,3 @@ def _legend(figure: Figure, handles: list[Line2D], names: list[str]) -> None:
         frameon=False,
         fontsize=8.5,
     )
-
-
-def _save(figure: Figure, path: Path) -> None:
-    content = io.BytesIO()
-    figure.savefig(content, format="png", metadata={"Software": None})
-    write_atomically(path, content.getvalue())

@@ -7,14 +7,12 @@ from typing import Any
 
 from tabulate import tabulate
 
-from .record import Record
-
-_TARGETS = ("compression", "sparsity", "channel_sparsity", "speedup")
+from .record import TARGETS, Record
 
 
 def title(experiment: Mapping[str, Any]) -> str:
     """What tells an experiment, given as the data in its record, from others of its sweep."""
-    name = next(name for name in _TARGETS if experiment.get(name) is not None)
+    name = next(name for name in TARGETS if experiment.get(name) is not None)
     value = f"{experiment[name]:g}"
     target = f"{value}×" if name == "compression" else f"{name.replace('_', ' ')} {value}"
     return (
@@ -48,7 +46,7 @@ def _heading(record: Record) -> str:
 
 
 def _settings(experiment: Mapping[str, Any]) -> str:
-    named = ("dataset", "model", "strategy", *_TARGETS, "seed")
+    named = ("dataset", "model", "strategy", *TARGETS, "seed")
     return _pairs("settings", {k: v for k, v in experiment.items() if k not in named})
 
 

@@ -245,7 +245,8 @@ def _over_positions(module: nn.Module, products: Tensor) -> Tensor:
 def _mean_loss(context: Context, batches: list[Batch]) -> Tensor:
     sizes = [context.task.examples(batch) for batch in batches]
     losses = [context.task.loss(context.model, batch) for batch in batches]
-    return sum(map(torch.mul, losses, sizes), torch.zeros(())) / sum(sizes)
+    weighted = [loss * size for loss, size in zip(losses, sizes, strict=True)]
+    return torch.stack(weighted).sum() / sum(sizes)
 
 
 def _loss_without(

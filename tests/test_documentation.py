@@ -101,7 +101,7 @@ def test_the_readmes_exports_are_loaded_without_prunebench(tmp_path, monkeypatch
 
 def test_the_readmes_other_commands_are_understood(tmp_path, monkeypatch, capsys, real_data):
     monkeypatch.chdir(ROOT)
-    for part in ("--rounds 3", "--timing", "Multi30k"):
+    for part in ("--rounds 3", "--timing", "Multi30k", "own_model"):
         example = next(block for block in blocks("console") if part in block)
         for command in commands(example):
             assert main([*command[1:], "--dry-run", "--runs", str(tmp_path)]) == 0

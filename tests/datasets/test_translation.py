@@ -182,7 +182,7 @@ GOOD = {
         ({"train_xx": ""}, {}, r"train\.xx: line 1 is empty"),
         ({}, {"test": "none"}, r"there is no .*none\.xx, and no such file that ends with \.gz"),
         ({}, {"source": "yy"}, r"target: 'yy' is not allowed: it is the source too"),
-        ({}, {"vocabulary": 6}, r"vocabulary: 6 is not allowed .* 4 different characters"),
+        ({}, {"vocabulary": 6}, r"vocabulary: 6 is not allowed .* 4 .* at least 8 "),
         ({}, {"vocabulary": 5_000}, r"vocabulary: 5000 is not allowed .* and at most \d+ are"),
         ({"test_yy": "äöü ßéè\nñç\n"}, {}, r"\d+% of the tokens of the sentences \(test, target\)"),
     ],
@@ -192,6 +192,13 @@ def test_bad_text_gets_one_clear_sentence(tmp_path, files, settings, sentence):
     with pytest.raises(UsageError, match=sentence) as caught:
         load(folder, **{"vocabulary": 9, **settings})
     assert "\n" not in str(caught.value)
+
+
+def test_the_least_vocabulary_that_a_sentence_names_is_allowed(tmp_path):
+    folder = text_of(tmp_path, **GOOD)
+    assert load(folder, vocabulary=8).classes == 8
+    with pytest.raises(UsageError, match="at least 8"):
+        load(folder, vocabulary=7)
 
 
 def test_bytes_that_are_no_text_get_one_clear_sentence(tmp_path):
