@@ -92,13 +92,15 @@ def in_processes(jobs: Sequence[Job], workers: int, timeout: float | None = None
     try:
         while networks or running:
             if networks:
-                yield f"training {len(networks)} dense networks"
+                yield f"dense networks to train: {len(networks)}"
             done, _ = wait([*networks, *running], return_when=FIRST_COMPLETED)
             for future in done:
                 if future in networks:
                     # A network that could not be trained fails again, on record, in each job.
                     for job in waiting.pop(networks.pop(future)):
                         running[pool.schedule(_run, args=_plain(job), timeout=timeout)] = job
+                    if not networks:
+                        yield "dense networks trained"
                 else:
                     yield _record_of(future, running.pop(future), timeout)
     finally:

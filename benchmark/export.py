@@ -88,7 +88,7 @@ def _as_program(model: nn.Module, inputs: Tensor) -> bytes:
     try:
         program = torch.export.export(model, (inputs,), dynamic_shapes=({0: batch},))
     except Exception as error:  # whatever the exporter raises
-        raise UnsupportedError(f"torch.export: {type(error).__name__}: {error}") from error
+        raise UnsupportedError.because("no torch.export", error) from error
     with TemporaryDirectory() as folder:
         file = Path(folder) / "program.pt2"
         torch.export.save(program, file)

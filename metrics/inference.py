@@ -166,8 +166,7 @@ def _prepared(runtime: Runtime, model: nn.Module, inputs: Tensor) -> tuple[Run, 
     except UnsupportedError:
         raise
     except Exception as error:  # whatever a compiler or a runtime raises
-        first = str(error).strip().splitlines()[:1]
-        raise UnsupportedError(f"{type(error).__name__}: {''.join(first)[:200]}") from error
+        raise UnsupportedError.because("not run", error) from error
     largest = expected.abs().max().clamp(min=torch.finfo(torch.float32).tiny)
     difference = float((got - expected).abs().max() / largest)
     if not difference <= runtime.tolerance:

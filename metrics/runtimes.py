@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import logging
+import re
 import shutil
 import warnings
 from abc import ABC, abstractmethod
@@ -23,9 +24,19 @@ from .timing import Protocol, interleaved
 NetworkKind = Literal["dense", "masked", "shrunk"]
 Run = Callable[[], Tensor]
 
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
 
 class UnsupportedError(Exception):
-    """Why a runtime cannot run a network here, in a sentence without a full stop."""
+    """Why a runtime or a file format cannot take a network, in a sentence without a full stop."""
+
+    @classmethod
+    def because(cls, what: str, error: BaseException) -> UnsupportedError:
+        """``what``, and the first line of the error that was at the bottom of ``error``."""
+        while error.__cause__ is not None:
+            error = error.__cause__
+        first = "".join(_COLOUR.sub("", str(error)).strip().splitlines()[:1])[:200]
+        return cls(f"{what}: {type(error).__name__}: {first}")
 
 
 @dataclass(frozen=True)
@@ -199,8 +210,7 @@ def as_onnx(model: nn.Module, inputs: Tensor, *, any_batch_size: bool = False) -
         assert program is not None  # it is without a file name
         content: bytes = program.model_proto.SerializeToString()
     except Exception as error:  # whatever the exporter raises
-        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else ""
-        raise UnsupportedError(f"no ONNX export: {type(error).__name__}: {reason}") from error
+        raise UnsupportedError.because("no ONNX export", error) from error
     return content
 
 

@@ -189,9 +189,10 @@ def test_finished_runs_are_timed_where_a_runtime_can_run_them(record, runs):
     )
     by_runtime = {(row.runtime, row.network): row for row in measured.inference}
     assert by_runtime["Eager", "masked"].median_ms > 0
-    assert (
-        by_runtime["OnnxRuntime", "masked"].reason or by_runtime["OnnxRuntime", "masked"].median_ms
-    )
+    # What is computed depends on the longest sentence of the batch, which ONNX's tracing refuses.
+    assert by_runtime["OnnxRuntime", "masked"].median_ms is None
+    assert by_runtime["OnnxRuntime", "masked"].reason.startswith("no ONNX export: ")
+    assert "\x1b" not in by_runtime["OnnxRuntime", "masked"].reason
 
 
 def test_the_weights_are_exported(record, runs, tmp_path):

@@ -114,7 +114,7 @@ def test_a_runtime_that_computes_something_else_is_not_timed():
     wrong, breaking = rows["_Wrong", "shrunk", 2], rows["_Breaking", "dense", 2]
     assert wrong.reason.startswith("its outputs differ from those of Eager by")
     assert wrong.median_ms is None
-    assert breaking.reason == "RuntimeError: the kernel is not there"
+    assert breaking.reason == "not run: RuntimeError: the kernel is not there"
 
 
 def test_networks_are_left_as_they_were():
@@ -162,10 +162,21 @@ def test_what_is_not_installed_is_named(monkeypatch):
 def test_a_network_that_has_no_export_gets_the_reason():
     class Refusing(nn.Module):
         def forward(self, x):
-            raise NotImplementedError("not today")
+            raise NotImplementedError("not today\nnor tomorrow")
 
-    with pytest.raises(UnsupportedError, match="no ONNX export"):
+    with pytest.raises(UnsupportedError, match=r"^no ONNX export: NotImplementedError: not today$"):
         as_onnx(Refusing(), torch.ones(2))
+
+
+def test_the_reason_is_the_first_line_of_what_was_wrong_at_first():
+    try:
+        try:
+            raise ValueError("\x1b[96mtwo\x1b[0m is odd\nand so on")
+        except ValueError as first:
+            raise RuntimeError("step 1 of 3 failed") from first
+    except RuntimeError as error:
+        found = UnsupportedError.because("no file", error)
+    assert str(found) == "no file: ValueError: two is odd"
 
 
 @pytest.mark.slow  # the compiler takes its time
