@@ -10,7 +10,10 @@ from typing import Any
 
 import torch
 
-from ..results import write_atomically
+from . import distributed
+
+STEPS_BETWEEN_QUESTIONS = 20
+"""Steps of an epoch between two at which processes agree whether it is time for a checkpoint."""
 
 
 class Checkpoint:
@@ -27,26 +30,29 @@ class Checkpoint:
 
     def load(self) -> dict[str, Any] | None:
         """What was saved last: tensors, numbers and texts; None if nothing was."""
-        if not self._path.exists():
+        if not self.exists():
             return None
         content: dict[str, Any] = torch.load(self._path, map_location="cpu", weights_only=True)
         return content
 
-    @property
-    def is_due(self) -> bool:
-        """Whether it is time for one."""
-        return time.monotonic() - self._last >= self._seconds
+    def is_due(self, step: int = 0) -> bool:
+        """Whether it is time for one after this step of an epoch.
 
-    @property
+        Processes that share the training have to agree, and ask each other only now and then.
+        """
+        if distributed.processes() > 1 and step % STEPS_BETWEEN_QUESTIONS:
+            return False
+        return distributed.agreed(time.monotonic() - self._last >= self._seconds)
+
     def exists(self) -> bool:
         """Whether there is one."""
-        return self._path.exists()
+        return distributed.agreed(self._path.exists())
 
     def save(self, content: dict[str, Any]) -> None:
         """Put ``content`` in the place of what was saved before."""
         buffer = io.BytesIO()
         torch.save(content, buffer)
-        write_atomically(self._path, buffer.getvalue())
+        distributed.write(self._path, buffer.getvalue())
         self._last = time.monotonic()
 
 

@@ -54,6 +54,15 @@ def agreed(answer: bool) -> bool:
     return shared[0]
 
 
+def gathered(own: Any) -> list[Any]:
+    """What each process has, in their order."""
+    if processes() == 1:
+        return [own]
+    found: list[Any] = [None] * processes()
+    distributed.all_gather_object(found, own)
+    return found
+
+
 def write(path: Path, content: bytes) -> None:
     """Write a file, which is there when this returns in any process."""
     if number() == 0:

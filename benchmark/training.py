@@ -32,6 +32,14 @@ class _Best:
     state: State
     masks: Masks
 
+    def restored(self, model: nn.Module, sparsity: SparseTraining | None) -> Measurements:
+        """Leave the network as it was then, which was this good."""
+        model.load_state_dict(self.state)
+        if sparsity is not None:
+            device = next(model.parameters()).device
+            sparsity.restore({name: mask.to(device) for name, mask in self.masks.items()})
+        return self.measured
+
 
 @dataclass(frozen=True)
 class Purpose:
@@ -60,34 +68,28 @@ def train(
         sparsity: keeps pruned weights at zero, or does what else its method does in training. An
             epoch before its masks are settled is not chosen; its masks become those of the chosen.
         first_epoch: the epoch of the recipe from which to begin, as if those before were done.
-        checkpoint: where the training goes on from if it was interrupted; methods that change
-            masks or weights by their own rules begin anew.
+        checkpoint: where the training goes on from if it was interrupted, unless the method does
+            not say what changes while it trains.
 
     Returns:
         The quality on the validation split of the epoch chosen.
     """
     if recipe.epochs == 0:
         return quality(model, task, "validation")
-    if sparsity is not None and type(sparsity) is not SparseTraining:
+    if sparsity is not None and not sparsity.resumable:
         checkpoint = None
-    if distributed.processes() > 1:
-        checkpoint = None  # each process would need one of its own
     masks = sparsity.masks if sparsity is not None else {}
     best: _Best | None = None
     if checkpoint is not None and (saved := checkpoint.load()) is not None:
         if saved["best"] is not None:
-            best = _Best(**saved["best"], masks=masks)
+            best = _Best(**saved["best"])
         if saved["finished"]:
             assert best is not None  # it was found before the training was finished
-            model.load_state_dict(best.state)
-            return best.measured
+            return best.restored(model, sparsity)
 
     def save(progress: Progress) -> None:
         assert checkpoint is not None  # else nothing is to be saved
-        kept = None
-        if best is not None:
-            kept = {"merit": best.merit, "measured": best.measured, "state": dict(best.state)}
-        checkpoint.save({"best": kept, **progress})
+        checkpoint.save({"best": None if best is None else vars(best), **progress})
 
     for _ in epochs(model, task, recipe, purpose, sparsity, first_epoch, checkpoint, save):
         if sparsity is not None and not sparsity.settled:
@@ -98,12 +100,9 @@ def train(
             masks = sparsity.masks if sparsity is not None else {}
             best = _Best(merit, measured, copy_of_state(model), masks)
     assert best is not None  # a recipe has an epoch at least, and masks settle before its end
-    model.load_state_dict(best.state)
-    if checkpoint is not None and (checkpoint.exists or checkpoint.is_due):
+    if checkpoint is not None and (checkpoint.exists() or checkpoint.is_due()):
         save({"finished": True})
-    if sparsity is not None:
-        sparsity.restore(best.masks)
-    return best.measured
+    return best.restored(model, sparsity)
 
 
 def epochs(
@@ -138,6 +137,8 @@ def epochs(
         model.load_state_dict(saved["model"])
         optimizer.load_state_dict(saved["optimizer"])
         backward.scaler.load_state_dict(saved["scaler"])
+        if sparsity is not None:
+            sparsity.load_state(saved["sparsity"])
         if average is not None:
             average.restore(saved["average"])
     for epoch in range(epoch_now, recipe.epochs + 1):
@@ -150,7 +151,7 @@ def epochs(
                 if saved is not None:
                     if number < batches_done:
                         continue
-                    torch.set_rng_state(saved["noise"])
+                    _set_noise(saved["noise"][distributed.number()])
                     saved = None
                     if number == batches_done:
                         continue
@@ -169,7 +170,7 @@ def epochs(
                     average.update()
                 if scheduler is not None:
                     scheduler.step()
-                if checkpoint is not None and save is not None and checkpoint.is_due:
+                if checkpoint is not None and save is not None and checkpoint.is_due(number):
                     progress: Progress = {
                         "finished": False,
                         "place": (epoch, number),
@@ -177,7 +178,8 @@ def epochs(
                         "optimizer": optimizer.state_dict(),
                         "scaler": backward.scaler.state_dict(),
                         "average": None if average is None else average.average,
-                        "noise": torch.get_rng_state(),
+                        "sparsity": None if sparsity is None else sparsity.state(),
+                        "noise": distributed.gathered(_noise()),
                     }
                     save(progress)
         distributed.take_over(model.buffers())
@@ -223,6 +225,22 @@ class _Backward:
             if recipe.label_smoothing:
                 return self._task.smoothed_loss(self._runner, batch, recipe.label_smoothing)
             return self._task.loss(self._runner, batch)
+
+
+def _noise() -> dict[str, Tensor]:
+    """The state of the generators from which dropout draws on the devices that are there."""
+    states = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        states["cuda"] = torch.cuda.get_rng_state()
+    if torch.mps.is_available():
+        states["mps"] = torch.mps.get_rng_state()
+    return states
+
+
+def _set_noise(states: dict[str, Tensor]) -> None:
+    torch.set_rng_state(states["cpu"])
+    for name in states.keys() - {"cpu"}:
+        torch.get_device_module(name).set_rng_state(states[name])
 
 
 def quality(model: nn.Module, task: Task, split: str) -> Measurements:

@@ -150,11 +150,13 @@ class DynamicNetworkSurgery(GlobalMagnitude):
             }
             return self.ranked(context, scores, budget)
 
-        return _Surgery(context.model, context.masks, masks, rank, self.updates, self.until)
+        return _Surgery(context, masks, rank, self.updates, self.until)
 
 
 class _Exchange(SparseTraining):
     """Drop the smallest weights of each layer and grow others, at intervals, ever fewer."""
+
+    changing = ("_step", "_generator")
 
     def __init__(
         self,
@@ -211,17 +213,19 @@ class _Exchange(SparseTraining):
 class _Surgery(ReparametrisedTraining):
     """The model runs on those of the latent weights that the masks of the moment keep."""
 
+    changing = ("_kept", "_generator")
+
     def __init__(
         self,
-        model: nn.Module,
-        allowed: Mapping[str, Tensor],
+        context: Context,
         masks: Masks,
         rank: Callable[[Mapping[str, Tensor], Masks], Masks],
         updates: int,
         until: float,
     ) -> None:
-        super().__init__(model, dict(allowed), until)
+        super().__init__(context.model, dict(context.masks), until)
         self._kept, self._rank, self._updates = masks, rank, updates
+        self._generator = context.generator
 
     def start(self, optimizer: Optimizer, steps: int) -> None:
         """Lay the surgeries out over the training."""

@@ -193,9 +193,12 @@ class StraightThrough(_LearnedScores):
 class _SoftThresholds(ReparametrisedTraining):
     """Weights that are drawn towards zero by their layer's learned threshold."""
 
+    changing = ("_thresholds", "_steps", "_generator")
+
     def __init__(self, method: STR, context: Context, budget: int) -> None:
         super().__init__(context.model, dict(context.masks), method.until)
         self._method, self._context, self._budget = method, context, budget
+        self._generator = context.generator
         self._thresholds = {
             name: torch.tensor(method.initial, dtype=w.dtype, device=w.device, requires_grad=True)
             for name, w in context.weights.items()
@@ -235,9 +238,12 @@ class _SoftThresholds(ReparametrisedTraining):
 class _Gates(ReparametrisedTraining):
     """Weights times gates of the hard concrete distribution."""
 
+    changing = ("_alphas", "_steps", "_noise", "_generator")
+
     def __init__(self, method: HardConcrete, context: Context, budget: int) -> None:
         super().__init__(context.model, dict(context.masks), method.until)
         self._method, self._context, self._budget = method, context, budget
+        self._generator = context.generator
         # P(open) = σ(log α − β·log(−low/high)), their equation 12.
         self._shift = _TEMPERATURE * log(-_LOW / _HIGH)
         first = log(method.openness / (1 - method.openness)) + self._shift
@@ -283,9 +289,9 @@ class _Gates(ReparametrisedTraining):
     def _draw(self) -> None:
         """Logistic noise for each gate."""
         self._noise = {
-            name: torch.logit(
-                torch.rand(alpha.shape, generator=self._context.generator), eps=1e-6
-            ).to(alpha)
+            name: torch.logit(torch.rand(alpha.shape, generator=self._generator), eps=1e-6).to(
+                alpha
+            )
             for name, alpha in self._alphas.items()
         }
 
@@ -293,9 +299,12 @@ class _Gates(ReparametrisedTraining):
 class _Scores(ReparametrisedTraining):
     """Weights under the masks of their learned scores."""
 
+    changing = ("_scores", "_kept", "_generator")
+
     def __init__(self, method: _LearnedScores, context: Context, budget: int) -> None:
         super().__init__(context.model, dict(context.masks), method.until)
         self._method, self._context = method, context
+        self._generator = context.generator
         self._scores = {
             name: method.initial(weight).requires_grad_()
             for name, weight in context.weights.items()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from math import ceil
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -21,9 +22,14 @@ class SparseTraining:
     """Training under masks that stay as they are.
 
     Attributes:
+        changing: names of the attributes that a class adds and changes while it trains: numbers,
+            tensors, dictionaries of tensors, generators and optimizers. Checkpoints have them. A
+            subclass that does not say which it has gets none, and begins anew when interrupted.
         model: the network that trains.
         masks: parameter name → bool tensor, which weights are kept now. Replaced, never changed.
     """
+
+    changing: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, model: nn.Module, masks: Masks) -> None:
         self.model = model
@@ -54,6 +60,27 @@ class SparseTraining:
         """Go back to masks of an earlier epoch, the weights of which have been loaded."""
         self._set(masks)
 
+    @property
+    def resumable(self) -> bool:
+        """Whether this class and those it is made of say what changes while they train."""
+        classes = type(self).__mro__
+        return all("changing" in vars(each) for each in classes if issubclass(each, SparseTraining))
+
+    def state(self) -> dict[str, Any]:
+        """What a training that is interrupted needs to go on, as tensors and numbers."""
+        return {name: _saved(value) for name, value in self._changing().items()}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from a :meth:`state`, after :meth:`start`; the weights have been loaded."""
+        device = next(self.model.parameters()).device
+        for name, value in self._changing().items():
+            setattr(self, name, _loaded(value, state[name], device))
+        self._set(self.masks)
+
+    def _changing(self) -> dict[str, Any]:
+        names = [name for each in type(self).__mro__ for name in vars(each).get("changing", ())]
+        return {name: getattr(self, name) for name in ("masks", *names)}
+
     def _set(self, masks: Masks) -> None:
         self.masks = masks
         self._masked = MaskedWeights(self.model, masks)
@@ -80,6 +107,8 @@ class GradualTraining(SparseTraining):
         begin: fraction of the training after which pruning begins.
         end: fraction of the training after which the last pruning has been done.
     """
+
+    changing = ("_done", "_step")
 
     def __init__(
         self,
@@ -128,6 +157,8 @@ class ReparametrisedTraining(SparseTraining, ABC):
         masks: weights that may be used at all; the others stay zero.
         until: fraction of the training after which :meth:`settle` fixes the masks for good.
     """
+
+    changing: ClassVar[tuple[str, ...]] = ("_step", "_learning", "_latent")
 
     def __init__(self, model: nn.Module, masks: Masks, until: float) -> None:
         super().__init__(model, masks)
@@ -207,7 +238,7 @@ class ReparametrisedTraining(SparseTraining, ABC):
             self._run_on(weights)
             self._set(masks)
             self.apply()
-            del self._latent
+            self._latent = {}
         else:
             self._run_on(self._computed())
 
@@ -224,6 +255,27 @@ class ReparametrisedTraining(SparseTraining, ABC):
 def spread(count: int, end: float) -> list[int]:
     """``count`` steps at equal intervals, up to ``end``; some coincide where steps are few."""
     return [max(1, int(end * number / count)) for number in range(1, count + 1)]
+
+
+def _saved(value: Any) -> Any:
+    if isinstance(value, torch.Generator):
+        return value.get_state()
+    return value.state_dict() if isinstance(value, Optimizer) else value
+
+
+def _loaded(value: Any, saved: Any, device: torch.device) -> Any:
+    """``value`` as it was when it was saved; what others hold on to is changed in place."""
+    if isinstance(value, torch.Generator):
+        return value.set_state(saved)
+    if isinstance(value, Optimizer):
+        value.load_state_dict(saved)
+        return value
+    if isinstance(value, dict):
+        return {name: _loaded(value.get(name), each, device) for name, each in saved.items()}
+    if isinstance(value, Tensor) and value.requires_grad:
+        with torch.no_grad():
+            return value.copy_(saved)  # a parameter, which an optimizer may have
+    return saved.to(device) if isinstance(saved, Tensor) else saved
 
 
 def straight_through(weight: Tensor, mask: Tensor) -> Tensor:

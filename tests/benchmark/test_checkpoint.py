@@ -14,7 +14,7 @@ from prunebench.benchmark.sweep import sweep
 from prunebench.benchmark.training import Purpose, train
 from prunebench.models import LeNetDropout
 from prunebench.results import Store
-from prunebench.strategies import SparseTraining
+from prunebench.strategies import STRATEGIES, SparseTraining, Strategy
 
 
 def network():
@@ -110,21 +110,39 @@ def test_nothing_is_saved_before_it_is_time(digits, tmp_path):
     assert Checkpoints(tmp_path, "id", None).of("training") is None
 
 
-@pytest.mark.parametrize("strategy", ["GlobalMagnitude", "RigL"])
+WITH_RULES_OF_THEIR_OWN = [
+    name for name in STRATEGIES.names() if STRATEGIES.find(name).training is not Strategy.training
+]
+
+
+def test_methods_with_rules_of_their_own_are_known():
+    some = {"RigL", "DynamicNetworkSurgery", "STR", "HardConcrete", "Movement"}
+    assert some <= set(WITH_RULES_OF_THEIR_OWN)
+
+
+@pytest.mark.parametrize("strategy", ["GlobalMagnitude", "gradual", *WITH_RULES_OF_THEIR_OWN])
 def test_a_cell_that_is_interrupted_gives_the_record_it_would_have_given(
-    experiment, digits, tmp_path, monkeypatch, strategy
+    experiment, tmp_path, monkeypatch, strategy
 ):
-    made = experiment(strategy=strategy, rounds=1 if strategy == "RigL" else 2)
-    expected = prunebench.run(made, runs=tmp_path / "whole")
-    steps, step = [0], torch.optim.Adam.step
+    settings: dict[str, object] = {"strategy": strategy}
+    if strategy == "gradual":
+        settings = {"strategy": "GlobalMagnitude", "rounds": 9, "timing": "DuringTraining"}
+    elif strategy == "GlobalMagnitude":
+        settings["rounds"] = 2
+    made = experiment(**settings, metrics=["Size"])
+    steps, step, stops = [0], torch.optim.Adam.step, []
 
     def counted(self, *arguments):
         steps[0] += 1
-        if steps[0] in (25, 70):
+        if steps[0] in stops:
             raise KeyboardInterrupt
         return step(self, *arguments)
 
     monkeypatch.setattr(torch.optim.Adam, "step", counted)
+    expected = prunebench.run(made, runs=tmp_path / "whole")
+    assert expected.error is None
+    needed, steps[0] = steps[0], 0
+    stops += [needed // 4, needed // 2, 2 * needed // 3, needed - 3]
     runs = tmp_path / "interrupted"
     interruptions = 0
     while True:
@@ -133,7 +151,10 @@ def test_a_cell_that_is_interrupted_gives_the_record_it_would_have_given(
             break
         except KeyboardInterrupt:
             interruptions += 1
-    assert interruptions == 2
+    assert interruptions == 4
     assert record.result() == expected.result()
+    # What was done is not done again: the step in which it was interrupted is, and a method's own
+    # optimizer may have been stopped after that of the network.
+    assert steps[0] <= needed + 2 * interruptions
     assert not list((runs / "checkpoints").iterdir())
     assert Store(runs).is_finished(made.id)

@@ -26,7 +26,7 @@ def launched(processes, *arguments):
 def test_processes_that_share_batches_agree_with_one_that_does_not(tmp_path, strategy):
     for processes in (1, 2):
         (tmp_path / str(processes)).mkdir()
-        launched(processes, SCRIPT, tmp_path / str(processes), strategy)
+        launched(processes, SCRIPT, tmp_path / str(processes), "LeNetSmall", strategy, 0)
     alone = torch.load(tmp_path / "1" / "0-of-1.pt")
     first, second = (torch.load(tmp_path / "2" / f"{number}-of-2.pt") for number in (0, 1))
     for name, mask in alone["masks"].items():
@@ -38,6 +38,25 @@ def test_processes_that_share_batches_agree_with_one_that_does_not(tmp_path, str
         difference = (first["weights"][name] - tensor).abs()
         assert difference.median() < 1e-4, name
         assert (difference > 1e-2).float().mean() < 0.005, name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["GlobalMagnitude", "RigL"])
+def test_processes_that_are_interrupted_go_on_together_and_end_with_the_same_bits(
+    tmp_path, strategy
+):
+    model, whole, parts = f"{SCRIPT}:Network", tmp_path / "whole", tmp_path / "parts"
+    for folder, step in [(whole, 0), (parts, 26 + 23), (parts, 0)]:  # 26 steps an epoch
+        folder.mkdir(exist_ok=True)
+        launched(2, SCRIPT, folder, model, strategy, step)
+        if step:
+            assert len(list((parts / "checkpoints").rglob("fine-tuning-1.pt"))) == 1
+            assert not list(parts.glob("*.pt"))
+    for number in (0, 1):
+        expected, found = (torch.load(each / f"{number}-of-2.pt") for each in (whole, parts))
+        for kind in ("masks", "weights"):
+            for name, tensor in expected[kind].items():
+                assert torch.equal(found[kind][name], tensor), name
 
 
 @pytest.mark.slow
