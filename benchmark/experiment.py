@@ -303,6 +303,11 @@ class Experiment(_Settings):
                 f"start_epoch: {self.start_epoch} is not allowed: pretraining has only {epochs} "
                 "epochs"
             )
+        if recovery.draws_weights and not self.initialisation.factory.draws:
+            raise UsageError(
+                f"recovery: {self.recovery} is not allowed: the initialisation "
+                f"{self.initialisation} draws no weights"
+            )
         self._check_training(self.strategy.create(), recovery)
         return self
 

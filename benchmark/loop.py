@@ -15,7 +15,6 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from ..datasets import DATASETS, Task
-from ..errors import UsageError
 from ..metrics import (
     METRICS,
     Flops,
@@ -355,11 +354,6 @@ class _History:
 
     def fresh(self) -> State:
         """A new initialisation, another one in each round."""
-        if not self._experiment.initialisation.factory.draws:
-            raise UsageError(
-                f"recovery: {self._experiment.recovery} is not allowed: the initialisation "
-                f"{self._experiment.initialisation} draws no weights"
-            )
         purpose = f"reinitialisation {self._number}"
         return copy_of_state(build(self._experiment, self._task, purpose))
 

@@ -48,6 +48,11 @@ class Recovery(Configured, ABC):
         return 0
 
     @property
+    def draws_weights(self) -> bool:
+        """Whether it asks for a new random initialisation."""
+        return False
+
+    @property
     def schedule_epoch(self) -> int | None:
         """The epoch to which the pretraining recipe is wound back to train by it once more.
 
@@ -129,6 +134,11 @@ class Reinitialise(Recovery):
 
     goes_back = True
 
+    @property
+    def draws_weights(self) -> bool:
+        """It does."""
+        return True
+
     def start(self, history: History) -> State | None:
         """A new random initialisation."""
         return history.fresh()
@@ -164,6 +174,11 @@ class LastRound(Recovery):
     def epochs_needed(self) -> int:
         """What the more demanding of the two needs."""
         return max(self.last.epochs_needed, self.before.epochs_needed)
+
+    @property
+    def draws_weights(self) -> bool:
+        """Whether one of the two does."""
+        return self.last.draws_weights or self.before.draws_weights
 
     def start(self, history: History) -> State | None:
         """What the recovery of this round says."""

@@ -122,6 +122,17 @@ def test_weights_that_do_not_fit_get_one_clear_sentence(tmp_path):
             FromFile(path=str(tmp_path / "x.pt"))(LeNetSmall())
 
 
+@pytest.mark.parametrize("recovery", ["Reinitialise", "LastRound", "LastRound(last=Rewind())"])
+def test_weights_of_a_file_cannot_be_drawn_anew(experiment, tmp_path, recovery):
+    torch.save(LeNetSmall().state_dict(), tmp_path / "x.pt")
+    settings = {"initialisation": f"FromFile(path='{tmp_path / 'x.pt'}')", "recovery": recovery}
+    if recovery == "LastRound(last=Rewind())":
+        assert experiment(**settings).id
+    else:
+        with pytest.raises(UsageError, match=r"recovery: .* initialisation FromFile\(.* draws no"):
+            experiment(**settings)
+
+
 @pytest.mark.parametrize("name", ["x.pt", "x.safetensors"])
 def test_a_file_that_holds_no_weights_is_named(tmp_path, name):
     weights = FromFile(path=str(tmp_path / name))
