@@ -124,6 +124,7 @@ def test_a_network_without_channels_is_refused():
         )
 
 
+@pytest.mark.slow
 def test_the_command_says_what_pays_and_writes_table_and_plot(tmp_path, capsys):
     options = ["--sparsity", "0.5", "0.9", "--batch-sizes", "2", "--repeats", "3"]
     runtimes = ["--runtimes", "SparseCSR(everywhere=True)"]

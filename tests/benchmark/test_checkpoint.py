@@ -120,7 +120,14 @@ def test_methods_with_rules_of_their_own_are_known():
     assert some <= set(WITH_RULES_OF_THEIR_OWN)
 
 
-@pytest.mark.parametrize("strategy", ["GlobalMagnitude", "gradual", *WITH_RULES_OF_THEIR_OWN])
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        "GlobalMagnitude",
+        "gradual",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in WITH_RULES_OF_THEIR_OWN),
+    ],
+)
 def test_a_cell_that_is_interrupted_gives_the_record_it_would_have_given(
     experiment, tmp_path, monkeypatch, strategy
 ):

@@ -94,6 +94,7 @@ def test_a_second_measurement_takes_the_place_of_the_first(runs):
     assert len(record_of(runs, "GlobalMagnitude").inference) == 2
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_table_and_a_plot(runs, capsys):
     arguments = ["--runtimes", "Eager", "--batch-sizes", "2", "--repeats", "3"]
     assert main(["measure", str(runs), *arguments]) == 0

@@ -54,6 +54,7 @@ def test_a_cell_gives_the_same_record_alone_in_a_sweep_and_on_two_workers(tmp_pa
     assert alone.result() == serial[2].result()
 
 
+@pytest.mark.slow
 def test_a_dropout_network_gives_the_same_record_twice(tmp_path, real_data):
     settings = {"dataset": "MNIST(validation=59000)", "model": "LeNetDropout", "compression": 4.0}
     made = prunebench.Experiment(

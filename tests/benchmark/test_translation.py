@@ -124,6 +124,7 @@ def task_of():
     return lambda made: load_task(made.dataset, Path())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "strategy",
     [

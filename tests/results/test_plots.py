@@ -24,6 +24,7 @@ def size_of(path):
     return struct.unpack(">II", content[16:24])
 
 
+@pytest.mark.slow
 @PLOTS
 def test_a_plot_has_the_same_bytes_twice(make_sweep, tmp_path, plot):
     frame = leaderboard(make_sweep())

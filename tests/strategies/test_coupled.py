@@ -147,6 +147,7 @@ def test_equal_scores_are_drawn_by_lot():
     assert not torch.equal(*masks)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("finetuned", ["masked", "shrunk"])
 def test_a_compression_is_reached_with_all_that_goes(experiment, tmp_path, finetuned):
     settings = {"model": "ResNetSmall", "strategy": CHANNELS, "finetuned_network": finetuned}
@@ -180,6 +181,7 @@ def test_a_channel_sparsity_counts_channels(experiment, tmp_path):
     assert shape["conv2.weight"].nonzero == 8 * 16 * 9
 
 
+@pytest.mark.slow
 def test_fine_tuning_masked_and_shrunk_give_the_same_up_to_rounding(experiment, tmp_path):
     """LeNetSmall has no dropout, whose noise depends on the shapes; SGD does not amplify."""
     recipe = {"epochs": 1, "optimizer": "SGD", "learning_rate": 0.01}
@@ -283,6 +285,7 @@ def test_every_structured_strategy_reaches_parameters_and_flops(
         assert record.final["file_bytes_shrunk"] < record.dense["file_bytes"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [

@@ -103,6 +103,7 @@ def test_exactness_is_refused_for_large_networks_and_the_alternative_named(conte
         Exact().diagonal(context_of(LeNet300100(), Synthetic()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [1, 7, 60])
 def test_gauss_newton_is_the_exact_diagonal_in_expectation_whatever_the_batches(
     linear, regression, context_of, batch_size
@@ -121,6 +122,7 @@ def test_gauss_newton_is_never_negative_where_the_hessian_is(regression, context
     assert all((diagonal >= 0).all() for diagonal in found.values())
 
 
+@pytest.mark.slow
 def test_hutchinson_is_exact_in_expectation_and_can_be_negative(regression, context_of):
     model = Tanh().double()
     found = Hutchinson(probes=3_000, batches=1, batch_size=60).diagonal(

@@ -95,6 +95,7 @@ def test_one_iteration_ranks_worse_than_many():
     assert not collapsed(many.masks(context_for(many, model, Images((1, 28, 28))), 60))
 
 
+@pytest.mark.slow
 def test_neither_data_nor_signs_nor_biases_matter():
     torch.manual_seed(0)
     model = LeNet300100()
