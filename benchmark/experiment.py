@@ -303,10 +303,13 @@ class Experiment(_Settings):
                 f"start_epoch: {self.start_epoch} is not allowed: pretraining has only {epochs} "
                 "epochs"
             )
-        if recovery.draws_weights and not self.initialisation.factory.draws:
+        loaded = not self.initialisation.factory.draws and f"initialisation {self.initialisation}"
+        if str(self.initialisation) == "Default" and ("pretrained", True) in self.model.arguments:
+            loaded = f"model {self.model}"
+        if recovery.draws_weights and loaded:
             raise UsageError(
-                f"recovery: {self.recovery} is not allowed: the initialisation "
-                f"{self.initialisation} draws no weights"
+                f"recovery: {self.recovery} is not allowed: the weights of the {loaded} are not "
+                "drawn at random"
             )
         self._check_training(self.strategy.create(), recovery)
         return self

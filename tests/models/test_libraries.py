@@ -129,8 +129,19 @@ def test_weights_of_a_file_cannot_be_drawn_anew(experiment, tmp_path, recovery):
     if recovery == "LastRound(last=Rewind())":
         assert experiment(**settings).id
     else:
-        with pytest.raises(UsageError, match=r"recovery: .* initialisation FromFile\(.* draws no"):
+        with pytest.raises(UsageError, match=r"recovery: .* initialisation FromFile\(.* not drawn"):
             experiment(**settings)
+
+
+def test_pretrained_weights_cannot_be_drawn_anew_unless_an_initialisation_does(experiment):
+    settings = {
+        "model": "torchvision/resnet18(pretrained=True)",
+        "recovery": "Reinitialise",
+        "dataset": "ImageNet",
+    }
+    with pytest.raises(UsageError, match=r"the model torchvision/resnet18\(.* not drawn"):
+        experiment(**settings)
+    assert experiment(**settings, initialisation="KaimingNormal").id
 
 
 @pytest.mark.parametrize("name", ["x.pt", "x.safetensors"])
