@@ -78,7 +78,6 @@ def train(
         return quality(model, task, "validation")
     if sparsity is not None and not sparsity.resumable:
         checkpoint = None
-    masks = sparsity.masks if sparsity is not None else {}
     best: _Best | None = None
     if checkpoint is not None and (saved := checkpoint.load()) is not None:
         if saved["best"] is not None:
