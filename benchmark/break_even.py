@@ -37,7 +37,7 @@ from ..strategies import (
     prunable_weights,
     shrink,
 )
-from .environment import environment
+from .environment import processor
 from .loop import threads
 
 Networks = dict[NetworkKind, nn.Module]
@@ -113,8 +113,6 @@ def break_even(
     rows: list[dict[str, Any]] = []
     keep_memory()
     with threads(cpu_threads), pinned(cpu_threads):
-        where = environment()
-        processor = torch.cuda.get_device_name() if device == "cuda" else where["processor"]
         dense_flops = sum(row.effective_flops for row in layer_table(model, inputs(1)))
         for kind, sparsity in tqdm(points, unit="point", disable=not progress):
             pruned = _PRUNED[kind](model, inputs(1), sparsity)
@@ -125,7 +123,7 @@ def break_even(
                 "sparsity": sparsity,
                 "theoretical_speedup": dense_flops / flops,
                 "threads": cpu_threads,
-                "processor": processor,
+                "processor": processor(torch.device(device)),
             }
             networks: Networks = {"dense": model, **pruned}
             for each in inference_times(networks, inputs, chosen, batch_sizes, protocol):

@@ -155,7 +155,6 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         help="fractions of the weights or channels of each layer",
     )
     pays.add_argument("--threads", type=_positive, default=1, help="CPU threads (default: 1)")
-    pays.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="(default: cpu)")
     _add_output(pays, "break-even")
     _add_measuring_options(pays)
     pays.set_defaults(command=_break_even)
@@ -199,6 +198,7 @@ def _add_output(parser: argparse.ArgumentParser, folder: str) -> None:
 
 def _add_measuring_options(parser: argparse.ArgumentParser) -> None:
     """How finished networks are timed."""
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="(default: cpu)")
     parser.add_argument(
         "--runtimes",
         nargs="+",
@@ -430,6 +430,7 @@ def _measure(options: argparse.Namespace) -> int:
         runtimes=options.runtimes or DEFAULT_RUNTIMES,
         batch_sizes=options.batch_sizes,
         protocol=Protocol(repeats=max(options.repeats, 3)),
+        device=_device(options),
     )
     frame = inference_table(measured)
     write_csv(frame, options.runs / "inference.csv")
@@ -438,6 +439,15 @@ def _measure(options: argparse.Namespace) -> int:
     print(f"\ninference:   {options.runs / 'inference.csv'}")
     print(f"plot:        {options.runs / 'inference.png'}")
     return 0
+
+
+def _device(options: argparse.Namespace) -> str:
+    """The device on which networks are to be timed, which has to be there."""
+    from torch import cuda
+
+    if options.device == "cuda" and not cuda.is_available():
+        raise UsageError("--device: 'cuda' is not allowed: there is no CUDA GPU here")
+    return str(options.device)
 
 
 def _study(options: argparse.Namespace) -> int:
@@ -495,11 +505,7 @@ def _break_even(options: argparse.Namespace) -> int:
     from .break_even import break_even, linear, network
     from .measuring import DEFAULT_RUNTIMES
 
-    if options.device == "cuda":
-        from torch import cuda
-
-        if not cuda.is_available():
-            raise UsageError("--device: 'cuda' is not allowed: there is no CUDA GPU here")
+    device = _device(options)
     if options.linear:
         title = f"Linear({options.linear[0]}, {options.linear[1]})"
         model, shape = linear(*options.linear)
@@ -517,7 +523,7 @@ def _break_even(options: argparse.Namespace) -> int:
         runtimes=options.runtimes or default,
         batch_sizes=options.batch_sizes,
         cpu_threads=options.threads,
-        device=options.device,
+        device=device,
         protocol=Protocol(repeats=max(options.repeats, 3)),
     )
     write_csv(frame, options.output / "break-even.csv")

@@ -29,13 +29,15 @@ def _machine() -> dict[str, Any]:
         **{name: version(name) for name in packages},
         "commit": _commit(),
         "platform": platform.platform(),
-        "processor": _processor(),
+        "processor": processor(torch.device("cpu")),
         "cores": os.cpu_count(),
     }
 
 
-def _processor() -> str:
-    """The processor's name; the kernel knows it better than Python does."""
+def processor(device: torch.device) -> str:
+    """The name of what computes there; of a CPU the kernel knows it better than Python does."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

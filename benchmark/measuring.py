@@ -19,9 +19,9 @@ from ..metrics import (
     pinned,
 )
 from ..results import Inference, Record, Store
-from .environment import environment
+from .environment import environment, processor
 from .loop import threads
-from .restoring import restore
+from .restoring import Restored, restore
 from .sweep import data_folder
 
 DEFAULT_RUNTIMES = ("Eager", "Compiled", "OnnxRuntime", "SparseCSR")
@@ -35,6 +35,7 @@ def measure(
     runtimes: Sequence[str] = DEFAULT_RUNTIMES,
     batch_sizes: Sequence[int] = (1, 256),
     protocol: Protocol = STANDARD,
+    device: str = "cpu",
     progress: bool = True,
 ) -> list[Record]:
     """Time the networks of finished runs in each runtime, and save it in their records.
@@ -49,6 +50,7 @@ def measure(
         runtimes: names of runtimes; ``Eager`` is always among them.
         batch_sizes: examples in a forward pass; each is measured.
         protocol: for how long.
+        device: ``cpu`` or ``cuda``, whatever the runs were trained on.
         progress: whether to show a progress bar.
 
     Raises:
@@ -64,27 +66,27 @@ def measure(
     bar = tqdm(finished, unit="run", disable=not progress)
     for record in bar:
         bar.set_description(f"{record.experiment['strategy']} on {record.experiment['model']}")
-        measured.append(_measured(record, store, folder, chosen, batch_sizes, protocol))
+        restored = restore(record, store, folder, device)
+        measured.append(_measured(record, restored, chosen, batch_sizes, protocol))
         store.save(measured[-1])
     return measured
 
 
 def _measured(
     record: Record,
-    store: Store,
-    data: Path,
+    restored: Restored,
     runtimes: Sequence[Runtime],
     batch_sizes: Sequence[int],
     protocol: Protocol,
 ) -> Record:
     count = int(record.experiment["threads"])
     with threads(count), pinned(count) as cores:
-        restored = restore(record, store, data)
         times = inference_times(
             restored.networks, restored.task.inputs, runtimes, batch_sizes, protocol
         )
         rows = tuple(as_inference(each) for each in times)
         where = {**environment(), "pinned_to_cores": cores}
+        where["processor"] = processor(restored.task.device)
     return record.model_copy(update={"inference": rows, "inference_environment": where})
 
 

@@ -41,8 +41,8 @@ class Restored:
         return self.networks.get("shrunk", self.networks["masked"])
 
 
-def restore(record: Record, store: Store, data: Path) -> Restored:
-    """Build the networks of a record.
+def restore(record: Record, store: Store, data: Path, device: str = "cpu") -> Restored:
+    """Build the networks of a record on a device.
 
     Raises:
         UsageError: the run failed, its weights were not saved or are gone, or it cannot be built.
@@ -64,7 +64,7 @@ def restore(record: Record, store: Store, data: Path) -> Restored:
                 f"the run {record.id} has no weights: there is no {file}; run it again with "
                 "--force and without --no-weights"
             )
-    task = load_task(experiment.dataset, data)
+    task = load_task(experiment.dataset, data, device)
     dense, masked = (build(experiment, task).eval() for _ in range(2))
     dense.load_state_dict(Pretrained(experiment, task, store.folder).state())
     masked.load_state_dict(load_file(path))

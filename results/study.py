@@ -227,7 +227,7 @@ def plot_medians(table: pd.DataFrame, path: str | Path) -> None:
                 rows[name],
                 color=[colours[each] for each in rows["training"]],
             )
-            axes.bar_label(bars, fmt="%.3g", padding=3, fontsize=8)
+            axes.bar_label(bars, fmt="%#.3g", padding=3, fontsize=8)
             axes.invert_yaxis()
             axes.tick_params(axis="y", labelsize=7.5)
             _label(axes, title, f"Median {quality_title(name)} over sparsities", "")

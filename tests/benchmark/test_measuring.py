@@ -127,6 +127,21 @@ def test_a_mistake_gets_one_sentence(runs, capsys, arguments, sentence):
     assert said.count("\n") == 1
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize("what", [["measure", "{runs}"], ["break-even", "--linear", "8", "8"]])
+def test_a_gpu_that_is_not_there_is_not_timed(runs, capsys, what):
+    assert main([*(text.format(runs=runs) for text in what), "--device", "cuda"]) == 2
+    assert "--device: 'cuda' is not allowed: there is no CUDA GPU" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_runs_are_timed_on_a_gpu(runs):
+    for measured in measure(Store(runs).records(), runs=runs, protocol=QUICK, device="cuda"):
+        rows = {(row.runtime, row.network): row for row in measured.inference}
+        assert rows["Eager", "dense"].median_ms > 0
+        assert measured.inference_environment["processor"] == torch.cuda.get_device_name()
+
+
 def test_a_run_without_weights_is_named(runs):
     record = record_of(runs, CHANNELS)
     Store(runs).weights_path(record.id).unlink()
