@@ -22,17 +22,22 @@ class Checkpoint:
     Args:
         path: its file, which need not be there.
         seconds: time between two checkpoints.
+
+    Attributes:
+        seconds_before: how long the training had taken when what was loaded was saved.
     """
 
     def __init__(self, path: Path, seconds: float) -> None:
         self._path, self._seconds = path, seconds
-        self._last = time.monotonic()
+        self._start = self._last = time.monotonic()
+        self.seconds_before = 0.0
 
     def load(self) -> dict[str, Any] | None:
         """What was saved last: tensors, numbers and texts; None if nothing was."""
         if not self.exists():
             return None
         content: dict[str, Any] = torch.load(self._path, map_location="cpu", weights_only=True)
+        self.seconds_before = content["seconds"]
         return content
 
     def is_due(self, step: int = 0) -> bool:
@@ -51,7 +56,8 @@ class Checkpoint:
     def save(self, content: dict[str, Any]) -> None:
         """Put ``content`` in the place of what was saved before."""
         buffer = io.BytesIO()
-        torch.save(content, buffer)
+        seconds = self.seconds_before + time.monotonic() - self._start
+        torch.save({**content, "seconds": seconds}, buffer)
         distributed.write(self._path, buffer.getvalue())
         self._last = time.monotonic()
 

@@ -213,6 +213,8 @@ class _Rounds:
                     train(model, task, recipe, purpose, sparsity, first, checkpoint)
                 else:
                     self._train_shrunk(recipe, purpose, sparsity.masks, first, checkpoint)
+            if checkpoint is not None:
+                self._seconds["finetuning_seconds"] += checkpoint.seconds_before
         return Round(
             round=number,
             density=self._steps[number - 1].density,

@@ -111,10 +111,11 @@ class Pretrained:
         checkpoint = self._checkpoints.of(purpose.name)
         recipe = self._experiment.pretraining
         validation = train(model, self._task, recipe, purpose, checkpoint=checkpoint)
+        before = 0.0 if checkpoint is None else checkpoint.seconds_before
         report = Report(
             test=quality(model, self._task, "test"),
             validation=validation,
-            seconds=time.perf_counter() - start,
+            seconds=before + time.perf_counter() - start,
         )
         # The weights go first: a report means that they are there.
         weights = {name: tensor.contiguous() for name, tensor in copy_of_state(model).items()}

@@ -1,6 +1,7 @@
 """A training that is interrupted and goes on ends as if nothing had happened."""
 
 import copy
+import time
 
 import pytest
 import torch
@@ -76,12 +77,15 @@ def test_an_interrupted_training_ends_with_the_same_bits(digits, tmp_path, recip
 
 
 def test_a_finished_training_is_not_repeated(digits, tmp_path, monkeypatch):
+    start = time.monotonic()
     recipe, checkpoint = RECIPES["Adam"], Checkpoint(tmp_path / "x.pt", 0)
     model = network()
     found = train(model, enlarged(digits), recipe, Purpose(0, "t"), None, 1, checkpoint)
     monkeypatch.setattr(training, "epochs", None)
-    other = network()
+    other, seconds = network(), time.monotonic() - start
+    checkpoint = Checkpoint(tmp_path / "x.pt", 0)
     assert train(other, enlarged(digits), recipe, Purpose(0, "t"), None, 1, checkpoint) == found
+    assert 0 < checkpoint.seconds_before <= seconds
     for name, tensor in model.state_dict().items():
         assert torch.equal(other.state_dict()[name], tensor)
 
