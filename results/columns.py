@@ -20,6 +20,12 @@ _SETTINGS = {
     "recovery": "What follows the pruning in each round.",
     "finetuned_network": "`masked` where the network was fine-tuned with its zeros, `shrunk` where "
     "without the channels that are gone.",
+    "timing": "Whether the rounds come before trainings or within one.",
+    "initialisation": "Random weights from which the network began.",
+    "start_epoch": "Epochs of pretraining after which pruning began; empty where the whole of it "
+    "came first.",
+    "pretraining_epochs": "Epochs of pretraining.",
+    "finetuning_epochs": "Epochs of fine-tuning, where the recovery has any, after each round.",
     "settings": "Hash of all else in the experiment but the seed (recipes, threads, sources, …). "
     "Rows are comparable only where dataset, model and settings are equal.",
     "seeds": "Seeds whose run finished: those that the means are over.",
@@ -85,6 +91,9 @@ once for every metric beyond the built-in ones.
 
 INTEGER_COLUMNS = (
     "rounds",
+    "start_epoch",
+    "pretraining_epochs",
+    "finetuning_epochs",
     "seeds",
     "seeds_collapsed",
     "seeds_failed",
@@ -103,6 +112,8 @@ TEXT_COLUMNS = (
     "schedule",
     "recovery",
     "finetuned_network",
+    "timing",
+    "initialisation",
     "settings",
     "quality",
     "better",

@@ -18,6 +18,9 @@ _FRACTIONS = frozenset({"top1", "top5"})
 # Quality metrics that are chosen beside a task's own, and whether more of them is better.
 _CHOSEN = {"bleu": "higher"}
 
+# Settings that headings pass over in silence where they are as always.
+_USUAL = {"timing": "BetweenTrainings", "initialisation": "Default", "start_epoch": ""}
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -35,17 +38,27 @@ class Comparison:
 
     @property
     def conditions(self) -> str:
-        """Rounds, schedule, recovery and the hash of all settings."""
+        """Rounds, schedule, recovery, what is unusual, and the hash of all settings."""
         rounds = self._common("rounds")
-        shrunk = "finetuned_network" in self.rows and self._common("finetuned_network") == "shrunk"
+        shrunk = self._common("finetuned_network") == "shrunk"
         return " · ".join(
             [
                 "1 round" if rounds == "1" else f"{rounds} rounds",
                 f"{self._common('schedule')} schedule",
                 f"recovery {self._common('recovery')}" + (", shrunk" if shrunk else ""),
+                *(f"{name} {value}" for name, value in self.unusual().items()),
                 f"settings {self._common('settings')}",
             ]
         )
+
+    def unusual(self) -> dict[str, str]:
+        """Those of the less usual settings that are not as always, in words."""
+        settings = {name: self._common(name).removesuffix(".0") for name in _USUAL}
+        return {
+            name.replace("_", " "): value
+            for name, value in settings.items()
+            if value not in ("", _USUAL[name])
+        }
 
     @property
     def quality(self) -> str:
@@ -98,7 +111,8 @@ class Comparison:
         ]
 
     def _common(self, column: str) -> str:
-        return _text(self.rows[column].iloc[0])
+        """A cell that all rows share, empty where an older file has no such column."""
+        return _text(self.rows[column].iloc[0]) if column in self.rows else ""
 
 
 def comparisons(frame: pd.DataFrame) -> list[Comparison]:

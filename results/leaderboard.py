@@ -141,7 +141,13 @@ class _Comparison:
             "rounds": self.experiment["rounds"],
             "schedule": str(self.experiment["schedule"]),
             "recovery": str(self.experiment["recovery"]),
+            # The first records do not have these settings.
             "finetuned_network": self.experiment.get("finetuned_network", "masked"),
+            "timing": self.experiment.get("timing", "BetweenTrainings"),
+            "initialisation": self.experiment.get("initialisation", "Default"),
+            "start_epoch": self.experiment.get("start_epoch"),
+            "pretraining_epochs": self.experiment["pretraining"]["epochs"],
+            "finetuning_epochs": self.experiment["finetuning"]["epochs"],
             "quality": primary,
             "better": better,
         }

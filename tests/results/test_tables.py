@@ -72,6 +72,22 @@ def test_the_heading_says_what_was_compared(make_record):
     assert second == "Top-1 accuracy (%), mean ± std of 1 seed; unpruned 99.00"
 
 
+def test_the_heading_names_unusual_settings_and_no_usual_ones(make_record, tmp_path):
+    unusual = {"initialisation": "Xavier", "start_epoch": 0, "timing": "DuringTraining(begin=0.1)"}
+    write_csv(leaderboard([make_record(**unusual), make_record()]), tmp_path / "both.csv")
+    text = as_text(pd.read_csv(tmp_path / "both.csv"))
+    headings = [line for line in text.splitlines() if line.startswith("LeNet5")]
+    named = "timing DuringTraining(begin=0.1) · initialisation Xavier · start epoch 0 · settings"
+    assert sorted(named in heading for heading in headings) == [False, True]
+    assert sorted("FineTune · settings" in heading for heading in headings) == [False, True]
+
+
+def test_a_file_of_an_older_version_has_fewer_columns(make_record):
+    frame = leaderboard([make_record()])
+    older = frame.drop(columns=["timing", "initialisation", "start_epoch", "finetuned_network"])
+    assert as_text(older) == as_text(frame)
+
+
 def test_a_complete_table_needs_no_legend(make_sweep):
     text = as_text(leaderboard(make_sweep()))
     assert not any(mark in text for mark in ("†", "—", "(n/m)", "failed"))
