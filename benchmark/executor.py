@@ -19,9 +19,12 @@ from ..results import Record, Store
 from .experiment import Experiment
 from .loop import failed, load_task, run_cell, threads
 from .pretraining import Pretrained
+from .progress import Listener, listen
 
 Results = Generator["Record | str", None, None]
 """Records as they are finished, and in between texts that say what is going on."""
+
+_LISTENING_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -59,27 +62,37 @@ class Job:
             Pretrained(self.experiment, task, self.runs, self.checkpoint_seconds).report()
 
 
-def in_this_process(jobs: Sequence[Job]) -> Results:
-    """Run the jobs one after the other."""
-    for job in jobs:
-        yield str(job.experiment.strategy)
-        yield job.run()
+def in_this_process(jobs: Sequence[Job], listener: Listener) -> Results:
+    """Run the jobs one after the other; ``listener`` is told what is trained."""
+    listen(listener)
+    try:
+        for job in jobs:
+            yield str(job.experiment.strategy)
+            yield job.run()
+    finally:
+        listen(None)
 
 
-def in_processes(jobs: Sequence[Job], workers: int, timeout: float | None = None) -> Results:
+def in_processes(
+    jobs: Sequence[Job], listener: Listener, workers: int, timeout: float | None = None
+) -> Results:
     """Run the jobs in ``workers`` processes that live as long as this generator.
 
     The dense networks are trained first, each once, and a job starts as soon as its own is there.
 
     Args:
         jobs: what to run.
+        listener: is told what is trained in all processes together.
         workers: number of processes, started afresh ("spawn"), so that they are all alike.
         timeout: seconds after which a job is stopped and fails.
     """
     context = multiprocessing.get_context("spawn")
-    numbers = context.Value("i", 0)
+    numbers, trained, told = context.Value("i", 0), context.Value("d", 0.0), 0.0
     pool = ProcessPool(
-        max_workers=workers, initializer=_become_worker, initargs=[numbers], context=context
+        max_workers=workers,
+        initializer=_become_worker,
+        initargs=[numbers, trained],
+        context=context,
     )
     waiting: dict[str, list[Job]] = {}
     for job in jobs:
@@ -93,7 +106,12 @@ def in_processes(jobs: Sequence[Job], workers: int, timeout: float | None = None
         while networks or running:
             if networks:
                 yield f"dense networks to train: {len(networks)}"
-            done, _ = wait([*networks, *running], return_when=FIRST_COMPLETED)
+            done: set[Any] = set()
+            while not done:
+                every = [*networks, *running]
+                done, _ = wait(every, _LISTENING_SECONDS, return_when=FIRST_COMPLETED)
+                listener(trained.value - told)
+                told = trained.value
             for future in done:
                 if future in networks:
                     # A network that could not be trained fails again, on record, in each job.
@@ -139,14 +157,21 @@ def _pretrain(settings: dict[str, Any], *options: Any) -> None:
     Job(Experiment(**settings), *options).pretrain()
 
 
-def _become_worker(numbers: Any) -> None:
+def _become_worker(numbers: Any, trained: Any) -> None:
     """Leave Ctrl-C to the parent, start with one thread, and end when the parent ends.
 
     Where there are several GPUs, workers take them in turn, so that each has a cell of its own.
 
     Args:
         numbers: how many workers there have been, shared by all.
+        trained: how many epochs all of them have trained.
     """
+
+    def listener(epochs: float) -> None:
+        with trained.get_lock():
+            trained.value += epochs
+
+    listen(listener)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     with numbers.get_lock():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -60,11 +60,11 @@ class Pretrained:
         self._experiment = experiment
         self._task = task
         self._checkpoints = Checkpoints(folder, experiment.pretraining_id, checkpoint_seconds)
-        self._stem = folder / "pretrained" / experiment.pretraining_id
+        self._stem = _stem(experiment, folder)
 
     def report(self) -> Report:
         """The report on the network, which is trained first if that has not been done."""
-        path = self._stem.with_suffix(".json")
+        path = _report(self._stem)
         self._ensure(path, self._train)
         return Report(**json.loads(path.read_bytes()))
 
@@ -100,7 +100,7 @@ class Pretrained:
 
         Training again gives the same bits, so nothing but what is asked for is ever stored.
         """
-        path = self._stem.with_name(f"{self._stem.name}-epoch-{epoch}.safetensors")
+        path = _after(self._stem, epoch)
         self._ensure(path, lambda: distributed.write(path, save(dict(self._trained_for(epoch)))))
         return load_file(path)
 
@@ -120,7 +120,7 @@ class Pretrained:
         # The weights go first: a report means that they are there.
         weights = {name: tensor.contiguous() for name, tensor in copy_of_state(model).items()}
         distributed.write(self._stem.with_suffix(".safetensors"), save(weights))
-        distributed.write(self._stem.with_suffix(".json"), json.dumps(asdict(report)).encode())
+        distributed.write(_report(self._stem), json.dumps(asdict(report)).encode())
         self._checkpoints.remove()
 
     def _trained_for(self, epoch: int) -> State:
@@ -146,6 +146,36 @@ class Pretrained:
             # Another process may have made it meanwhile.
             if not distributed.agreed(path.exists()):
                 make()
+
+
+def epochs_missing(experiments: Iterable[Experiment], folder: Path) -> int:
+    """How many epochs of pretraining experiments need that have not left their files yet.
+
+    Args:
+        experiments: some of them may share networks, and those they go back to.
+        folder: where the records are.
+    """
+    missing: dict[Path, int] = {}
+    for each in experiments:
+        stem, recovery = _stem(each, folder), each.recovery.create()
+        missing[_report(stem)] = each.pretraining.epochs
+        earlier = [each.start_epoch or 0, recovery.epochs_needed if recovery.goes_back else 0]
+        missing |= {_after(stem, epoch): epoch for epoch in earlier}
+    return sum(epochs for path, epochs in missing.items() if not path.exists())
+
+
+def _stem(experiment: Experiment, folder: Path) -> Path:
+    """What the names of all files of the pretrained network begin with."""
+    return folder / "pretrained" / experiment.pretraining_id
+
+
+def _report(stem: Path) -> Path:
+    return stem.with_suffix(".json")
+
+
+def _after(stem: Path, epoch: int) -> Path:
+    """The file of the network as it was after an epoch."""
+    return stem.with_name(f"{stem.name}-epoch-{epoch}.safetensors")
 
 
 def build(experiment: Experiment, task: Task, purpose: str = "initialisation") -> nn.Module:

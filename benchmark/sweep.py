@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 from torch import cuda
 from torch.backends import mps
-from tqdm import tqdm
 
 from ..datasets import cache_folder
 from ..errors import UsageError
@@ -20,7 +17,8 @@ from . import distributed
 from .executor import Job, in_processes, in_this_process
 from .experiment import Experiment
 from .loop import load_task, threads
-from .pretraining import build
+from .pretraining import build, epochs_missing
+from .progress import SweepBar
 from .target import target_of
 
 
@@ -94,16 +92,23 @@ def sweep(
     check(waiting, folder)
     seconds = 60 * checkpoint_minutes or None
     jobs = [Job(experiment, store.folder, folder, weights, seconds) for experiment in waiting]
-    results = in_this_process(jobs) if workers == 1 else in_processes(jobs, workers, timeout)
-    finished = len(distinct) - len(waiting)
-    bar = tqdm(
-        total=len(distinct),
-        initial=finished,
-        unit="cell",
-        disable=not progress or distributed.number() > 0,
+    bar = SweepBar(
+        cells=len(distinct),
+        finished=len(distinct) - len(waiting),
+        epochs=epochs_to_train(waiting, store.folder),
+        hidden=not progress or distributed.number() > 0,
     )
-    with closing(results), bar:
-        _show(results, bar)
+    with bar:
+        if workers == 1:
+            results = in_this_process(jobs, bar.train)
+        else:
+            results = in_processes(jobs, bar.train, workers, timeout)
+        with closing(results):
+            for result in results:
+                if isinstance(result, str):
+                    bar.describe(result)
+                else:
+                    bar.finish(result)
     # Read back rather than remembered: what is returned is what is on the disk.
     return [record for record in map(store.load, (e.id for e in experiments)) if record]
 
@@ -139,6 +144,20 @@ def check(experiments: Sequence[Experiment], data: Path) -> None:
                     metric.create().check(task, model)
 
 
+def epochs_to_train(experiments: Sequence[Experiment], folder: Path) -> int:
+    """How many epochs all experiments train, their dense networks included."""
+    epochs = epochs_missing(experiments, folder)
+    for each in experiments:
+        recovery = each.recovery.create()
+        if recovery.trains:
+            trainings = 1 if each.timing.create().within_training else each.rounds
+            rewound = recovery.schedule_epoch
+            epochs += trainings * (
+                each.finetuning.epochs if rewound is None else each.pretraining.epochs - rewound
+            )
+    return epochs
+
+
 def _is_there(device: str) -> bool:
     if device == "cuda":
         return cuda.is_available()
@@ -150,17 +169,3 @@ def data_folder(chosen: str | Path | None) -> Path:
     if chosen is None:
         chosen = os.environ.get("PRUNEBENCH_DATA") or cache_folder()
     return Path(chosen).expanduser()
-
-
-def _show(results: Iterable[Record | str], bar: tqdm[Any]) -> None:
-    """Draw the sweep's results into the progress bar as they come."""
-    outcomes: Counter[str] = Counter()
-    for result in results:
-        if isinstance(result, str):
-            bar.set_description(result)
-            continue
-        bar.set_description(f"{result.experiment['model']} on {result.experiment['dataset']}")
-        outcomes[result.status] += 1
-        if troubles := {name: n for name, n in outcomes.items() if name != "ok"}:
-            bar.set_postfix(troubles)
-        bar.update()

@@ -18,6 +18,7 @@ from . import distributed
 from .checkpoint import Checkpoint
 from .experiment import Recipe
 from .optimisation import WeightAverage, make_optimizer, make_scheduler
+from .progress import advance
 
 Progress = dict[str, Any]
 """What a training that goes on needs to know."""
@@ -125,6 +126,7 @@ def epochs(
     steps_in_epoch = task.steps(recipe.batch_size)
     optimizer = make_optimizer(model, recipe)
     steps_done = (epoch_now - 1) * steps_in_epoch + batches_done
+    advance(steps_done / steps_in_epoch - (first_epoch - 1))
     scheduler = make_scheduler(optimizer, recipe, steps_in_epoch, steps_done)
     backward = _Backward(model, task, recipe)
     if sparsity is not None:
@@ -169,6 +171,7 @@ def epochs(
                     average.update()
                 if scheduler is not None:
                     scheduler.step()
+                advance(1 / steps_in_epoch)
                 if checkpoint is not None and save is not None and checkpoint.is_due(number):
                     progress: Progress = {
                         "finished": False,
