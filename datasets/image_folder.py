@@ -309,7 +309,10 @@ def _files(folder: Path) -> tuple[list[str], Files]:
         UsageError: there are none.
     """
     if not folder.is_dir():
-        raise UsageError(f"there is no folder {folder}")
+        raise UsageError(
+            f"there is no folder {folder}, which must have a folder of images for each class; say "
+            "where it is with the data set's folder, or with --data or PRUNEBENCH_DATA"
+        )
     names = sorted(path.name for path in folder.iterdir() if path.is_dir())
     files = [
         (path, label)
