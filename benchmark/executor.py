@@ -25,6 +25,7 @@ Results = Generator["Record | str", None, None]
 """Records as they are finished, and in between texts that say what is going on."""
 
 _LISTENING_SECONDS = 0.5
+_SLOTS = 1024
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,10 @@ def in_processes(
         timeout: seconds after which a job is stopped and fails.
     """
     context = multiprocessing.get_context("spawn")
-    numbers, trained, told = context.Value("i", 0), context.Value("d", 0.0), 0.0
+    numbers, told = context.Value("i", 0), 0.0
+    # A place for each worker there will be: one number that all of them add to would need a lock,
+    # which a worker that is killed might keep.
+    trained = context.RawArray("d", _SLOTS)
     pool = ProcessPool(
         max_workers=workers,
         initializer=_become_worker,
@@ -110,8 +114,9 @@ def in_processes(
             while not done:
                 every = [*networks, *running]
                 done, _ = wait(every, _LISTENING_SECONDS, return_when=FIRST_COMPLETED)
-                listener(trained.value - told)
-                told = trained.value
+                now = sum(trained)
+                listener(now - told)
+                told = now
             for future in done:
                 if future in networks:
                     # A network that could not be trained fails again, on record, in each job.
@@ -164,19 +169,18 @@ def _become_worker(numbers: Any, trained: Any) -> None:
 
     Args:
         numbers: how many workers there have been, shared by all.
-        trained: how many epochs all of them have trained.
+        trained: how many epochs each of them has trained.
     """
-
-    def listener(epochs: float) -> None:
-        with trained.get_lock():
-            trained.value += epochs
-
-    listen(listener)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     with numbers.get_lock():
         number = numbers.value
         numbers.value += 1
+
+    def listener(epochs: float) -> None:
+        trained[number % _SLOTS] += epochs
+
+    listen(listener)
     if (gpus := torch.cuda.device_count()) > 1:
         torch.cuda.set_device(number % gpus)
     parent = multiprocessing.parent_process()
