@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator
 from itertools import cycle
 from pathlib import Path
+from textwrap import fill
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -30,6 +31,8 @@ DOTS_PER_INCH = 160
 _PANEL_INCHES = (6.4, 4.6)
 _LEGEND_LINE_INCHES = 0.24
 _PANELS_ABREAST = 2
+_TITLE_CHARACTERS = 56
+_CONDITIONS_CHARACTERS = 95
 _LEGEND_CHARACTERS = 75
 _MOST_LEGEND_COLUMNS = 3
 
@@ -237,9 +240,12 @@ def _draw(
     axes.set_xlabel(x_title)
     direction = "" if comparison.higher_is_better else ", lower is better"
     axes.set_ylabel(comparison.quality_title + direction)
-    axes.set_title(literal(comparison.title), fontsize=12, fontweight="bold", pad=22)
+    title = fill(comparison.title, _TITLE_CHARACTERS)
+    conditions = fill(comparison.conditions, _CONDITIONS_CHARACTERS)
+    pad = 10 + 12 * len(conditions.splitlines())
+    axes.set_title(literal(title), fontsize=12, fontweight="bold", pad=pad)
     axes.annotate(
-        literal(comparison.conditions),
+        literal(conditions),
         xy=(0, 1),
         xytext=(0, 8),
         xycoords="axes fraction",

@@ -36,6 +36,8 @@ def as_text(frame: pd.DataFrame, width: int = 100) -> str:
 
 def _section(comparison: Comparison, width: int) -> str:
     heading = f"{comparison.title} · {comparison.conditions}"
+    if len(heading) > width:
+        heading = f"{comparison.title}\n{comparison.conditions}"
     if comparison.quality:
         what = f"{comparison.quality_title}, mean ± std of {cells.count(comparison.seeds)}"
         heading += f"\n{what}; unpruned {cells.number(comparison, comparison.dense)}"

@@ -45,6 +45,18 @@ def test_one_panel_is_1024_pixels_wide_and_a_second_stands_beside_it(make_sweep,
     assert size_of(tmp_path / "two.png") == (2 * width, height)
 
 
+def test_long_titles_are_broken_and_not_cut_off(make_sweep, tmp_path):
+    settings = {
+        "dataset": "ImageFolder(folder='pictures of cats and dogs', size=128, augmentation='crop')",
+        "initialisation": "FromFile(path='a long way/to the/weights.safetensors')",
+        "timing": "DuringTraining(begin=0.1, end=0.9)",
+    }
+    accuracy_vs_compression(leaderboard(make_sweep(**settings)), tmp_path / "plot.png")
+    pixels = matplotlib.image.imread(tmp_path / "plot.png")[..., :3]
+    assert pixels[:100].min() < 0.5, "there is no title"
+    assert pixels[:100, -8:].min() == 1, "the title goes on to the edge"
+
+
 def test_methods_are_drawn_in_colour_and_the_random_baseline_in_grey(make_sweep, tmp_path):
     def colours(strategy):
         path = tmp_path / f"{strategy}.png"

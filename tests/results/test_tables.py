@@ -76,10 +76,18 @@ def test_the_heading_names_unusual_settings_and_no_usual_ones(make_record, tmp_p
     unusual = {"initialisation": "Xavier", "start_epoch": 0, "timing": "DuringTraining(begin=0.1)"}
     write_csv(leaderboard([make_record(**unusual), make_record()]), tmp_path / "both.csv")
     text = as_text(pd.read_csv(tmp_path / "both.csv"))
-    headings = [line for line in text.splitlines() if line.startswith("LeNet5")]
+    headings = [part for part in text.split("\n\n") if part.startswith("LeNet5 on MNIST")]
     named = "timing DuringTraining(begin=0.1) · initialisation Xavier · start epoch 0 · settings"
     assert sorted(named in heading for heading in headings) == [False, True]
     assert sorted("FineTune · settings" in heading for heading in headings) == [False, True]
+
+
+def test_a_heading_that_is_too_long_takes_two_lines(make_record):
+    frame = leaderboard([make_record(recovery="RewindLearningRate")])
+    whole = as_text(frame, width=200).splitlines()
+    first, second, *rest = as_text(frame, width=80).splitlines()
+    assert whole[0] == f"{first} · {second}"
+    assert rest == whole[1:]
 
 
 def test_a_file_of_an_older_version_has_fewer_columns(make_record):
