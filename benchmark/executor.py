@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from pebble import ProcessExpired, ProcessPool
 
+from ..metrics import keep_memory
 from ..results import Record, Store
 from .experiment import Experiment
 from .loop import failed, load_task, run_cell, threads
@@ -65,6 +66,7 @@ class Job:
 
 def in_this_process(jobs: Sequence[Job], listener: Listener) -> Results:
     """Run the jobs one after the other; ``listener`` is told what is trained."""
+    keep_memory()
     listen(listener)
     try:
         for job in jobs:
@@ -173,6 +175,7 @@ def _become_worker(numbers: Any, trained: Any) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
+    keep_memory()
     with numbers.get_lock():
         number = numbers.value
         numbers.value += 1

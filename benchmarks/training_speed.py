@@ -31,6 +31,7 @@ from prunebench.benchmark.pretraining import build
 from prunebench.benchmark.sweep import data_folder
 from prunebench.benchmark.training import Purpose, epochs
 from prunebench.datasets import DATASETS, Batch, Task
+from prunebench.metrics import keep_memory
 from prunebench.seeding import generator
 from prunebench.strategies import SparseTraining, keep_largest, prunable_weights
 
@@ -39,6 +40,7 @@ def main() -> None:
     """Measure, and print a line for each turn."""
     options = _options()
     torch.set_num_threads(options.threads)
+    keep_memory()  # as all processes do in which cells run
     task = DATASETS.component(options.dataset).create().load(data_folder(options.data))
     examples = min(task.size("train"), options.steps * options.batch_size)
     task = _shortened(task, options.steps)
