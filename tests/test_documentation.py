@@ -99,6 +99,7 @@ def test_the_readmes_exports_are_loaded_without_prunebench(tmp_path, monkeypatch
     assert done.stdout.endswith("loaded all of it\n"), done.stderr
 
 
+@pytest.mark.slow
 def test_the_readmes_other_commands_are_understood(tmp_path, monkeypatch, capsys, real_data):
     monkeypatch.chdir(ROOT)
     for part in ("--rounds 3", "--timing", "Multi30k", "own_model"):

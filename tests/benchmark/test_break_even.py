@@ -64,6 +64,7 @@ def test_sentences_state_the_sparsity_or_that_it_does_not_pay():
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kinds", [["weights"], ["channels"], KINDS])
 def test_a_network_is_pruned_to_each_sparsity_and_timed(kinds):
     model, shape = network("LeNetSmall", (1, 8, 8))

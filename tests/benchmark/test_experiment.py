@@ -180,6 +180,7 @@ def test_values_out_of_range_or_of_the_wrong_type_are_refused(experiment, wrong)
         experiment(**wrong)
 
 
+@pytest.mark.slow
 @given(seeds=st.lists(st.integers(0, 5), min_size=1, max_size=4, unique=True))
 def test_a_grid_holds_every_combination_once_with_whole_comparisons_first(seeds):
     experiments = prunebench.grid(

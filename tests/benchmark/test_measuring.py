@@ -85,6 +85,7 @@ def test_measuring_adds_times_to_the_records_and_changes_nothing_else(runs):
     assert CHANNELS in text
 
 
+@pytest.mark.slow
 def test_a_second_measurement_takes_the_place_of_the_first(runs):
     records = list(Store(runs).records())
     for _ in range(2):

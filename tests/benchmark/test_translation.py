@@ -97,6 +97,7 @@ def test_the_record_knows_the_class_of_each_prunable_weight(record):
     assert classes["softmax.bias"] == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("finetuned", ["masked", "shrunk"])
 def test_hidden_units_and_embedding_features_are_cut_out(translate, runs, task_of, finetuned):
     made = translate(
@@ -200,6 +201,7 @@ def test_the_weights_are_exported(record, runs, tmp_path):
     assert export(record, "safetensors", tmp_path / "x.safetensors", runs=runs) > 0
 
 
+@pytest.mark.slow
 def test_the_study_is_told_by_three_tables_and_figures(translate, record, runs, tmp_path, capsys):
     for sparsity in (0.25, 0.5):
         prunebench.run(translate(sparsity=sparsity, recovery="NoRecovery"), runs=runs)
@@ -253,6 +255,7 @@ def test_sensitivity_prunes_one_class_alone(translate, record, runs, tmp_path):
     assert (tmp_path / "sensitivity.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_a_heat_map_shows_what_is_kept(record, runs, tmp_path):
     arguments = ["heatmap", record.id, "--runs", str(runs), "-o", str(tmp_path)]
     assert command_line.main(arguments) == 0

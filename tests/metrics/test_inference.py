@@ -48,6 +48,7 @@ def measured(networks, shape, runtimes, batch_sizes=(2,)):
     return {(row.runtime, row.network, row.batch_size): row for row in rows}
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # exporters warn of their own code
 def test_every_runtime_is_measured_or_says_why_not():
     networks = networks_of(LeNetSmall(), 1, 8, 8)

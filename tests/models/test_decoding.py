@@ -99,6 +99,7 @@ def test_a_batch_gives_what_single_sentences_give(settings, beam):
     assert len({tuple(tokens) for tokens in together}) > 10
 
 
+@pytest.mark.slow
 def test_in_single_precision_a_batch_differs_only_where_scores_tie():
     exact, model = network(), network().float()
     sources = sentences(200)

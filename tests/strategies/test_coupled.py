@@ -161,6 +161,7 @@ def test_a_compression_is_reached_with_all_that_goes(experiment, tmp_path, finet
     assert first.kept > second.kept
 
 
+@pytest.mark.slow
 def test_a_speedup_is_that_of_the_shrunk_network(experiment, tmp_path):
     chosen = experiment(model="ResNetSmall", strategy=CHANNELS, compression=None, speedup=2.5)
     record = run(chosen, runs=tmp_path)

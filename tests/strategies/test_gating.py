@@ -142,6 +142,7 @@ def test_a_model_without_gates_has_no_shares(digits):
     assert shares_of_work(LeNetSmall(), digits, "test") == {}
 
 
+@pytest.mark.slow
 def test_an_experiment_keeps_the_weights_and_saves_work(experiment, tmp_path):
     made = experiment(strategy="FeatureBoosting", sparsity=0.75, finetuning={"epochs": 3})
     record, again = (prunebench.run(made, runs=tmp_path, force=True) for _ in range(2))
