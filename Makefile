@@ -10,7 +10,7 @@ demo: $(READY)
 	$(BIN)/prunebench run experiments/digits.yaml --workers 2 --runs runs/digits
 
 test: $(READY) check
-	$(BIN)/python -m pytest -m ''
+	$(BIN)/python -m pytest -m '' -n auto --maxprocesses 8 --dist worksteal
 
 # mypy looks for the package by its name, and the checkout may have any: hence the link.
 check: $(READY)

@@ -45,7 +45,7 @@ def weights():
         ),
         (GroupLasso(strength=0.1, structure=Unstructured()), lambda w: w.abs().sum()),
     ],
-    ids=str,
+    ids=["L1", "L2", "LInf", "GroupLasso", "GroupLasso of single weights"],
 )
 def test_a_penalty_is_its_formula_over_weights_and_leaves_biases_alone(penalty, expected):
     assert penalty(network()).item() == pytest.approx(0.1 * sum(expected(w) for w in weights()))
