@@ -12,6 +12,7 @@ from prunebench.results import Store
 ROOT = Path(__file__).resolve().parents[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda p: p.stem)
 def test_the_command_of_an_example_runs(path, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)

@@ -57,6 +57,7 @@ RECIPES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
 @pytest.mark.parametrize("stop_after", [1, 10, 13, 31])
 def test_an_interrupted_training_ends_with_the_same_bits(digits, tmp_path, recipe, stop_after):
@@ -124,13 +125,10 @@ def test_methods_with_rules_of_their_own_are_known():
     assert some <= set(WITH_RULES_OF_THEIR_OWN)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "strategy",
-    [
-        "GlobalMagnitude",
-        "gradual",
-        *(pytest.param(name, marks=pytest.mark.slow) for name in WITH_RULES_OF_THEIR_OWN),
-    ],
+    ["GlobalMagnitude", "gradual", *WITH_RULES_OF_THEIR_OWN],
 )
 def test_a_cell_that_is_interrupted_gives_the_record_it_would_have_given(
     experiment, tmp_path, monkeypatch, strategy

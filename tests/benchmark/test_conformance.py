@@ -43,6 +43,7 @@ def test_every_strategy_of_ours_keeps_every_rule(name, check, frugal):
     assert check.violations(frugal(name)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("check", CHECKS, ids=str)
 @pytest.mark.parametrize(
     "name",
@@ -61,6 +62,7 @@ def test_a_strategy_keeps_every_rule_where_it_removes_coupled_channels(name, che
     assert check.violations(frugal(name, structure=CoupledChannels())) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ALLOCATIONS.names())
 def test_every_allocation_of_ours_keeps_every_rule(name):
     arguments = {"densities": {"last": 0.5}} if name == "Explicit" else {}
@@ -186,6 +188,7 @@ class LinearLayersOnly(LayerMagnitude):
         ][:1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "strategy",
     [
@@ -496,6 +499,7 @@ PLANTED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", PLANTED, ids=lambda kind: kind.__name__)
 def test_a_planted_mistake_is_caught_by_the_check_that_names_it(kind):
     rule, words = PLANTED[kind]
@@ -521,6 +525,7 @@ def test_a_mistake_of_one_kind_is_blamed_on_one_rule(kind):
     assert list(broken_rules(kind())) == [PLANTED[kind][0]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("allocation", [Global(), Uniform()])
 @pytest.mark.parametrize("structure_kind", [None, Filters])
 @pytest.mark.parametrize("kind", [Signed, UpsideDown])

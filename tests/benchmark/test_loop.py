@@ -26,6 +26,7 @@ def weights_of(record, runs):
     return load_file(Store(runs).weights_path(record.id))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["GlobalMagnitude", "Random", "GlobalGradientMagnitude"])
 @pytest.mark.parametrize("rounds", [1, 3])
 def test_the_network_keeps_exactly_as_many_parameters_as_the_compression_leaves(
@@ -261,6 +262,7 @@ def test_pruning_may_begin_at_any_epoch_of_pretraining(experiment, runs, digits)
         assert torch.equal(tensor[kept], early[name][kept]), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["GlobalMagnitude", "Random", "GlobalGradientMagnitude"])
 def test_rounds_within_one_training_end_at_exactly_the_target(experiment, runs, strategy):
     made = experiment(

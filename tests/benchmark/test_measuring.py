@@ -57,6 +57,7 @@ def test_the_networks_of_a_run_score_what_the_record_says(runs, strategy):
         assert measured["loss"] == pytest.approx(expected["loss"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_measuring_adds_times_to_the_records_and_changes_nothing_else(runs):
     before = {record.id: record for record in Store(runs).records()}
     measured = measure(

@@ -262,6 +262,7 @@ def test_averages_of_pruned_weights_are_zero(digits):
     assert model.linear1.weight[masks["linear1.weight"]].all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_half_precision_learns_nearly_as_well_and_keeps_single_precision_weights(digits, precision):
     model = small()

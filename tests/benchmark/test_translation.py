@@ -60,6 +60,7 @@ def record(translate, runs):
     return prunebench.run(translate(), runs=runs)
 
 
+@pytest.mark.slow
 def test_a_network_learns_to_translate_and_is_judged_by_perplexity_and_bleu(record):
     assert record.status == "ok"
     assert list(record.quality.items()) == [

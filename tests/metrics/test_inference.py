@@ -159,6 +159,7 @@ def test_what_is_not_installed_is_named(monkeypatch):
         Compiled().prepare(nn.Linear(2, 2), torch.zeros(1, 2))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 def test_a_network_that_has_no_export_gets_the_reason():
     class Refusing(nn.Module):

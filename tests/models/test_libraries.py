@@ -80,6 +80,7 @@ def test_weights_that_cannot_be_downloaded_get_one_clear_sentence(monkeypatch):
         MODELS.component("torchvision/resnet18(pretrained=True)").create()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["safetensors", "pt", "nested"])
 def test_a_network_is_pruned_as_it_comes_from_a_file(experiment, tmp_path, kind):
     trained = prunebench.run(experiment(), runs=tmp_path)

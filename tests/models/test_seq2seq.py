@@ -80,6 +80,7 @@ def test_one_step_of_attention_is_the_formula(model, reversal):
             assert torch.allclose(found[sentence, step], expected)
 
 
+@pytest.mark.slow
 def test_what_a_sentence_gives_does_not_depend_on_its_batch(model, reversal):
     model.eval()
     batches = list(reversal.batches("train", 1, torch.Generator().manual_seed(0)))[:100]

@@ -75,6 +75,7 @@ def masked(model, coupling, kept):
     return model, masks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_shrunk_network_equals_the_masked_one_and_is_as_small_as_predicted(name):
     make, shape = NETWORKS[name]

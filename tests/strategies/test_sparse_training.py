@@ -95,6 +95,7 @@ def test_what_an_earlier_round_pruned_stays_zero(digits, strategy):
         assert not (mask & ~earlier[name]).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", DYNAMIC, ids=str)
 def test_the_same_seed_gives_the_same_network(digits, strategy):
     one, other = (trained(strategy, digits, epochs=2)[0] for _ in range(2))
@@ -102,6 +103,7 @@ def test_the_same_seed_gives_the_same_network(digits, strategy):
         assert torch.equal(first, second)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", DYNAMIC, ids=str)
 def test_masks_change_in_training_and_the_network_learns(digits, strategy):
     model = small()
@@ -115,6 +117,7 @@ def test_masks_change_in_training_and_the_network_learns(digits, strategy):
         assert (model.eval()(images).argmax(1) == labels).float().mean() > 0.7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", DYNAMIC, ids=str)
 def test_an_epoch_is_chosen_only_when_the_masks_are_settled(digits, strategy, monkeypatch):
     from prunebench.benchmark import training
