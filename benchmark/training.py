@@ -85,6 +85,7 @@ def train(
             best = _Best(**saved["best"])
         if saved["finished"]:
             assert best is not None  # it was found before the training was finished
+            advance(recipe.epochs + 1 - first_epoch)
             return best.restored(model, sparsity)
 
     def save(progress: Progress) -> None:

@@ -140,8 +140,7 @@ def keep_memory() -> None:
 
     Else the C library gives large blocks back to the system and takes them again in every forward
     pass, or does not, as chance arranges the heap: the same network was found to take 36 or 55
-    milliseconds, and the same steps of training 6.1 or 7.5 seconds. Where the C library is not
-    glibc, nothing happens.
+    milliseconds. Where the C library is not glibc, nothing happens.
     """
     library = ctypes.CDLL(None)
     if hasattr(library, "mallopt"):
