@@ -6,8 +6,13 @@ from pathlib import Path
 import pytest
 
 import prunebench
+from prunebench.benchmark.checkpoint import Checkpoint
 from prunebench.benchmark.executor import Job, in_processes, in_this_process
+from prunebench.benchmark.experiment import Recipe
+from prunebench.benchmark.progress import listen
 from prunebench.benchmark.sweep import epochs_to_train
+from prunebench.benchmark.training import Purpose, train
+from prunebench.models import LeNetSmall
 
 
 @pytest.mark.slow
@@ -38,12 +43,22 @@ def test_a_training_tells_of_as_many_epochs_as_were_expected(experiment, tmp_pat
 
 
 @pytest.mark.slow
-def test_workers_tell_of_their_epochs_while_they_train(experiment, tmp_path):
-    job = Job(experiment(pretraining={"epochs": 60}), tmp_path, Path(), weights=False)
+def test_workers_tell_of_their_epochs(experiment, tmp_path):
+    jobs = [Job(experiment(seed=seed), tmp_path, Path(), weights=False) for seed in (0, 1)]
     told: list[float] = []
-    list(in_processes([job], told.append, workers=2))
-    assert sum(told) == pytest.approx(61)
-    assert sum(count > 0 for count in told) > 2
+    list(in_processes(jobs, told.append, workers=2))
+    assert sum(told) == pytest.approx(8)
+
+
+def test_a_training_that_was_finished_before_counts_in_full(digits, tmp_path):
+    told: list[float] = []
+    for expected in (2, 4):
+        listen(told.append)
+        checkpoint = Checkpoint(tmp_path / "checkpoint.pt", 0)
+        train(LeNetSmall(), digits, Recipe(epochs=2), Purpose(0, "test"), checkpoint=checkpoint)
+        listen(None)
+        assert sum(told) == pytest.approx(expected)
+    assert told[-1] == 2
 
 
 def test_the_bar_ends_full_with_all_cells(experiment, tmp_path, capsys):
