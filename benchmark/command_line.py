@@ -76,9 +76,11 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
 
     table = commands.add_parser("leaderboard", help="make a leaderboard from records")
     table.add_argument("runs", type=Path, nargs="?", default=Path("runs"), help="records folder")
-    table.add_argument("-o", "--output", type=Path, help="write the leaderboard to this CSV file")
-    table.add_argument("--plots", type=Path, metavar="FOLDER", help="draw the plots into a folder")
-    table.add_argument("--report", type=Path, metavar="FILE", help="write it all as an HTML page")
+    table.add_argument("-o", "--output", type=_file, help="write the leaderboard to this CSV file")
+    table.add_argument(
+        "--plots", type=_folder, metavar="FOLDER", help="draw the plots into a folder"
+    )
+    table.add_argument("--report", type=_file, metavar="FILE", help="write it all as an HTML page")
     table.set_defaults(command=_leaderboard)
 
     show = commands.add_parser("show", help="show one record")
@@ -166,7 +168,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         default="safetensors",
         help="safetensors, sparse (bitmasks in place of zeros), onnx or pt (default: safetensors)",
     )
-    export.add_argument("-o", "--output", type=Path, help="the file (default: named by the run)")
+    export.add_argument("-o", "--output", type=_file, help="the file (default: named by the run)")
     export.add_argument("--runs", type=Path, default=Path("runs"), help="records folder")
     export.add_argument("--data", type=Path, help="folder of data sets, or set PRUNEBENCH_DATA")
     export.set_defaults(command=_export)
@@ -189,7 +191,7 @@ def _add_output(parser: argparse.ArgumentParser, folder: str) -> None:
     parser.add_argument(
         "-o",
         "--output",
-        type=Path,
+        type=_folder,
         default=Path(folder),
         metavar="FOLDER",
         help=f"where tables and plots go (default: {folder})",
@@ -280,6 +282,20 @@ def _positive(text: str) -> int:
 
 def _positive_or_zero(text: str) -> int:
     return 0 if text == "0" else _positive(text)
+
+
+def _file(text: str) -> Path:
+    """A file to write, which is no folder: better said before hours of work than after."""
+    if Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is a folder: give the name of a file")
+    return Path(text)
+
+
+def _folder(text: str) -> Path:
+    """A folder to write files into, which need not be there."""
+    if Path(text).exists() and not Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is a file: give the name of a folder")
+    return Path(text)
 
 
 def _fraction(text: str) -> float:

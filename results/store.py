@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -27,12 +28,23 @@ _SHOWN_CANDIDATES = 5
 def write_atomically(path: Path, content: bytes) -> None:
     """Write ``content`` to ``path`` so that a reader or a crash sees the old file or the new one.
 
-    Missing folders are made. When this returns, the content is on the disk.
+    Missing folders are made. When this returns, the content is on the disk. A symbolic link stays,
+    and what it leads to is written; devices and pipes, such as ``/dev/stdout``, are written to.
 
     Raises:
+        UsageError: ``path`` is a folder, or lies below a file.
         OSError: it could not be written; ``path`` is as it was and nothing else is left behind.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder and cannot be written as a file")
+    if _is_stream(path):
+        _write_to_stream(path, content)
+        return
+    path = path.resolve()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise UsageError(f"{path} cannot be written: {path.parent} is no folder") from None
     temporary = path.with_name(f".{path.name}.{uuid4().hex}~")
     try:
         with temporary.open("xb") as file:
@@ -44,6 +56,32 @@ def write_atomically(path: Path, content: bytes) -> None:
         temporary.unlink(missing_ok=True)
         raise
     _flush_folder(path.parent)
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether what is there can only be written to: a device, a pipe, or what we print to."""
+    return path.exists() and (not path.is_file() or _descriptor(path) is not None)
+
+
+def _write_to_stream(path: Path, content: bytes) -> None:
+    """Write after what has been printed, and at its end if that is where we print."""
+    descriptor = _descriptor(path)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    target = path if descriptor is None else os.dup(descriptor)
+    with open(target, "wb") as file:  # noqa: PTH123 # a Path opens no descriptor
+        file.write(content)
+
+
+def _descriptor(path: Path) -> int | None:
+    """The number of our own output stream, if ``path`` leads to one, as ``/dev/stdout`` does."""
+    for descriptor in (1, 2):
+        try:
+            if os.path.samestat(path.stat(), os.fstat(descriptor)):
+                return descriptor
+        except OSError:  # the stream is closed
+            continue
+    return None
 
 
 class Store:
