@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -24,10 +24,20 @@ from ..metrics import (
     Size,
     Storage,
     Subject,
+    histograms,
     layer_table,
 )
 from ..registry import Component
-from ..results import Failure, Layer, Record, Round, Store, write_atomically
+from ..results import (
+    Distribution,
+    Epoch,
+    Failure,
+    Layer,
+    Record,
+    Round,
+    Store,
+    write_atomically,
+)
 from ..seeding import generator
 from ..strategies import (
     Context,
@@ -54,16 +64,28 @@ from .environment import environment
 from .experiment import Experiment, Recipe
 from .pretraining import Pretrained, build
 from .target import Target, target_of
-from .training import Purpose, copy_of_state, quality, train
+from .training import Purpose, Trained, copy_of_state, quality, train
 
 
 class Pruned(NamedTuple):
-    """What the rounds leave: the model, the last masks, the rounds' records, and times."""
+    """What the rounds leave.
+
+    Attributes:
+        model: the network.
+        masks: the last masks.
+        rounds: the rounds' records.
+        seconds: times.
+        curve: the epochs of all trainings.
+        straight_after: the prunable weights straight after the last pruning; empty where that took
+            place during a training.
+    """
 
     model: nn.Module
     masks: Masks
     rounds: list[Round]
     seconds: dict[str, float]
+    curve: list[Epoch]
+    straight_after: State
 
 
 def run_cell(
@@ -142,15 +164,18 @@ class _Rounds:
         adapting = generator(experiment.seed, "adapting")
         self._model = self._strategy.adapt(model, self._steps[-1].density, adapting)
         self._seconds = {"scoring_seconds": 0.0, "finetuning_seconds": 0.0}
+        self._curve: list[Epoch] = []
 
     def between_trainings(self) -> Pruned:
         """Each round prunes, and then trains if the recovery does."""
         rounds, masks = [], self._full_masks()
         for number in range(1, self._experiment.rounds + 1):
             sparsity = self._pruned(number, masks)
+            if number == self._experiment.rounds:
+                straight_after = _weights(self._model, sparsity.masks)
             rounds.append(self._recovered(number, sparsity))
             masks = sparsity.masks
-        return Pruned(self._model, masks, rounds, self._seconds)
+        return Pruned(self._model, masks, rounds, self._seconds, self._curve, straight_after)
 
     def within_training(self, timing: DuringTraining) -> Pruned:
         """All rounds prune during one training, which the record calls by the last one's number."""
@@ -164,7 +189,7 @@ class _Rounds:
             timing.end,
         )
         rounds = [self._recovered(number, sparsity)]
-        return Pruned(self._model, sparsity.masks, rounds, self._seconds)
+        return Pruned(self._model, sparsity.masks, rounds, self._seconds, self._curve, {})
 
     def _full_masks(self) -> Masks:
         parameters = dict(self._model.named_parameters())
@@ -210,9 +235,11 @@ class _Rounds:
                 if self._checkpoints is not None:
                     checkpoint = self._checkpoints.of(purpose.name)
                 if experiment.finetuned_network == "masked":
-                    train(model, task, recipe, purpose, sparsity, first, checkpoint)
+                    trained = train(model, task, recipe, purpose, sparsity, first, checkpoint)
                 else:
-                    self._train_shrunk(recipe, purpose, sparsity.masks, first, checkpoint)
+                    masks = sparsity.masks
+                    trained = self._train_shrunk(recipe, purpose, masks, first, checkpoint)
+            self._curve += trained.curve
             if checkpoint is not None:
                 self._seconds["finetuning_seconds"] += checkpoint.seconds_before
         return Round(
@@ -231,11 +258,18 @@ class _Rounds:
         masks: Masks,
         first_epoch: int,
         checkpoint: Checkpoint | None,
-    ) -> None:
+    ) -> Trained:
         """Train the network without the channels that are gone, and take over what it learns."""
         small, coupling, stays = shrunk(self._strategy, self._model, masks, self._task)
-        train(small, self._task, recipe, purpose, None, first_epoch, checkpoint)
+        trained = train(small, self._task, recipe, purpose, None, first_epoch, checkpoint)
         write_back(small, self._model, coupling, stays)
+        return trained
+
+
+def _weights(model: nn.Module, names: Iterable[str]) -> State:
+    """Copies of the weights of these names."""
+    parameters = dict(model.named_parameters())
+    return {name: parameters[name].detach().clone() for name in names}
 
 
 def shrunk(
@@ -413,6 +447,13 @@ def _measured(
         collapsed_layers=tuple(dead),
         by_class=METRICS.component(task.quality).create().by_class(final_subject),
         signatures={name: text for name, each in chosen.items() if (text := each.signature())},
+        history=(*report.curve, *pruned.curve),
+        distributions=tuple(
+            Distribution(**row._asdict())
+            for row in histograms(
+                pretrained.state(), pruned.straight_after, _weights(pruned.model, pruned.masks)
+            )
+        ),
         timings={
             "pretraining_seconds": report.seconds,
             **pruned.seconds,

@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -17,6 +17,7 @@ from torch import nn
 
 from ..datasets import Task
 from ..metrics import Measurements, Metric, Subject
+from ..results import Epoch
 from ..seeding import seeded
 from ..strategies import State
 from . import distributed
@@ -33,11 +34,13 @@ class Report:
         test: quality on the test split.
         validation: quality on the validation split, by which the epoch was chosen.
         seconds: what the training took.
+        curve: the epochs of the training.
     """
 
     test: Measurements
     validation: Measurements
     seconds: float
+    curve: list[Epoch]
 
 
 class Pretrained:
@@ -66,7 +69,8 @@ class Pretrained:
         """The report on the network, which is trained first if that has not been done."""
         path = _report(self._stem)
         self._ensure(path, self._train)
-        return Report(**json.loads(path.read_bytes()))
+        known = json.loads(path.read_bytes())
+        return Report(**{**known, "curve": [Epoch(**point) for point in known["curve"]]})
 
     def measured(self, metric: Metric, name: str) -> Measurements:
         """What a metric of quality, such as BLEU, says of the network on the test split.
@@ -110,17 +114,18 @@ class Pretrained:
         purpose = self._purpose()
         checkpoint = self._checkpoints.of(purpose.name)
         recipe = self._experiment.pretraining
-        validation = train(model, self._task, recipe, purpose, checkpoint=checkpoint)
+        trained = train(model, self._task, recipe, purpose, checkpoint=checkpoint)
         before = 0.0 if checkpoint is None else checkpoint.seconds_before
         report = Report(
             test=quality(model, self._task, "test"),
-            validation=validation,
+            validation=trained.validation,
             seconds=before + time.perf_counter() - start,
+            curve=trained.curve,
         )
         # The weights go first: a report means that they are there.
         weights = {name: tensor.contiguous() for name, tensor in copy_of_state(model).items()}
         distributed.write(self._stem.with_suffix(".safetensors"), save(weights))
-        distributed.write(_report(self._stem), json.dumps(asdict(report)).encode())
+        distributed.write(_report(self._stem), _as_json(report))
         self._checkpoints.remove()
 
     def _trained_for(self, epoch: int) -> State:
@@ -128,7 +133,7 @@ class Pretrained:
         if epoch > 0:
             recipe = self._experiment.pretraining
             for finished in epochs(model, self._task, recipe, self._purpose()):
-                if finished == epoch:
+                if finished.number == epoch:
                     break
         return {name: tensor.contiguous() for name, tensor in copy_of_state(model).items()}
 
@@ -167,6 +172,11 @@ def epochs_missing(experiments: Iterable[Experiment], folder: Path) -> int:
 def _stem(experiment: Experiment, folder: Path) -> Path:
     """What the names of all files of the pretrained network begin with."""
     return folder / "pretrained" / experiment.pretraining_id
+
+
+def _as_json(report: Report) -> bytes:
+    points = [point.model_dump() for point in report.curve]
+    return json.dumps({**vars(report), "curve": points}).encode()
 
 
 def _report(stem: Path) -> Path:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from ..datasets import Batch, Task
 from ..metrics import METRICS, Measurements, Subject
+from ..results import Epoch
 from ..seeding import generator, seeded
 from ..strategies import Masks, SparseTraining, State
 from . import distributed
@@ -50,6 +51,25 @@ class Purpose:
     name: str
 
 
+class Trained(NamedTuple):
+    """What a training leaves beside the network.
+
+    Attributes:
+        validation: quality on the validation split of the epoch chosen.
+        curve: all epochs, those before an interruption too.
+    """
+
+    validation: Measurements
+    curve: list[Epoch]
+
+
+class EpochDone(NamedTuple):
+    """An epoch that has been trained: its number, and the mean of what it minimised."""
+
+    number: int
+    loss: float
+
+
 def train(
     model: nn.Module,
     task: Task,
@@ -58,7 +78,7 @@ def train(
     sparsity: SparseTraining | None = None,
     first_epoch: int = 1,
     checkpoint: Checkpoint | None = None,
-) -> Measurements:
+) -> Trained:
     """Train ``model`` and leave it as it was after the epoch that the validation split liked best.
 
     Args:
@@ -73,29 +93,36 @@ def train(
             not say what changes while it trains.
 
     Returns:
-        The quality on the validation split of the epoch chosen.
+        The quality on the validation split of the epoch chosen, and the curve of the training.
     """
     if recipe.epochs == 0:
-        return quality(model, task, "validation")
+        return Trained(quality(model, task, "validation"), [])
     if sparsity is not None and not sparsity.resumable:
         checkpoint = None
     best: _Best | None = None
+    curve: list[Epoch] = []
     if checkpoint is not None and (saved := checkpoint.load()) is not None:
         if saved["best"] is not None:
             best = _Best(**saved["best"])
+        curve = [Epoch(**point) for point in saved["curve"]]
         if saved["finished"]:
             assert best is not None  # it was found before the training was finished
             advance(recipe.epochs + 1 - first_epoch)
-            return best.restored(model, sparsity)
+            return Trained(best.restored(model, sparsity), curve)
 
     def save(progress: Progress) -> None:
         assert checkpoint is not None  # else nothing is to be saved
-        checkpoint.save({"best": None if best is None else vars(best), **progress})
+        points = [point.model_dump() for point in curve]
+        known = {"best": None if best is None else vars(best), "curve": points}
+        checkpoint.save({**known, **progress})
 
-    for _ in epochs(model, task, recipe, purpose, sparsity, first_epoch, checkpoint, save):
+    for done in epochs(model, task, recipe, purpose, sparsity, first_epoch, checkpoint, save):
+        measured = quality(model, task, "validation")
+        curve.append(
+            Epoch(training=purpose.name, epoch=done.number, loss=done.loss, validation=measured)
+        )
         if sparsity is not None and not sparsity.settled:
             continue
-        measured = quality(model, task, "validation")
         merit = _merit(measured, task)
         if best is None or merit > best.merit:
             masks = sparsity.masks if sparsity is not None else {}
@@ -103,7 +130,7 @@ def train(
     assert best is not None  # a recipe has an epoch at least, and masks settle before its end
     if checkpoint is not None and (checkpoint.exists() or checkpoint.is_due()):
         save({"finished": True})
-    return best.restored(model, sparsity)
+    return Trained(best.restored(model, sparsity), curve)
 
 
 def epochs(
@@ -115,8 +142,8 @@ def epochs(
     first_epoch: int = 1,
     checkpoint: Checkpoint | None = None,
     save: Callable[[Progress], None] | None = None,
-) -> Iterator[int]:
-    """Train ``model`` in place, giving the number of each epoch when it is done.
+) -> Iterator[EpochDone]:
+    """Train ``model`` in place, giving each epoch when it is done.
 
     Where the recipe averages weights, the model has the averages whenever an epoch is done. Where
     there is a ``checkpoint`` of this training, it goes on from there; ``save`` is given what the
@@ -139,6 +166,7 @@ def epochs(
         model.load_state_dict(saved["model"])
         optimizer.load_state_dict(saved["optimizer"])
         backward.scaler.load_state_dict(saved["scaler"])
+        backward.losses.load_state(saved["losses"])
         if sparsity is not None:
             sparsity.load_state(saved["sparsity"])
         if average is not None:
@@ -180,6 +208,7 @@ def epochs(
                         "model": model.state_dict(),
                         "optimizer": optimizer.state_dict(),
                         "scaler": backward.scaler.state_dict(),
+                        "losses": backward.losses.state(),
                         "average": None if average is None else average.average,
                         "sparsity": None if sparsity is None else sparsity.state(),
                         "noise": distributed.gathered(_noise()),
@@ -187,7 +216,37 @@ def epochs(
                     save(progress)
         distributed.take_over(model.buffers())
         with nullcontext() if average is None else average.in_place():
-            yield epoch
+            yield EpochDone(epoch, backward.losses.mean())
+
+
+class _Losses:
+    """The mean over an epoch's examples of what is minimised, on the device until asked for."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._sum = torch.zeros((), device=device)
+        self._examples = 0.0
+
+    def add(self, loss: Tensor, examples: float) -> None:
+        """Count the mean loss of a batch, a scalar."""
+        self._sum.add_(loss.detach(), alpha=examples)
+        self._examples += examples
+
+    def mean(self) -> float:
+        """The mean since the last time that this was asked, over all processes."""
+        mean = self._sum.item() / self._examples
+        self._sum.zero_()
+        self._examples = 0.0
+        shared = distributed.gathered(mean)
+        return sum(shared) / len(shared)
+
+    def state(self) -> dict[str, float]:
+        """What there is so far, for a checkpoint."""
+        return {"sum": self._sum.item(), "examples": self._examples}
+
+    def load_state(self, state: dict[str, float]) -> None:
+        """Go on from what a checkpoint says."""
+        self._sum.fill_(state["sum"])
+        self._examples = state["examples"]
 
 
 class _Backward:
@@ -195,6 +254,7 @@ class _Backward:
 
     Attributes:
         scaler: keeps gradients of half precision from vanishing; does nothing for other types.
+        losses: what was minimised in the epoch so far.
     """
 
     def __init__(self, model: nn.Module, task: Task, recipe: Recipe) -> None:
@@ -203,23 +263,29 @@ class _Backward:
         if recipe.compiled:
             self._runner = torch.compile(self._runner)
         self._penalty = None if recipe.penalty is None else recipe.penalty.create()
-        self._device = next(model.parameters()).device.type
+        device = next(model.parameters()).device
+        self._device = device.type
+        self.losses = _Losses(device)
         half = recipe.precision == "float16"
         self.scaler = torch.amp.GradScaler(self._device, enabled=half)
 
     def __call__(self, batch: Batch) -> None:
         """Add the gradients of the mean loss of a batch, in as many parts as the recipe says."""
+        examples = self._task.examples(batch)
         # Processes that share a batch average their gradients.
-        examples = self._task.examples(batch) / distributed.processes()
+        own_examples = examples / distributed.processes()
         own, counts = distributed.share(batch)
         parts: list[Any] = [own]
         if self._recipe.accumulation > 1:
             parts = list(zip(*(each.chunk(self._recipe.accumulation) for each in own), strict=True))
+        total = torch.zeros((), device=self._device)
         for number, part in enumerate(parts):
-            loss = self._loss(part) * (counts * self._task.examples(part) / examples)
+            loss = self._loss(part) * (counts * self._task.examples(part) / own_examples)
             if self._penalty is not None and number == 0:
                 loss = loss + self._penalty(self._model)
             self.scaler.scale(loss).backward()
+            total = total + loss.detach()
+        self.losses.add(total, examples)
 
     def _loss(self, batch: Batch) -> Tensor:
         recipe = self._recipe

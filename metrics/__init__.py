@@ -2,6 +2,7 @@
 
 from .accuracy import Accuracy
 from .bleu import BLEU
+from .distribution import Histograms, histograms
 from .flops import Flops, flops_by_module
 from .inference import InferenceTime, inference_times
 from .latency import Latency
@@ -21,6 +22,7 @@ __all__ = [
     "STANDARD",
     "Accuracy",
     "Flops",
+    "Histograms",
     "InferenceTime",
     "Latency",
     "LayerRow",
@@ -38,6 +40,7 @@ __all__ = [
     "decode",
     "encode",
     "flops_by_module",
+    "histograms",
     "inference",
     "inference_times",
     "keep_memory",

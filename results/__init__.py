@@ -8,13 +8,25 @@ holds them in :mod:`prunebench.results.report`; neither is imported before it is
 from .columns import COLUMNS, columns_as_markdown
 from .inference import inference_as_text, inference_table
 from .leaderboard import leaderboard
-from .record import Failure, Inference, Layer, Measurements, Outcome, Record, Round
+from .record import (
+    Distribution,
+    Epoch,
+    Failure,
+    Inference,
+    Layer,
+    Measurements,
+    Outcome,
+    Record,
+    Round,
+)
 from .statistics import Statistics, describe
 from .store import Store, write_atomically
 from .tables import as_text, write_csv
 
 __all__ = [
     "COLUMNS",
+    "Distribution",
+    "Epoch",
     "Failure",
     "Inference",
     "Layer",

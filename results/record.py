@@ -94,6 +94,35 @@ class Round(_Frozen):
     validation: Measurements
 
 
+class Epoch(_Frozen):
+    """One epoch of a training: a point of its curves.
+
+    ``training`` is ``pretraining``, or ``fine-tuning`` with the number of the round. ``loss`` is
+    the mean over training examples of what was minimised, smoothed labels and penalties included,
+    as the network changed; ``validation`` holds the metrics on the validation split afterwards.
+    """
+
+    training: str
+    epoch: int
+    loss: Annotated[float | None, BeforeValidator(_plain)]
+    validation: Measurements
+
+
+class Distribution(_Frozen):
+    """How the weights of a layer that are not zero are distributed, at three times.
+
+    Each is a list of counts in bins of equal width from ``-limit`` to ``limit``, which no weight
+    exceeds: of the unpruned network, of the network straight after the last pruning (empty where it
+    was pruned during training), and at the end.
+    """
+
+    name: str
+    limit: float
+    dense: tuple[int, ...]
+    pruned: tuple[int, ...]
+    recovered: tuple[int, ...]
+
+
 class Inference(_Frozen):
     """The measured time of a network in a runtime at a batch size, or the reason why there is none.
 
@@ -164,6 +193,8 @@ class Record(Outcome):
     ``collapsed`` when pruning left a whole layer without weights (``collapsed_layers``).
     ``by_class`` has the primary quality of each class of examples, where there are classes.
     ``signatures`` says of metrics that are computed in more than one way, such as BLEU, in which.
+    ``history`` has the epochs of all trainings, and ``distributions`` the histograms of the
+    prunable weights; the first records have neither.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -174,6 +205,8 @@ class Record(Outcome):
     collapsed_layers: tuple[str, ...]
     by_class: Measurements = {}
     signatures: Mapping[str, str] = {}
+    history: tuple[Epoch, ...] = ()
+    distributions: tuple[Distribution, ...] = ()
     environment: Document
 
     @model_validator(mode="after")

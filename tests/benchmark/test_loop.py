@@ -2,6 +2,7 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -104,6 +105,39 @@ def test_reinitialising_keeps_the_mask_and_draws_other_weights(experiment, runs)
     for layer in ("conv1", "linear1"):
         assert torch.equal(kept[f"{layer}.weight"] != 0, drawn[f"{layer}.weight"] != 0)
         assert not torch.allclose(kept[f"{layer}.weight"], drawn[f"{layer}.weight"], atol=1e-3)
+
+
+def test_the_record_has_the_epochs_of_all_trainings(experiment, runs):
+    made = experiment(rounds=2, compression=4.0, pretraining={"epochs": 3})
+    record = prunebench.run(made, runs=runs)
+    trainings = [(point.training, point.epoch) for point in record.history]
+    rounds = [(f"fine-tuning {number}", epoch + 1) for number in (1, 2)
+              for epoch in range(made.finetuning.epochs)]  # fmt: skip
+    assert trainings == [("pretraining", 1), ("pretraining", 2), ("pretraining", 3), *rounds]
+    last = [p.validation["top1"] for p in record.history if p.training == "fine-tuning 2"]
+    assert max(last) == record.rounds[-1].validation["top1"]
+
+
+def test_the_record_has_the_distribution_of_weights_before_and_after(experiment, runs, digits):
+    made = experiment(sparsity=0.9, rounds=1)
+    record = prunebench.run(made, runs=runs)
+    dense, final = Pretrained(made, digits, runs).state(), weights_of(record, runs)
+    assert [row.name for row in record.distributions] == [
+        layer.name for layer in record.layers if layer.weight_class
+    ]
+    for row in record.distributions:
+        limit = max(float(dense[row.name].abs().max()), float(final[row.name].abs().max()))
+        assert row.limit == limit
+        edges = np.linspace(-limit, limit, len(row.dense) + 1)
+        for counts, state in ((row.dense, dense), (row.recovered, final)):
+            weights = state[row.name].numpy().ravel()
+            expected, _ = np.histogram(weights[weights != 0], edges)
+            # A weight on an edge may be counted on either side of it.
+            assert abs(np.subtract(counts, expected)).sum() <= 4
+            assert sum(counts) == expected.sum()
+        # Magnitude pruning keeps the weights that are largest, as they are.
+        assert sum(row.pruned) == sum(row.recovered)
+        assert all(after <= before for after, before in zip(row.pruned, row.dense, strict=True))
 
 
 def test_the_classifier_can_be_left_dense(experiment, runs):

@@ -111,9 +111,29 @@ def test_the_epoch_that_validates_best_is_kept_even_if_training_then_goes_astray
     monkeypatch.setattr("prunebench.benchmark.training.quality", validation)
     model = small()
     chosen = train(model, digits, Recipe(epochs=3), Purpose(0, "test"))
-    assert chosen["top1"] == 0.9
+    assert chosen.validation["top1"] == 0.9
+    assert [point.validation["top1"] for point in chosen.curve] == [0.3, 0.9, 0.5]
     assert all(torch.equal(model.state_dict()[n], t) for n, t in states[1].items())
     assert not torch.equal(states[1]["linear1.weight"], states[2]["linear1.weight"])
+
+
+@pytest.mark.parametrize("accumulation", [1, 4])
+def test_the_curve_has_the_mean_over_examples_of_the_loss_that_was_minimised(digits, accumulation):
+    """At a learning rate of nothing the network stays as it is, so that its loss is known."""
+    model = small()
+    recipe = Recipe(
+        epochs=2, batch_size=100, learning_rate=1e-30, optimizer="SGD", accumulation=accumulation
+    )
+    curve = train(model, digits, recipe, Purpose(0, "fine-tuning 1")).curve
+    assert [(point.training, point.epoch) for point in curve] == [
+        ("fine-tuning 1", 1),
+        ("fine-tuning 1", 2),
+    ]
+    (batch,) = digits.batches("train", 10_000)
+    with torch.no_grad():
+        expected = F.cross_entropy(model(batch[0]), batch[1]).item()
+    assert [point.loss for point in curve] == pytest.approx([expected] * 2, rel=1e-5)
+    assert curve[0].validation == quality(model, digits, "validation")
 
 
 def test_data_order_and_dropout_depend_on_seed_and_purpose_alone(digits):
@@ -157,7 +177,9 @@ def test_a_diverged_epoch_is_never_preferred(digits, monkeypatch):
     monkeypatch.setattr(
         "prunebench.benchmark.training.quality", lambda *a: {"top1": next(scores), "loss": 0.0}
     )
-    assert train(small(), digits, Recipe(epochs=3), Purpose(0, "t"))["top1"] == 0.2
+    trained = train(small(), digits, Recipe(epochs=3), Purpose(0, "t"))
+    assert trained.validation["top1"] == 0.2
+    assert [point.validation["top1"] for point in trained.curve] == [None, 0.2, None]
 
 
 def test_quality_is_measured_in_evaluation_mode_and_leaves_the_mode_alone(digits):
@@ -268,8 +290,8 @@ def test_half_precision_learns_nearly_as_well_and_keeps_single_precision_weights
     model = small()
     found = train(model, digits, Recipe(epochs=4, precision=precision), Purpose(0, "test"))
     expected = train(small(), digits, Recipe(epochs=4), Purpose(0, "test"))
-    assert found["top1"] == pytest.approx(expected["top1"], abs=0.04)
-    assert found["top1"] > 0.9
+    assert found.validation["top1"] == pytest.approx(expected.validation["top1"], abs=0.04)
+    assert found.validation["top1"] > 0.9
     assert all(parameter.dtype == torch.float32 for parameter in model.parameters())
 
 
@@ -279,7 +301,7 @@ def test_a_compiled_training_gives_what_a_plain_one_gives(digits):
     plain, compiled = small(), small()
     one = train(plain, digits, Recipe(epochs=2), Purpose(0, "test"))
     other = train(compiled, digits, Recipe(epochs=2, compiled=True), Purpose(0, "test"))
-    assert other["top1"] == pytest.approx(one["top1"], abs=0.03)
+    assert other.validation["top1"] == pytest.approx(one.validation["top1"], abs=0.03)
     for a, b in zip(plain.parameters(), compiled.parameters(), strict=True):
         assert torch.allclose(a, b, atol=0.05)
 
