@@ -75,13 +75,41 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     listing.set_defaults(command=_list)
 
     table = commands.add_parser("leaderboard", help="make a leaderboard from records")
-    table.add_argument("runs", type=Path, nargs="?", default=Path("runs"), help="records folder")
+    table.add_argument(
+        "runs",
+        type=Path,
+        nargs="?",
+        default=Path("runs"),
+        help="records folder, or a published file of records",
+    )
     table.add_argument("-o", "--output", type=_file, help="write the leaderboard to this CSV file")
     table.add_argument(
         "--plots", type=_folder, metavar="FOLDER", help="draw the plots into a folder"
     )
+    table.add_argument("--seeds", type=_file, metavar="FILE", help="write single runs as CSV")
     table.add_argument("--report", type=_file, metavar="FILE", help="write it all as an HTML page")
     table.set_defaults(command=_leaderboard)
+
+    publish = commands.add_parser(
+        "publish", help="make anew those published comparisons that are stale"
+    )
+    publish.add_argument(
+        "config", type=Path, nargs="*", help="YAML files in experiments; all published ones if none"
+    )
+    publish.add_argument(
+        "--published",
+        type=Path,
+        default=Path("results/published"),
+        metavar="FOLDER",
+        help="where comparisons are published (default: results/published)",
+    )
+    publish.add_argument("--runs", type=Path, default=Path("runs"), help="records folders' folder")
+    publish.add_argument("--data", type=Path, help="folder of data sets, or set PRUNEBENCH_DATA")
+    publish.add_argument("--workers", type=_positive, default=1, help="processes that run cells")
+    publish.add_argument(
+        "--check", action="store_true", help="only say what is stale and why; status 1 if any is"
+    )
+    publish.set_defaults(command=_publish)
 
     show = commands.add_parser("show", help="show one record")
     show.add_argument("run", help="a record's id, the beginning of one, or the path of its file")
@@ -92,7 +120,13 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     study = commands.add_parser(
         "study", help="compare schemes, medians and classes of weights in finished runs"
     )
-    study.add_argument("runs", type=Path, nargs="*", default=[Path("runs")], help="records folders")
+    study.add_argument(
+        "runs",
+        type=Path,
+        nargs="*",
+        default=[Path("runs")],
+        help="records folders, or published files of records",
+    )
     _add_output(study, "study")
     study.set_defaults(command=_study)
 
@@ -399,8 +433,9 @@ def _print_grid(experiments: Sequence[Experiment], waiting: set[str]) -> int:
 
 
 def _report(records: Sequence[Record], runs: Path) -> int:
-    """Print and draw the leaderboard of what was run, and say what failed."""
+    """Print and draw the leaderboard of what was run, and say what failed and what is stale."""
     from ..results import as_text, leaderboard, write_csv
+    from ..results.changes import staleness
     from ..results.report import report
     from ..results.summary import title
 
@@ -415,6 +450,8 @@ def _report(records: Sequence[Record], runs: Path) -> int:
         print(f"plots:       {', '.join(map(str, plots))}")
         print(f"report:      {runs / 'report.html'}")
         print(f"records:     {runs}/??/*.json")
+    for sentence in staleness(records):
+        _say(f"prunebench: stale results, {sentence}; --force runs them again")
     for record in failures:
         error = record.error
         assert error is not None  # these are the records that have one
@@ -468,8 +505,9 @@ def _device(options: argparse.Namespace) -> str:
 
 def _study(options: argparse.Namespace) -> int:
     from ..results import study, write_csv
+    from ..results.record_file import read_records
 
-    records = [record for folder in options.runs for record in Store(folder).records()]
+    records = [record for runs in options.runs for record in read_records(runs)]
     table = study.schemes(records)
     parts = [
         ("schemes", table, study.plot_schemes),
@@ -573,8 +611,10 @@ def _list(options: argparse.Namespace) -> int:
 
 def _leaderboard(options: argparse.Namespace) -> int:
     from ..results import as_text, leaderboard, write_csv
+    from ..results.record_file import read_records
 
-    frame = leaderboard(options.runs)
+    records = list(read_records(options.runs)) if options.runs.is_file() else options.runs
+    frame = leaderboard(records)
     if frame.empty:
         raise UsageError(f"there are no records in {options.runs}")
     print(as_text(frame))
@@ -583,12 +623,34 @@ def _leaderboard(options: argparse.Namespace) -> int:
         print(f"\n{options.output}")
     if options.plots:
         print("\n".join(map(str, _plots(frame, options.plots))))
+    if options.seeds:
+        from ..results.seeds import single_seeds
+
+        write_csv(single_seeds(read_records(options.runs)), options.seeds)
+        print(options.seeds)
     if options.report:
         from ..results.report import report
 
         report(frame, options.report)
         print(options.report)
     return 0
+
+
+def _publish(options: argparse.Namespace) -> int:
+    from .publishing import publications
+
+    stale = 0
+    for each in publications(options.config, options.published):
+        reasons = each.stale()
+        print(f"{'stale' if reasons else 'fresh':7}{each.folder}", *reasons, sep="\n       - ")
+        if reasons and not options.check:
+            runs = options.runs / each.folder.name
+            records = each.renew(runs, data=options.data, workers=options.workers)
+            failures = sum(not record.finished for record in records)
+            print(f"       made anew from {len(records)} records, {failures} of them failed")
+            reasons = each.stale()
+        stale += bool(reasons)
+    return 1 if stale else 0
 
 
 def _show(options: argparse.Namespace) -> int:

@@ -38,6 +38,7 @@ from ..results import (
     Store,
     write_atomically,
 )
+from ..results.changes import CHANGES
 from ..seeding import generator
 from ..strategies import (
     Context,
@@ -447,6 +448,7 @@ def _measured(
         collapsed_layers=tuple(dead),
         by_class=METRICS.component(task.quality).create().by_class(final_subject),
         signatures={name: text for name, each in chosen.items() if (text := each.signature())},
+        revision=len(CHANGES),
         history=(*report.curve, *pruned.curve),
         distributions=tuple(
             Distribution(**row._asdict())

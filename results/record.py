@@ -194,7 +194,8 @@ class Record(Outcome):
     ``by_class`` has the primary quality of each class of examples, where there are classes.
     ``signatures`` says of metrics that are computed in more than one way, such as BLEU, in which.
     ``history`` has the epochs of all trainings, and ``distributions`` the histograms of the
-    prunable weights; the first records have neither.
+    prunable weights; the first records have neither. ``revision`` is how many changes had moved
+    results when the record was made (:mod:`prunebench.results.changes`).
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -207,6 +208,7 @@ class Record(Outcome):
     signatures: Mapping[str, str] = {}
     history: tuple[Epoch, ...] = ()
     distributions: tuple[Distribution, ...] = ()
+    revision: int = Field(default=0, ge=0)
     environment: Document
 
     @model_validator(mode="after")

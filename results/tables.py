@@ -14,13 +14,18 @@ from .store import write_atomically
 
 
 def write_csv(frame: pd.DataFrame, path: str | Path) -> None:
-    """Write a leaderboard as CSV: UTF-8, ``\\n`` line ends, six significant digits, atomically.
+    """Write a table as CSV, atomically.
 
     Raises:
         OSError: the file could not be written; an earlier one is as it was.
     """
+    write_atomically(Path(path), as_csv(frame))
+
+
+def as_csv(frame: pd.DataFrame) -> bytes:
+    """A table as CSV: UTF-8, ``\\n`` line ends, six significant digits."""
     text = frame.to_csv(index=False, lineterminator="\n", float_format="%.6g")
-    write_atomically(Path(path), text.encode())
+    return text.encode()
 
 
 def as_text(frame: pd.DataFrame, width: int = 100) -> str:

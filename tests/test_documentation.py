@@ -25,6 +25,7 @@ from prunebench.results import (
 from prunebench.results.break_even import BREAK_EVEN_COLUMNS, break_even_sentences
 from prunebench.results.heatmap import HEATMAP_COLUMNS
 from prunebench.results.inference import INFERENCE_COLUMNS
+from prunebench.results.seeds import SEED_COLUMNS
 from prunebench.results.sensitivity import SENSITIVITY_COLUMNS
 from prunebench.results.study import CLASS_COLUMNS, MEDIAN_COLUMNS, SCHEME_COLUMNS
 from prunebench.strategies import (
@@ -154,6 +155,7 @@ def test_every_published_break_even_is_stated_with_its_command(path):
         CLASS_COLUMNS,
         SENSITIVITY_COLUMNS,
         HEATMAP_COLUMNS,
+        SEED_COLUMNS,
     ],
 )
 def test_the_columns_in_the_documentation_are_those_of_the_code(columns):

@@ -1,0 +1,64 @@
+"""What is published of a comparison: a folder with its records, tables, plots and page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from .leaderboard import leaderboard
+from .plots import accuracy_vs_compression, accuracy_vs_speedup
+from .record import Record
+from .record_file import RECORDS_FILE, write_records
+from .report import report
+from .seeds import single_seeds
+from .tables import as_csv, as_text, write_csv
+
+
+def tables(records: Sequence[Record]) -> dict[str, pd.DataFrame]:
+    """The tables of a publication by the names of their files."""
+    return {"leaderboard.csv": leaderboard(records), "seeds.csv": single_seeds(records)}
+
+
+def publish(records: Sequence[Record], folder: Path) -> list[Path]:
+    """Write all that is published of ``records`` into a folder, and return the files.
+
+    Raises:
+        OSError: a file could not be written.
+    """
+    frames = tables(records)
+    paths = [folder / RECORDS_FILE]
+    write_records(records, paths[0])
+    for name, frame in frames.items():
+        write_csv(frame, folder / name)
+        paths.append(folder / name)
+    for draw in (accuracy_vs_compression, accuracy_vs_speedup):
+        paths.append(folder / f"{draw.__name__.replace('_', '-')}.png")
+        draw(frames["leaderboard.csv"], paths[-1])
+    paths.append(folder / "report.html")
+    report(frames["leaderboard.csv"], paths[-1])
+    return paths
+
+
+def outdated_tables(records: Sequence[Record], folder: Path) -> list[str]:
+    """The names of tables that today's code would write otherwise from the same records."""
+    return [
+        name
+        for name, frame in tables(records).items()
+        if not (folder / name).is_file() or (folder / name).read_bytes() != as_csv(frame)
+    ]
+
+
+def shown_on(page: Path, name: str, records: Sequence[Record]) -> None:
+    """Put a publication's table into a Markdown page, between the two comments with its name.
+
+    Raises:
+        ValueError: the page has no such place.
+    """
+    before, start, rest = page.read_text(encoding="utf-8").partition(f"<!-- {name} -->\n")
+    _, end, after = rest.partition(f"<!-- end of {name} -->\n")
+    if not end:
+        raise ValueError(f"{page} has no place for the table of {name}")
+    table = f"```\n{as_text(leaderboard(records))}\n```\n"
+    page.write_text(f"{before}{start}{table}{end}{after}", encoding="utf-8")

@@ -1,0 +1,53 @@
+"""A file of records: all those of a comparison in one, small enough to be kept beside its table.
+
+JSON lines, compressed by gzip, by ascending id. The same records give the same bytes.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from ..errors import UsageError
+from .record import Record
+from .store import Store, write_atomically
+
+RECORDS_FILE = "records.jsonl.gz"
+"""What such a file is called beside a published table."""
+
+
+def write_records(records: Iterable[Record], path: str | Path) -> None:
+    """Write records into one file.
+
+    Raises:
+        OSError: the file could not be written; an earlier one is as it was.
+    """
+    lines = (record.model_dump_json() for record in sorted(records, key=lambda each: each.id))
+    content = "".join(f"{line}\n" for line in lines).encode()
+    write_atomically(Path(path), gzip.compress(content, mtime=0))
+
+
+def read_records(path: str | Path) -> Iterator[Record]:
+    """The records in such a file, or in the folder of a store, by ascending id.
+
+    Raises:
+        UsageError: there is neither, or something in it cannot be read.
+    """
+    path = Path(path)
+    if not path.is_file():
+        yield from Store(path).records()
+        return
+    try:
+        lines = gzip.decompress(path.read_bytes()).splitlines()
+    except (OSError, EOFError) as error:
+        raise UsageError(f"{path} is not a file of records: {error}") from None
+    for number, line in enumerate(lines, 1):
+        try:
+            yield Record.from_json(line)
+        except ValidationError:
+            raise UsageError(
+                f"{path}: line {number} is not a record that this version can read"
+            ) from None

@@ -1,0 +1,64 @@
+"""The table of single runs: what every seed of a leaderboard's rows came to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pandas as pd
+
+from .leaderboard import comparable
+from .record import TARGETS, Record
+
+_MEASURED = {
+    "compression": "Achieved compression of the whole network: parameters per nonzero one.",
+    "prunable_sparsity": "Achieved fraction of zeros among the prunable weights.",
+    "nonzero": "Parameters of the pruned network that are not zero.",
+    "effective_flops": "Multiply–adds of the pruned network whose weight is not zero.",
+    "theoretical_speedup": "FLOPs of the unpruned network per effective FLOP.",
+}
+
+SEED_COLUMNS: dict[str, str] = {
+    "dataset": "As in the leaderboard.",
+    "model": "As in the leaderboard.",
+    "strategy": "As in the leaderboard.",
+    "strategy_source": "As in the leaderboard.",
+    **{f"target_{name}": "As in the leaderboard." for name in TARGETS},
+    "settings": "As in the leaderboard.",
+    "seed": "The seed.",
+    "id": "Identity of the experiment, by which its record is found.",
+    "status": "`ok`, `collapsed` (a layer lost all of its weights) or `failed`.",
+    **_MEASURED,
+    "<quality>": "The quality metric on the test set after the last round.",
+    "<quality>_dense": "The same of the unpruned network.",
+}
+"""Column → definition, in the order of the table."""
+
+
+def single_seeds(records: Iterable[Record]) -> pd.DataFrame:
+    """A row for each record, in the order of the leaderboard and then of the seeds."""
+    ordered = sorted(records, key=lambda each: (comparable(each.experiment), _seed(each)))
+    qualities = list(dict.fromkeys(name for record in ordered for name in record.quality))
+    columns = [name for name in SEED_COLUMNS if "<quality>" not in name]
+    columns += [each for name in qualities for each in (name, f"{name}_dense")]
+    return pd.DataFrame([_row(record) for record in ordered], columns=columns)
+
+
+def _row(record: Record) -> dict[str, object]:
+    dataset, model, settings, strategy, source, *_ = comparable(record.experiment)
+    return {
+        "dataset": dataset,
+        "model": model,
+        "strategy": strategy,
+        "strategy_source": source,
+        **{f"target_{name}": record.experiment.get(name) for name in TARGETS},
+        "settings": settings,
+        "seed": _seed(record),
+        "id": record.id,
+        "status": record.status,
+        **{name: record.final.get(name) for name in (*_MEASURED, *record.quality)},
+        **{f"{name}_dense": record.dense.get(name) for name in record.quality},
+    }
+
+
+def _seed(record: Record) -> int:
+    return int(record.experiment["seed"])
