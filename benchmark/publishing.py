@@ -82,7 +82,7 @@ class Publication:
         # What has no record goes first: it may be all that time allows.
         sweep(unfinished(experiments, store), runs=runs, data=data, workers=workers)
         sweep(again, runs=runs, data=data, workers=workers, force=True)
-        records = [record for each in experiments if (record := store.load(each.id))]
+        records = [known for each in experiments if (known := store.load(each.id))]
         publish(records, self.folder)
         shown_on(self.folder.parent / "README.md", self.folder.name, records)
         return records
