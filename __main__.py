@@ -4,4 +4,5 @@ import sys
 
 from prunebench.benchmark.command_line import main
 
-sys.exit(main())
+if __name__ == "__main__":  # importing it runs nothing
+    sys.exit(main())

@@ -21,9 +21,12 @@ import importlib.util
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, is_dataclass
 from functools import cache, cached_property
+from importlib.abc import SourceLoader
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
@@ -35,7 +38,27 @@ from .errors import UsageError, sentence_of, suggestion
 
 T = TypeVar("T")
 
+Admission = Callable[[str, str | None], None]
+"""Is told of code from outside prunebench before it is run: its file or module, and the SHA-256 of
+a file. It raises what is to be raised if that is not to be run."""
+
 _PACKAGE = __name__.rpartition(".")[0]
+
+
+_admission: ContextVar[Admission] = ContextVar("_admission", default=lambda code, digest: None)
+
+
+@contextmanager
+def admitting(admission: Admission) -> Iterator[None]:
+    """Have ``admission`` asked, inside the block, before code from outside prunebench is run.
+
+    It is what plug-ins, import paths and Python files have; else all that is named is run.
+    """
+    token = _admission.set(admission)
+    try:
+        yield
+    finally:
+        _admission.reset(token)
 
 
 @dataclass(frozen=True)
@@ -224,6 +247,7 @@ class Registry(Generic[T]):
         else:
             self._load_home()
             if reference in self._plug_ins:
+                _admission.get()(self._plug_ins[reference].value, None)
                 self._classes[reference] = self._plug_ins[reference].load()
             found = self._classes.get(reference)
             library, _, rest = reference.partition("/")
@@ -383,6 +407,8 @@ def _imported(module: str, reference: str) -> ModuleType:
     """The module named by a dotted path or by the path of a Python file."""
     try:
         if not module.endswith(".py"):
+            if module.partition(".")[0] != _PACKAGE.partition(".")[0]:
+                _admission.get()(module, None)
             return importlib.import_module(module)
         return _from_file(Path(module).resolve())
     except FileNotFoundError:
@@ -396,13 +422,30 @@ def _imported(module: str, reference: str) -> ModuleType:
         ) from error
 
 
+class _Contents(SourceLoader):
+    """Runs the very bytes that were hashed: neither what came after them nor compiled code."""
+
+    def __init__(self, path: str, content: bytes) -> None:
+        self._path, self._content = path, content
+
+    def get_filename(self, fullname: str) -> str:
+        return self._path
+
+    def get_data(self, path: str | bytes | memoryview) -> bytes:
+        return self._content
+
+
 def _from_file(path: Path) -> ModuleType:
     main = sys.modules["__main__"]
     if getattr(main, "__file__", None) and Path(str(main.__file__)).resolve() == path:
         return main  # loading a script a second time would make a second, unequal class
-    name = _LOADED_FROM_FILE + hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    content = path.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    _admission.get()(str(path), digest)
+    name = _LOADED_FROM_FILE + digest[:16]
     if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, path)
+        loader = _Contents(str(path), content)
+        spec = importlib.util.spec_from_file_location(name, path, loader=loader)
         assert spec is not None
         assert spec.loader is not None  # it has one: the path ends in .py
         module = importlib.util.module_from_spec(spec)

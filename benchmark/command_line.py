@@ -154,11 +154,18 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     heat.set_defaults(command=_heatmap)
 
     measure = commands.add_parser("measure", help="time finished runs in several runtimes")
-    measure.add_argument("runs", type=Path, nargs="?", default=Path("runs"), help="records folder")
+    measure.add_argument(
+        "runs",
+        type=Path,
+        nargs="?",
+        default=Path("runs"),
+        help="records folder, or the path of one record's file",
+    )
     measure.add_argument("--data", type=Path, help="folder of data sets, or set PRUNEBENCH_DATA")
     measure.add_argument(
         "--seed", nargs="+", type=int, metavar="N", help="measure only the runs of these seeds"
     )
+    _add_trust(measure)
     _add_measuring_options(measure)
     measure.set_defaults(command=_measure)
 
@@ -205,6 +212,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     export.add_argument("-o", "--output", type=_file, help="the file (default: named by the run)")
     export.add_argument("--runs", type=Path, default=Path("runs"), help="records folder")
     export.add_argument("--data", type=Path, help="folder of data sets, or set PRUNEBENCH_DATA")
+    _add_trust(export)
     export.set_defaults(command=_export)
 
     check = commands.add_parser("check", help="check that a strategy keeps the rules")
@@ -229,6 +237,15 @@ def _add_output(parser: argparse.ArgumentParser, folder: str) -> None:
         default=Path(folder),
         metavar="FOLDER",
         help=f"where tables and plots go (default: {folder})",
+    )
+
+
+def _add_trust(parser: argparse.ArgumentParser) -> None:
+    """Whether to execute what somebody else's record names."""
+    parser.add_argument(
+        "--trust",
+        action="store_true",
+        help="execute Python from outside prunebench that a record names, if it is unchanged",
     )
 
 
@@ -475,22 +492,24 @@ def _measure(options: argparse.Namespace) -> int:
     from ..results.break_even import plot_inference
     from .measuring import DEFAULT_RUNTIMES, measure
 
-    records = Store(options.runs).records()
+    store = Store.holding(options.runs, options.runs)
+    records = [store.find(options.runs)] if options.runs.suffix == ".json" else store.records()
     measured = measure(
-        (r for r in records if options.seed is None or r.experiment["seed"] in options.seed),
-        runs=options.runs,
+        (r for r in records if options.seed is None or r.experiment.get("seed") in options.seed),
+        runs=store.folder,
         data=options.data,
         runtimes=options.runtimes or DEFAULT_RUNTIMES,
         batch_sizes=options.batch_sizes,
         protocol=Protocol(repeats=max(options.repeats, 3)),
         device=_device(options),
+        trust=options.trust,
     )
     frame = inference_table(measured)
-    write_csv(frame, options.runs / "inference.csv")
-    plot_inference(frame, options.runs / "inference.png")
+    write_csv(frame, store.folder / "inference.csv")
+    plot_inference(frame, store.folder / "inference.png")
     print(inference_as_text(frame))
-    print(f"\ninference:   {options.runs / 'inference.csv'}")
-    print(f"plot:        {options.runs / 'inference.png'}")
+    print(f"\ninference:   {store.folder / 'inference.csv'}")
+    print(f"plot:        {store.folder / 'inference.png'}")
     return 0
 
 
@@ -542,7 +561,7 @@ def _heatmap(options: argparse.Namespace) -> int:
     from ..results.summary import title
     from .heatmap import kept_in_blocks
 
-    store = Store(options.runs)
+    store = Store.holding(options.run, options.runs)
     record = store.find(options.run)
     frame = kept_in_blocks(record, store)
     write_csv(frame, options.output / "heatmap.csv")
@@ -591,10 +610,13 @@ def _break_even(options: argparse.Namespace) -> int:
 def _export(options: argparse.Namespace) -> int:
     from .export import export
 
-    record = Store(options.runs).find(options.run)
+    store = Store.holding(options.run, options.runs)
+    record = store.find(options.run)
     suffix = {"onnx": "onnx", "pt": "pt2"}.get(options.format, "safetensors")
     path = options.output or Path(f"{record.id}.{suffix}")
-    size = export(record, options.format, path, runs=options.runs, data=options.data)
+    size = export(
+        record, options.format, path, runs=store.folder, data=options.data, trust=options.trust
+    )
     print(f"{path}: {size:,} bytes")
     return 0
 

@@ -25,6 +25,7 @@ def export(
     *,
     runs: str | Path = "runs",
     data: str | Path | None = None,
+    trust: bool = False,
 ) -> int:
     """Write the pruned network of a finished run to a file, and return its size in bytes.
 
@@ -38,6 +39,7 @@ def export(
         path: the file.
         runs: the folder of the record, and of the weights.
         data: the folder of data sets, which know the size of the inputs.
+        trust: whether Python from outside prunebench that the record names may be executed.
 
     Raises:
         UsageError: the format is unknown, or the network cannot be built or exported.
@@ -45,7 +47,7 @@ def export(
     """
     if file_format not in FORMATS:
         raise UsageError(f"--format: {file_format!r} is not allowed: give {', '.join(FORMATS)}")
-    restored = restore(record, Store(runs), data_folder(data))
+    restored = restore(record, Store(runs), data_folder(data), trust=trust)
     # Two examples: exporters take a batch of one for a constant.
     inputs = restored.task.inputs(2).contiguous()
     model = restored.deployed.to(memory_format=torch.contiguous_format)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from ..errors import UsageError
-from ..results import Record, Store
+from ..results import Layer, Record, Store
 
 _MOST_BLOCKS = 32
 
@@ -22,16 +24,24 @@ def kept_in_blocks(record: Record, store: Store) -> pd.DataFrame:
     of :data:`prunebench.results.heatmap.HEATMAP_COLUMNS`.
 
     Raises:
-        UsageError: the run has no weights.
+        UsageError: the run has no weights, or they are damaged or not those of the record.
     """
     path = store.weights_path(record.id)
     if not path.exists():
         raise UsageError(f"the run {record.id} has no weights: there is no {path}")
-    weights = load_file(path)
+    try:
+        weights = load_file(path)
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"{path} is damaged and holds no weights that can be read ({error}): run the "
+            "experiment again with --force"
+        ) from None
+    prunable = [layer for layer in record.layers if layer.weight_class]
+    for layer in prunable:
+        _check(layer, weights, path)
     rows = [
         row
-        for layer in record.layers
-        if layer.weight_class
+        for layer in prunable
         for row in _blocks(layer.name, layer.weight_class, weights[layer.name])
     ]
     if not rows:
@@ -40,6 +50,17 @@ def kept_in_blocks(record: Record, store: Store) -> pd.DataFrame:
             "earlier version; run it again with --force"
         )
     return pd.DataFrame(rows)
+
+
+def _check(layer: Layer, weights: Mapping[str, Any], path: Path) -> None:
+    if layer.name not in weights:
+        raise UsageError(f"{path} does not have the weights of the record: it lacks {layer.name}")
+    shape = weights[layer.name].shape
+    if shape != layer.shape or 0 in (shape or (0,)):
+        raise UsageError(
+            f"{path} does not have the weights of the record: {layer.name} is {shape} instead of "
+            f"{layer.shape}"
+        )
 
 
 def _blocks(name: str, weight_class: str, weight: Any) -> Iterator[dict[str, Any]]:

@@ -21,7 +21,7 @@ from ..metrics import (
 from ..results import Inference, Record, Store
 from .environment import environment, processor
 from .loop import threads
-from .restoring import Restored, restore
+from .restoring import Restored, experiment_of, restore
 from .sweep import data_folder
 
 DEFAULT_RUNTIMES = ("Eager", "Compiled", "OnnxRuntime", "SparseCSR")
@@ -37,6 +37,7 @@ def measure(
     protocol: Protocol = STANDARD,
     device: str = "cpu",
     progress: bool = True,
+    trust: bool = False,
 ) -> list[Record]:
     """Time the networks of finished runs in each runtime, and save it in their records.
 
@@ -52,21 +53,25 @@ def measure(
         protocol: for how long.
         device: ``cpu`` or ``cuda``, whatever the runs were trained on.
         progress: whether to show a progress bar.
+        trust: whether Python from outside prunebench that a record names may be executed.
 
     Raises:
-        UsageError: a runtime is unknown, or the weights of a run are not there.
+        UsageError: a runtime is unknown, the weights of a run are not there, or it would execute
+            code that is not trusted or has changed since.
     """
     chosen: list[Runtime] = [RUNTIMES.component(name).create() for name in runtimes]
     store, folder = Store(runs), data_folder(data)
     finished = [record for record in records if record.finished]
     if not finished:
         raise UsageError(f"there are no finished runs in {store.folder}")
+    for record in finished:
+        experiment_of(record, trust=trust)  # complains now, and not after hours
     keep_memory()
     measured = []
     bar = tqdm(finished, unit="run", disable=not progress)
     for record in bar:
         bar.set_description(f"{record.experiment['strategy']} on {record.experiment['model']}")
-        restored = restore(record, store, folder, device)
+        restored = restore(record, store, folder, device, trust=trust)
         measured.append(_measured(record, restored, chosen, batch_sizes, protocol))
         store.save(measured[-1])
     return measured
@@ -79,7 +84,7 @@ def _measured(
     batch_sizes: Sequence[int],
     protocol: Protocol,
 ) -> Record:
-    count = int(record.experiment["threads"])
+    count = restored.experiment.threads
     with threads(count), pinned(count) as cores:
         times = inference_times(
             restored.networks, restored.task.inputs, runtimes, batch_sizes, protocol

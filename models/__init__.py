@@ -1,7 +1,7 @@
 """What is pruned on: the networks. Any ``nn.Module`` can be one."""
 
 from .architecture import MODELS, register
-from .initialisation import INITIALISATIONS, Initialisation
+from .initialisation import INITIALISATIONS, Initialisation, load_state
 from .lenet import LeNet5, LeNet5Classic, LeNet300100, LeNetDropout, LeNetSmall
 from .libraries import timm_model, torchvision_model
 from .mobilenet import CifarMobileNetV2
@@ -27,6 +27,7 @@ __all__ = [
     "ResNetSmall",
     "Seq2SeqLSTM",
     "WideResNet",
+    "load_state",
     "register",
     "timm_model",
     "torchvision_model",

@@ -7,7 +7,6 @@ zero; a recurrent layer's gates are one matrix each. Normalisation is left as it
 from __future__ import annotations
 
 import hashlib
-import pickle
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,7 +16,6 @@ from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -153,28 +151,7 @@ class FromFile(Initialisation):
         Raises:
             UsageError: the file cannot be read, or its weights are not those of the model.
         """
-        state, own = _state_of(Path(self.path)), model.state_dict()
-        missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
-        different = [
-            f"{name} {tuple(state[name].shape)} instead of {tuple(own[name].shape)}"
-            for name in own
-            if name in state and state[name].shape != own[name].shape
-        ]
-        problems = [
-            f"{title} {', '.join(names[:3])}" + (f" and {len(names) - 3} more" if names[3:] else "")
-            for title, names in (
-                ("it lacks", missing),
-                ("it has beside them", unknown),
-                ("it has", different),
-            )
-            if names
-        ]
-        if problems:
-            raise UsageError(
-                f"initialisation FromFile: {self.path} does not have the weights of "
-                f"{type(model).__name__}: {'; '.join(problems)}"
-            )
-        model.load_state_dict(state)
+        load_state(model, _state_of(Path(self.path)), f"initialisation FromFile: {self.path}")
 
     def fill(self, weight: Tensor) -> None:
         """Leave the weight as it is."""
@@ -184,6 +161,41 @@ class FromFile(Initialisation):
         """The name with the digest of the file's contents in the place of its path."""
         path = Path(arguments["path"])
         return f"FromFile@{_digest(path, _changed(path))}"
+
+
+def load_state(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+    """Give a network the parameters and buffers of ``source``, all of them.
+
+    Raises:
+        UsageError: ``state`` has other names or shapes than the network, or no plain tensors.
+    """
+    own = model.state_dict()
+    missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+    different = [
+        f"{name} {tuple(state[name].shape)} instead of {tuple(own[name].shape)}"
+        for name in own
+        if name in state and state[name].shape != own[name].shape
+    ]
+    problems = [
+        f"{title} {', '.join(names[:3])}" + (f" and {len(names) - 3} more" if names[3:] else "")
+        for title, names in (
+            ("it lacks", missing),
+            ("it has beside them", unknown),
+            ("it has", different),
+        )
+        if names
+    ]
+    if problems:
+        raise UsageError(
+            f"{source} does not have the weights of {type(model).__name__}: {'; '.join(problems)}"
+        )
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:  # sparse and quantised tensors, among others
+        reason = str(error).splitlines()[-1].strip()
+        raise UsageError(
+            f"{source} does not have the weights of {type(model).__name__}: {reason}"
+        ) from None
 
 
 @cache
@@ -196,30 +208,37 @@ def _changed(path: Path) -> int:
     """When a file was last changed.
 
     Raises:
-        UsageError: it is not there.
+        UsageError: it is not there, cannot be read, or is no file.
     """
     try:
-        return path.stat().st_mtime_ns
-    except OSError as error:
+        with path.open("rb"):
+            about = path.stat()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise UsageError(
-            f"initialisation FromFile: path: {path} cannot be read ({error.strerror})"
+            f"initialisation FromFile: path: {path} cannot be read ({reason})"
         ) from None
+    return about.st_mtime_ns
 
 
 def _state_of(path: Path) -> dict[str, Tensor]:
     _changed(path)
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+        content = (
+            load_file(path)
+            if path.suffix == ".safetensors"
+            else torch.load(path, map_location="cpu", weights_only=True)
+        )
+    except Exception:  # other files make torch raise all kinds, and advise to execute what is there
         raise UsageError(
-            f"initialisation FromFile: {path} holds no weights that can be read ({reason})"
+            f"initialisation FromFile: {path} holds no weights that can be read: give a state dict "
+            "as safetensors (with that suffix) or as torch.save writes it, of tensors alone"
         ) from None
     for key in ("state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
-    if not isinstance(content, dict) or not all(isinstance(t, Tensor) for t in content.values()):
+    if not isinstance(content, dict) or not all(
+        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in content.items()
+    ):
         raise UsageError(f"initialisation FromFile: {path} holds no state dict")
     return content

@@ -169,6 +169,17 @@ class Store:
             raise UsageError(f"{reference!s} begins the ids of {len(candidates)} records: {shown}")
         return _read(Record, self.record_path(prefix if prefix in candidates else candidates[0]))
 
+    @classmethod
+    def holding(cls, reference: str | Path, folder: str | Path) -> Store:
+        """The store of the record that ``reference`` means: the path of a file says it itself.
+
+        Args:
+            reference: as for :meth:`find`.
+            folder: the folder of records, where ``reference`` is no path.
+        """
+        path = Path(reference)
+        return cls(path.absolute().parent.parent if path.suffix == ".json" else folder)
+
     def _ids(self) -> Iterator[str]:
         """The ids that have a record, ascending; other files and folders are not looked at."""
         if not self.folder.is_dir():
