@@ -21,8 +21,9 @@ from ..metrics import (
     Runtime,
     inference_times,
     keep_memory,
-    layer_table,
     pinned,
+    work_by_weight,
+    work_left,
 )
 from ..models import MODELS
 from ..results.break_even import BREAK_EVEN_COLUMNS
@@ -113,10 +114,10 @@ def break_even(
     rows: list[dict[str, Any]] = []
     keep_memory()
     with threads(cpu_threads), pinned(cpu_threads):
-        dense_flops = sum(row.effective_flops for row in layer_table(model, inputs(1)))
+        dense_flops = _effective_flops(model, None, inputs(1))
         for kind, sparsity in tqdm(points, unit="point", disable=not progress):
             pruned = _PRUNED[kind](model, inputs(1), sparsity)
-            flops = sum(row.effective_flops for row in layer_table(pruned["masked"], inputs(1)))
+            flops = _effective_flops(pruned["masked"], pruned.get("shrunk"), inputs(1))
             head = {
                 "network_title": title,
                 "kind": kind,
@@ -129,6 +130,11 @@ def break_even(
             for each in inference_times(networks, inputs, chosen, batch_sizes, protocol):
                 rows.append({**head, **_measurements(each)})
     return pd.DataFrame(rows, columns=list(BREAK_EVEN_COLUMNS))
+
+
+def _effective_flops(masked: nn.Module, shrunk: nn.Module | None, inputs: Tensor) -> float:
+    work = work_left(work_by_weight(masked, inputs), shrunk, inputs)
+    return sum(each.effective for each in work)
 
 
 def _measurements(time: InferenceTime) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UsageError
-from ..metrics import layer_table
+from ..metrics import work_by_weight
 from ..strategies import Coupling, Strategy
 from .experiment import Experiment
 
@@ -122,9 +123,8 @@ def _cost(
     if kind == "channel_sparsity":
         return lambda _, kept: float(kept.sum())
     if kind == "speedup":
-        amounts = {row.name: float(row.flops) for row in layer_table(model, example)}
-    else:
-        amounts = {name: float(weight.numel()) for name, weight in model.named_parameters()}
+        return flops_left(model, example)
+    amounts = {name: float(weight.numel()) for name, weight in model.named_parameters()}
     in_channels = {name: amount for name, amount in amounts.items() if name in coupling.dimensions}
     # A sparsity is of what the strategy may prune, all else is of the whole network.
     others = 0.0 if kind == "sparsity" else sum(amounts.values()) - sum(in_channels.values())
@@ -134,6 +134,38 @@ def _cost(
         return others + sum(amount * fractions[name] for name, amount in in_channels.items())
 
     return cost
+
+
+def flops_left(model: nn.Module, example: Tensor) -> Callable[[Coupling, Tensor], float]:
+    """What gives the multiply–adds of the network in which only some channels stay.
+
+    Those by a weight shrink with the weight, products of activations with the outputs of the weight
+    that made them.
+
+    Args:
+        model: the network with all channels.
+        example: a batch of one input.
+    """
+    by_weights = dict.fromkeys((name for name, _ in model.named_parameters()), 0.0)
+    of_outputs: Counter[str | None] = Counter()
+    for each in work_by_weight(model, example):
+        if each.factor.weight is not None:
+            by_weights[each.factor.weight] += each.flops
+        else:
+            of_outputs[each.factor.made_by] += each.flops
+
+    def left(coupling: Coupling, kept: Tensor) -> float:
+        fractions = coupling.kept_fractions(kept)
+        smaller = sum(
+            by_weights[name] * fractions[name] for name in by_weights if name in fractions
+        )
+        unchanged = sum(flops for name, flops in by_weights.items() if name not in fractions)
+        for name, flops in of_outputs.items():
+            outputs = coupling.positions(name, kept).get(0) if name in fractions else None
+            unchanged += flops * (1.0 if outputs is None else float(outputs.double().mean()))
+        return unchanged + smaller
+
+    return left
 
 
 def _rounded_down(value: float) -> float:

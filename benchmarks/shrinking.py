@@ -20,7 +20,8 @@ import torchvision
 from tabulate import tabulate
 from torch import Tensor, nn
 
-from prunebench.metrics import flops_by_module, layer_table
+from prunebench.benchmark.target import flops_left
+from prunebench.metrics import flops_by_module
 from prunebench.models import MODELS
 from prunebench.strategies import (
     Coupling,
@@ -114,9 +115,8 @@ def _line(
     parameters = {n: p.numel() for n, p in model.named_parameters()}
     predicted = sum(int(masks[n].sum()) if n in masks else size for n, size in parameters.items())
     got = sum(p.numel() for p in small.parameters())
-    fractions = coupling.kept_fractions(kept)
-    rows = layer_table(model, inputs[:1])
-    predicted_flops = round(sum(row.flops * fractions.get(row.name, 1.0) for row in rows))
+    predicted_flops = round(flops_left(model, inputs[:1])(coupling, kept))
+    dense_flops = sum(flops_by_module(model, inputs[:1]).values())
     got_flops = sum(flops_by_module(small, inputs[:1]).values())
     return [
         name,
@@ -125,7 +125,7 @@ def _line(
         _beside(predicted, got),
         _beside(predicted_flops, got_flops),
         f"{sum(parameters.values()) / got:.2f}",
-        f"{sum(row.flops for row in rows) / got_flops:.2f}",
+        f"{dense_flops / got_flops:.2f}",
         f"{seconds:.2f}",
     ]
 

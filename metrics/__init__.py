@@ -3,7 +3,7 @@
 from .accuracy import Accuracy
 from .bleu import BLEU
 from .distribution import Histograms, histograms
-from .flops import Flops, flops_by_module
+from .flops import Flops, Work, flops_by_module, work_by_weight, work_left
 from .inference import InferenceTime, inference_times
 from .latency import Latency
 from .layers import LayerRow, layer_table
@@ -36,6 +36,7 @@ __all__ = [
     "Storage",
     "Subject",
     "UnsupportedError",
+    "Work",
     "as_onnx",
     "decode",
     "encode",
@@ -47,4 +48,6 @@ __all__ = [
     "layer_table",
     "pinned",
     "register",
+    "work_by_weight",
+    "work_left",
 ]

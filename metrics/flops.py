@@ -9,11 +9,12 @@ from __future__ import annotations
 import logging
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from math import inf, prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 from .gates import shares_of_work
 from .metric import Measurements, Metric, Subject, register
 from .modes import inference
+from .weights import RECURRENT, Factor, TracedWeights, operands
 
 # What fvcore counts beside convolutions and matrix products, and we do not.
 _NOT_COUNTED = (
@@ -33,9 +35,6 @@ _NOT_COUNTED = (
     "aten::adaptive_avg_pool2d",
     "aten::grid_sampler",
 )
-
-# What fvcore does not know.
-_RECURRENT = ("aten::lstm", "aten::gru", "aten::rnn_tanh", "aten::rnn_relu")
 
 
 @register
@@ -53,15 +52,13 @@ class Flops(Metric):
     def measure(self, subject: Subject) -> Measurements:
         """Counts of the model; the dense network has the same graph, unless gates were added."""
         example = subject.task.inputs(1)
-        by_module = flops_by_module(subject.model, example)
+        work = work_by_weight(subject.model, example)
         shares = shares_of_work(subject.model, subject.task, subject.split)
-        total = dense = sum(by_module.values())
+        total = dense = sum(each.flops for each in work)
         if shares:
             dense = sum(flops_by_module(subject.dense, example).values())
-        effective = sum(
-            flops * _density(subject.model.get_submodule(name)) * shares.get(name, 1.0)
-            for name, flops in by_module.items()
-        )
+        left = work_left(work, subject.shrunk, example)
+        effective = sum(each.effective * shares.get(each.module, 1.0) for each in left)
         return {
             "flops": total,
             "effective_flops": effective,
@@ -69,27 +66,115 @@ class Flops(Metric):
         }
 
 
-def flops_by_module(model: nn.Module, inputs: Tensor) -> Counter[str]:
-    """Multiply–adds of each module's own operations, its submodules' not included.
+class Work(NamedTuple):
+    """Multiply–adds that a module's own operations, not its submodules', do with one factor.
+
+    Attributes:
+        module: the module's name.
+        factor: what is multiplied by.
+        flops: multiply–adds.
+    """
+
+    module: str
+    factor: Factor
+    flops: int
+
+    @property
+    def effective(self) -> float:
+        """Multiply–adds without those by zeros of a weight, each of which takes part equally often.
+
+        So it is in convolutions, linear and recurrent layers (at the border of an image as fvcore
+        counts: padding is multiplied too).
+        """
+        return self.flops * self.factor.density
+
+
+def work_by_weight(model: nn.Module, inputs: Tensor) -> list[Work]:
+    """Multiply–adds by what they multiply by, module by module in the order of their registration.
 
     Args:
         model: any module that torch.jit can trace.
         inputs: a batch; the counts are those of the whole batch.
     """
+    weights = TracedWeights(model)
     with inference(model), _traceable():
         from fvcore.nn import FlopCountAnalysis  # importing it warns: it scripts a loss function
 
         analysis = FlopCountAnalysis(model, inputs)
         analysis.set_op_handle(**dict.fromkeys(_NOT_COUNTED, _nothing))
-        analysis.set_op_handle(**dict.fromkeys(_RECURRENT, _recurrent))
-        analysis.set_op_handle("aten::scaled_dot_product_attention", _attention)
+        for kind, products in _products().items():
+            analysis.set_op_handle(kind, partial(_by_factor, weights, products))
         analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
-        totals = analysis.by_module()
-    own = Counter({name: int(flops) for name, flops in totals.items()})
-    for name, flops in totals.items():
+        totals: Any = analysis.by_module_and_operator()
+    own = {name: Counter(counts) for name, counts in totals.items()}
+    for name, counts in totals.items():
         if name:
-            own[name.rpartition(".")[0]] -= int(flops)
-    return Counter({name: flops for name, flops in own.items() if flops > 0})
+            own[name.rpartition(".")[0]].subtract(counts)
+    return [
+        Work(name, factor, int(flops))
+        for name, counts in own.items()
+        for factor, flops in counts.items()
+        if int(flops) > 0
+    ]
+
+
+def work_left(work: Sequence[Work], shrunk: nn.Module | None, inputs: Tensor) -> Sequence[Work]:
+    """The work of a masked network, where whole channels were removed.
+
+    Products of activations, which no mask tells anything of, are then those of the shrunk network.
+
+    Args:
+        work: what the masked network does.
+        shrunk: the same network without the channels that are gone; None where there is none.
+        inputs: the batch on which both are counted.
+    """
+    if shrunk is None or all(each.factor.weight is not None for each in work):
+        return work
+    smaller = work_by_weight(shrunk, inputs)
+    return [
+        *(each for each in work if each.factor.weight is not None),
+        *(each for each in smaller if each.factor.weight is None),
+    ]
+
+
+def flops_by_module(model: nn.Module, inputs: Tensor) -> Counter[str]:
+    """Multiply–adds of each module's own operations; see :func:`work_by_weight`."""
+    counts: Counter[str] = Counter()
+    for each in work_by_weight(model, inputs):
+        counts[each.module] += each.flops
+    return counts
+
+
+# From the inputs and outputs of an operation to its products: operands, and multiply–adds.
+_Products = Callable[[Sequence[Any], Sequence[Any]], Iterable[tuple[Sequence[Any], int]]]
+
+
+def _products() -> dict[str, _Products]:
+    """How each kind of operation is counted: by fvcore, but for what it does not know."""
+    from fvcore.nn import jit_handles
+
+    counters = {
+        "aten::_convolution": jit_handles.conv_flop_jit,
+        "aten::addmm": jit_handles.addmm_flop_jit,
+        "aten::bmm": jit_handles.bmm_flop_jit,
+        "aten::einsum": jit_handles.einsum_flop_jit,
+        "aten::linear": jit_handles.linear_flop_jit,
+        "aten::matmul": jit_handles.matmul_flop_jit,
+        "aten::mm": jit_handles.matmul_flop_jit,
+    }
+    by_fvcore = {kind: partial(_one_product, kind, each) for kind, each in counters.items()}
+    recurrent = {kind: partial(_recurrent, kind) for kind in RECURRENT}
+    return by_fvcore | recurrent | {"aten::scaled_dot_product_attention": _attention}
+
+
+def _by_factor(
+    weights: TracedWeights, products: _Products, inputs: Sequence[Any], outputs: Sequence[Any]
+) -> Counter[Factor]:
+    """An operation's multiply–adds by what it multiplies by, where fvcore has its kind."""
+    counts: Counter[Factor] = Counter()
+    for factors, flops in products(inputs, outputs):
+        counts[weights.factor(factors)] += flops
+    return counts
 
 
 def _nothing(inputs: object, outputs: object) -> int:
@@ -97,35 +182,36 @@ def _nothing(inputs: object, outputs: object) -> int:
     return 0
 
 
-def _recurrent(inputs: Sequence[Any], outputs: object) -> int:
+def _one_product(
+    kind: str, counter: Callable[..., Any], inputs: Sequence[Any], outputs: Sequence[Any]
+) -> list[tuple[Sequence[Any], int]]:
+    """What a counter of fvcore's says, which gives a number or, by other names, several."""
+    counted = counter(inputs, outputs)
+    flops = sum(counted.values()) if isinstance(counted, Counter) else counted
+    return [(operands(kind, inputs), flops)]
+
+
+def _recurrent(
+    kind: str, inputs: Sequence[Any], outputs: object
+) -> Iterator[tuple[Sequence[Any], int]]:
     """Each weight of a recurrent layer takes part once for each element of each sequence."""
-    steps = prod(
-        _shape(inputs[0])[:-1]
-    )  # also of a packed sequence, whose data are steps × features
-    lists = [value.node() for value in inputs if value.node().kind() == "prim::ListConstruct"]
-    weights = [shape for shape in map(_shape, lists[-1].inputs()) if len(shape) == 2]
-    return steps * sum(map(prod, weights))
+    # Also of a packed sequence, whose data are steps × features.
+    steps = prod(_shape(inputs[0])[:-1])
+    for weight in operands(kind, inputs):
+        yield [weight], steps * prod(_shape(weight))
 
 
-def _attention(inputs: Sequence[Any], outputs: object) -> int:
+def _attention(inputs: Sequence[Any], outputs: object) -> Iterator[tuple[Sequence[Any], int]]:
     """The products of queries with keys, and of what comes out with values."""
     query, key, value = map(_shape, inputs[:3])
-    return prod(query[:-1]) * key[-2] * (query[-1] + value[-1])
+    pairs = prod(query[:-1]) * key[-2]
+    yield inputs[:2], pairs * query[-1]
+    yield inputs[2:3], pairs * value[-1]
 
 
 def _shape(value: Any) -> tuple[int, ...]:
     """The shape of a tensor in a traced graph."""
     return tuple(value.type().sizes())
-
-
-def _density(module: nn.Module) -> float:
-    """Fraction of a module's own weights that are not zero; 1 if it has none.
-
-    Each weight of a convolution or a linear layer takes part in equally many multiply–adds.
-    """
-    weights = [weight for weight in module.parameters(recurse=False) if weight.ndim >= 2]
-    count = sum(weight.numel() for weight in weights)
-    return sum(int(torch.count_nonzero(weight)) for weight in weights) / count if count else 1.0
 
 
 @contextmanager

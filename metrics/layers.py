@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from .flops import flops_by_module
+from .flops import work_by_weight
 
 
 class LayerRow(NamedTuple):
     """One parameter: its name and shape, how much of it is not zero, what it costs.
 
-    ``flops`` and ``effective_flops`` are the multiply–adds of one example in which the parameter
-    takes part, dense and without the zeros; 0 for biases and normalisation.
+    ``flops`` and ``effective_flops`` are the multiply–adds of one example by the parameter, dense
+    and without its zeros; 0 for biases and normalisation.
     """
 
     name: str
@@ -29,28 +30,26 @@ class LayerRow(NamedTuple):
 def layer_table(model: nn.Module, example: Tensor) -> list[LayerRow]:
     """A row for each parameter of ``model``, in the order in which it registers them.
 
+    Multiply–adds are in the row of the parameter that they multiply by, wherever it is used, and of
+    the largest where the network computes a weight from several. So the rows add up to the whole
+    network's but for products of activations, those of queries with keys for one.
+
     Args:
         model: any module.
         example: an input batch of one example.
     """
-    by_module = flops_by_module(model, example)
+    flops: Counter[str | None] = Counter()
+    effective: defaultdict[str | None, float] = defaultdict(float)
+    for each in work_by_weight(model, example):
+        flops[each.factor.weight] += each.flops
+        effective[each.factor.weight] += each.effective
     return [
-        _row(name, parameter, _share(model, name, parameter, by_module[name.rpartition(".")[0]]))
+        _row(name, parameter, flops[name], effective[name])
         for name, parameter in model.named_parameters()
     ]
 
 
-def _row(name: str, parameter: Tensor, flops: int) -> LayerRow:
-    nonzero = int(torch.count_nonzero(parameter))
-    density = nonzero / parameter.numel()
+def _row(name: str, parameter: Tensor, flops: int, effective: float) -> LayerRow:
+    nonzero, count = int(torch.count_nonzero(parameter)), parameter.numel()
     shape = tuple(parameter.shape)
-    return LayerRow(name, shape, parameter.numel(), nonzero, density, flops, flops * density)
-
-
-def _share(model: nn.Module, name: str, parameter: Tensor, flops: int) -> int:
-    """A module's multiply–adds, divided among its weight matrices by their size."""
-    if parameter.ndim < 2:
-        return 0
-    module = model.get_submodule(name.rpartition(".")[0])
-    total = sum(weight.numel() for weight in module.parameters(recurse=False) if weight.ndim >= 2)
-    return round(flops * parameter.numel() / total)
+    return LayerRow(name, shape, count, nonzero, nonzero / count, flops, effective)

@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
+from prunebench.benchmark.target import flops_left
 from prunebench.datasets.subwords import BEGIN, PADDING
 from prunebench.errors import UsageError
 from prunebench.metrics import Flops, Subject, flops_by_module, layer_table
@@ -233,6 +234,9 @@ def test_the_flops_of_the_shrunk_network_are_those_predicted(reversal):
     }
     for row in layer_table(small, reversal.inputs(1)):
         assert row.flops == pytest.approx(predicted[row.name], abs=1), row.name
+    # Products of activations too, of which the table has no row.
+    in_all = flops_left(model, reversal.inputs(1))(coupling, kept)
+    assert sum(flops_by_module(small, reversal.inputs(1)).values()) == pytest.approx(in_all, abs=1)
 
 
 def test_a_group_that_is_not_all_prunable_stays(reversal):

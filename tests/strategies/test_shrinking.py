@@ -7,8 +7,9 @@ import torch
 import torchvision
 from torch import nn
 
+from prunebench.benchmark.target import flops_left
 from prunebench.errors import UsageError
-from prunebench.metrics import flops_by_module, layer_table
+from prunebench.metrics import flops_by_module
 from prunebench.models import CifarResNet, CifarVGG, LeNet5, LeNet300100, LeNetDropout, ResNetSmall
 from prunebench.strategies import (
     AttentionHeads,
@@ -96,10 +97,7 @@ def test_the_shrunk_network_equals_the_masked_one_and_is_as_small_as_predicted(n
         spared = sum(p.numel() for n, p in model.named_parameters() if n not in masks)
         predicted = spared + sum(int(mask.sum()) for mask in masks.values())
         assert sum(p.numel() for p in small.parameters()) == predicted
-        fractions = coupling.kept_fractions(kept)
-        flops = sum(
-            row.flops * fractions.get(row.name, 1.0) for row in layer_table(model, inputs[:1])
-        )
+        flops = flops_left(model, inputs[:1])(coupling, kept)
         assert sum(flops_by_module(small, inputs[:1]).values()) == pytest.approx(flops, abs=0.5)
         assert flops < dense_flops
         assert list(small.state_dict()) == list(pruned.state_dict())
