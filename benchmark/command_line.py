@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -88,6 +88,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     )
     table.add_argument("--seeds", type=_file, metavar="FILE", help="write single runs as CSV")
     table.add_argument("--report", type=_file, metavar="FILE", help="write it all as an HTML page")
+    _add_labels(table)
     table.set_defaults(command=_leaderboard)
 
     publish = commands.add_parser(
@@ -228,6 +229,17 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     return parser
 
 
+def _add_labels(parser: Any) -> None:
+    """What tables and plots are to call strategies."""
+    parser.add_argument(
+        "--label",
+        nargs="+",
+        default=[],
+        metavar="STRATEGY=LABEL",
+        help="what tables and plots call a strategy, such as 'MyScore(alpha=2)=Ours'",
+    )
+
+
 def _add_output(parser: argparse.ArgumentParser, folder: str) -> None:
     """The folder that a command writes tables and plots to."""
     parser.add_argument(
@@ -319,6 +331,7 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     running.add_argument("--dry-run", action="store_true", help="show what would be run")
     running.add_argument("--force", action="store_true", help="run finished cells again")
     running.add_argument("--no-weights", action="store_true", help="save records without weights")
+    _add_labels(running)
 
 
 def _flag(setting: str) -> str:
@@ -366,6 +379,7 @@ def _run(options: argparse.Namespace) -> int:
         raise UsageError("--timeout needs --workers of at least 2: a process cannot stop itself")
     settings = read_settings(options.config) if options.config else {}
     experiments = grid(**_overlaid(settings, options))
+    labels = _labels(options, experiments)
     from . import distributed
     from .sweep import check, data_folder, sweep, unfinished
 
@@ -398,7 +412,22 @@ def _run(options: argparse.Namespace) -> int:
             f"finished and kept in {options.runs}: give the same command again to go on"
         )
         return INTERRUPTED
-    return _report(records, options.runs) if distributed.number() == 0 else 0
+    return _report(records, options.runs, labels) if distributed.number() == 0 else 0
+
+
+def _labels(options: argparse.Namespace, experiments: Sequence[Experiment]) -> dict[str, str]:
+    """What strategies are to be called, as the file and the command line say, which has the say."""
+    from ..results.naming import labelled, labels_of, named
+    from .grid import read_labels
+
+    of_file = read_labels(options.config) if options.config else {}
+    versions = {(named(str(each.strategy)), each.strategy.source or "") for each in experiments}
+    if options.strategy:  # in place of those of the file, whose labels may be of no use then
+        names = {name for name, _ in versions}
+        of_file = {text: label for text, label in of_file.items() if named(text) in names}
+    labels = {**of_file, **labels_of(options.label)}
+    labelled(versions, labels)  # what is wrong with them is to be said before anything is run
+    return labels
 
 
 def _overlaid(settings: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
@@ -449,14 +478,15 @@ def _print_grid(experiments: Sequence[Experiment], waiting: set[str]) -> int:
     return 0
 
 
-def _report(records: Sequence[Record], runs: Path) -> int:
+def _report(records: Sequence[Record], runs: Path, labels: Mapping[str, str]) -> int:
     """Print and draw the leaderboard of what was run, and say what failed and what is stale."""
     from ..results import as_text, leaderboard, write_csv
     from ..results.changes import staleness
+    from ..results.naming import with_labels
     from ..results.report import report
     from ..results.summary import title
 
-    frame = leaderboard(records)
+    frame = with_labels(leaderboard(records), labels)
     write_csv(frame, runs / "leaderboard.csv")
     failures = [record for record in records if record.error is not None]
     if len(failures) < len(records):
@@ -575,6 +605,7 @@ def _break_even(options: argparse.Namespace) -> int:
     from ..metrics import Protocol
     from ..results import write_csv
     from ..results.break_even import break_even_sentences, plot_break_even
+    from ..results.naming import shown
     from .break_even import break_even, linear, network
     from .measuring import DEFAULT_RUNTIMES
 
@@ -585,7 +616,7 @@ def _break_even(options: argparse.Namespace) -> int:
         # Of a single layer the question is what sparse rows cost, and not whether to use them.
         default = [*DEFAULT_RUNTIMES[:-1], "SparseCSR(everywhere=True)"]
     else:
-        title, default = options.model, list(DEFAULT_RUNTIMES)
+        title, default = shown(options.model), list(DEFAULT_RUNTIMES)
         model, shape = network(options.model, tuple(options.input_shape))
     frame = break_even(
         title,
@@ -633,12 +664,14 @@ def _list(options: argparse.Namespace) -> int:
 
 def _leaderboard(options: argparse.Namespace) -> int:
     from ..results import as_text, leaderboard, write_csv
+    from ..results.naming import labels_of, with_labels
     from ..results.record_file import read_records
 
     records = list(read_records(options.runs)) if options.runs.is_file() else options.runs
     frame = leaderboard(records)
     if frame.empty:
         raise UsageError(f"there are no records in {options.runs}")
+    frame = with_labels(frame, labels_of(options.label))
     print(as_text(frame))
     if options.output:
         write_csv(frame, options.output)

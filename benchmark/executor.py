@@ -17,6 +17,7 @@ from pebble import ProcessExpired, ProcessPool
 
 from ..metrics import keep_memory
 from ..results import Record, Store
+from ..results.naming import shown
 from .experiment import Experiment
 from .loop import failed, load_task, run_cell, threads
 from .pretraining import Pretrained
@@ -70,7 +71,7 @@ def in_this_process(jobs: Sequence[Job], listener: Listener) -> Results:
     listen(listener)
     try:
         for job in jobs:
-            yield str(job.experiment.strategy)
+            yield shown(str(job.experiment.strategy))
             yield job.run()
     finally:
         listen(None)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ..errors import UsageError
 from ..metrics import UnsupportedError, as_onnx, encode
 from ..results import Record, Store, write_atomically
+from ..results.naming import shown
 from .restoring import restore
 from .sweep import data_folder
 
@@ -55,7 +56,7 @@ def export(
         content = FORMATS[file_format](model, inputs)
     except UnsupportedError as unsupported:
         raise UsageError(
-            f"{record.experiment['model']} cannot be exported: {unsupported}"
+            f"{shown(record.experiment['model'])} cannot be exported: {unsupported}"
         ) from None
     write_atomically(path, content)
     return len(content)

@@ -50,6 +50,32 @@ def read_settings(path: Path) -> dict[str, Any]:
     Raises:
         UsageError: the file is missing, is no YAML, or is no mapping of names to values.
     """
+    settings = _read(path)
+    settings.pop("labels", None)  # they are for what is made of the records
+    return settings
+
+
+def read_labels(path: Path) -> dict[str, str]:
+    """What the strategies are to be called, as a YAML file says under ``labels``.
+
+    Raises:
+        UsageError: as :func:`read_settings` does, or the labels are no mapping of texts.
+    """
+    labels = _read(path).get("labels", {})
+    if not isinstance(labels, Mapping) or not all(isinstance(v, str) for v in labels.values()):
+        raise UsageError(
+            f"labels: {labels!r} is not allowed: give a text for each strategy, such as "
+            "'Random: at random'"
+        )
+    return dict(labels)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """What is in a YAML file.
+
+    Raises:
+        UsageError: the file is missing, is no YAML, or is no mapping of names to values.
+    """
     try:
         settings = parse_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:

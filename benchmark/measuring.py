@@ -19,6 +19,7 @@ from ..metrics import (
     pinned,
 )
 from ..results import Inference, Record, Store
+from ..results.summary import title
 from .environment import environment, processor
 from .loop import threads
 from .restoring import Restored, experiment_of, restore
@@ -70,7 +71,7 @@ def measure(
     measured = []
     bar = tqdm(finished, unit="run", disable=not progress)
     for record in bar:
-        bar.set_description(f"{record.experiment['strategy']} on {record.experiment['model']}")
+        bar.set_description(title(record.experiment))
         restored = restore(record, store, folder, device, trust=trust)
         measured.append(_measured(record, restored, chosen, batch_sizes, protocol))
         store.save(measured[-1])

@@ -10,6 +10,7 @@ from typing import Any
 from tqdm import tqdm
 
 from ..results import Record
+from ..results.naming import shown
 
 Listener = Callable[[float], object]
 """Is told each time how much more has been trained, in epochs."""
@@ -78,7 +79,7 @@ class SweepBar:
             self._troubles[record.status] += 1
         self.train(1)
         self._count()
-        self.describe(f"{experiment['model']} on {experiment['dataset']}")
+        self.describe(f"{shown(experiment['model'])} on {shown(experiment['dataset'])}")
 
     def _count(self) -> None:
         troubles = [f"{count} {status}" for status, count in self._troubles.items()]

@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
+from ..results.naming import shown, told_apart
 from ..seeding import generator
 from ..strategies import Context, Strategy, output_weight, weight_class
 from .experiment import Experiment
@@ -44,18 +45,30 @@ def sensitivity(
         The columns of :data:`prunebench.results.sensitivity.SENSITIVITY_COLUMNS`.
     """
     different = {
-        (each.pretraining_id, str(each.strategy), each.prune_classifier): each
+        (each.pretraining_id, each.strategy.identity, each.prune_classifier): each
         for each in experiments
     }
+    versions = {key: _version(each) for key, each in different.items()}
+    names = told_apart(versions.values())
     rows: list[dict[str, Any]] = []
-    for experiment in different.values():
+    for key, experiment in different.items():
+        called = names[versions[key]]
         with threads(experiment.threads):
-            rows += _rows(experiment, sparsities, Path(runs), data_folder(data), progress)
+            rows += _rows(experiment, called, sparsities, Path(runs), data_folder(data), progress)
     return pd.DataFrame(rows)
 
 
+def _version(experiment: Experiment) -> tuple[str, str]:
+    return shown(str(experiment.strategy)), experiment.strategy.source or ""
+
+
 def _rows(
-    experiment: Experiment, sparsities: Sequence[float], runs: Path, data: Path, progress: bool
+    experiment: Experiment,
+    called: str,
+    sparsities: Sequence[float],
+    runs: Path,
+    data: Path,
+    progress: bool,
 ) -> list[dict[str, Any]]:
     task = load_task(experiment.dataset, data)
     pretrained = Pretrained(experiment, task, runs)
@@ -69,7 +82,7 @@ def _rows(
         classes.setdefault(weight_class(model, name), []).append(name)
     rows = []
     points = [(title, sparsity) for title in classes for sparsity in sparsities]
-    for title, sparsity in tqdm(points, desc=str(experiment.strategy), disable=not progress):
+    for title, sparsity in tqdm(points, desc=called, disable=not progress):
         names = classes[title]
         context = Context(
             model=model,
@@ -88,9 +101,9 @@ def _rows(
         model.load_state_dict(dense)
         rows.append(
             {
-                "dataset": str(experiment.dataset),
-                "model": str(experiment.model),
-                "strategy": str(experiment.strategy),
+                "dataset": shown(str(experiment.dataset)),
+                "model": shown(str(experiment.model)),
+                "strategy": called,
                 "seed": experiment.seed,
                 "weight_class": title,
                 "sparsity": sparsity,

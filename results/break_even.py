@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from textwrap import fill
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -11,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.style import context as style_context
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
+from .inference import row_title
 from .plots import COLOURS, DOTS_PER_INCH, FAINT_INK, INK, LINE, MARKERS, literal, save_png, style
 
 BREAK_EVEN_COLUMNS: dict[str, str] = {
@@ -42,6 +44,7 @@ NOTICEABLE = 1.05
 """The least speedup that counts: less is how far a measurement moves when it is repeated."""
 
 _PANEL_INCHES = (5.6, 4.4)
+_TITLE_CHARACTERS = 60
 
 
 def break_even_sentences(frame: pd.DataFrame) -> list[str]:
@@ -107,7 +110,7 @@ def plot_inference(frame: pd.DataFrame, path: str | Path) -> None:
     Raises:
         OSError: the file could not be written.
     """
-    frame = frame.assign(network_title=frame["model"] + " on " + frame["dataset"])
+    frame = frame.assign(network_title=frame.apply(row_title, axis="columns"))
     _write_panels(_panels(frame, "strategy"), "theoretical_speedup", Path(path))
 
 
@@ -196,7 +199,7 @@ def _draw_panel(axes: Axes, panel: _Panel, places: list[tuple[str, str]], x: str
         axes.set_xlabel("Theoretical speedup (FLOPs)")
         subtitle = f"{what} · {subtitle}"
     axes.set_ylabel("Measured speedup")
-    axes.set_title(literal(title), fontsize=11, fontweight="bold", pad=20)
+    axes.set_title(literal(fill(title, _TITLE_CHARACTERS)), fontsize=11, fontweight="bold", pad=20)
     axes.annotate(
         literal(subtitle),
         xy=(0, 1),

@@ -22,6 +22,17 @@ _TARGETS = (
 )
 
 
+def wrapped(heading: str, width: int) -> list[str]:
+    """A heading as lines of at most ``width`` characters, broken between its parts."""
+    lines: list[str] = []
+    for part in heading.split(" · "):
+        if lines and len(lines[-1]) + len(part) + 3 <= width:
+            lines[-1] += f" · {part}"
+        else:
+            lines.append(part)
+    return lines
+
+
 def count(seeds: int) -> str:
     """How many seeds, in words."""
     return "1 seed" if seeds == 1 else f"{seeds} seeds"

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping
 _SETTINGS = {
     "dataset": "Data set, as in the experiment.",
     "model": "Network, as in the experiment.",
-    "strategy": "Pruning strategy with the hyperparameters that are not at their default.",
+    "strategy": "Pruning strategy with the hyperparameters that are not at their default; one of "
+    "the user's own by the name of its class.",
+    "label": "What tables and plots call the strategy: the label chosen for it, else its name.",
     "strategy_source": "Digest of the strategy's own source file; empty for a built-in strategy.",
     "target_compression": "Parameters of the whole network per nonzero one that was asked for; "
     "this and the next three are empty but for the one that the experiment gives.",
@@ -25,7 +27,16 @@ _SETTINGS = {
     "start_epoch": "Epochs of pretraining after which pruning began; empty where the whole of it "
     "came first.",
     "pretraining_epochs": "Epochs of pretraining.",
+    "pretraining_optimizer": "Optimizer of pretraining.",
+    "pretraining_learning_rate": "Learning rate of pretraining at the start.",
+    "pretraining_batch_size": "Examples in a step of pretraining.",
     "finetuning_epochs": "Epochs of fine-tuning, where the recovery has any, after each round.",
+    "finetuning_optimizer": "Optimizer of fine-tuning.",
+    "finetuning_learning_rate": "Learning rate of fine-tuning at the start.",
+    "finetuning_batch_size": "Examples in a step of fine-tuning.",
+    "<setting>": "Any further setting that some row has not at its default, such as "
+    "`pretraining_weight_decay`, and the digest of a component's source file, such as "
+    "`model_source`. Empty where it is at its default.",
     "settings": "Hash of all else in the experiment but the seed (recipes, threads, sources, …). "
     "Rows are comparable only where dataset, model and settings are equal.",
     "seeds": "Seeds whose run finished: those that the means are over.",
@@ -36,6 +47,8 @@ _SETTINGS = {
     "quality": "Name of the primary quality metric.",
     "better": "Whether a `higher` or a `lower` value of the primary quality metric is better.",
 }
+
+_FURTHER = "<setting>"
 
 _QUALITY = {
     "<quality>_mean": "Mean over seeds of the quality metric on the test set after the last "
@@ -85,15 +98,17 @@ _METRICS = {
 COLUMNS: dict[str, str] = {**_SETTINGS, **_QUALITY, **_COST, **_METRICS}
 """Column → definition, in the order of the table.
 
-The columns with ``<quality>`` stand there once for every quality metric of the tasks, the last one
-once for every metric beyond the built-in ones.
+The columns with ``<quality>`` stand there once for every quality metric of the tasks, ``<setting>``
+once for every such setting, and the last one once for every metric beyond the built-in ones.
 """
 
 INTEGER_COLUMNS = (
     "rounds",
     "start_epoch",
     "pretraining_epochs",
+    "pretraining_batch_size",
     "finetuning_epochs",
+    "finetuning_batch_size",
     "seeds",
     "seeds_collapsed",
     "seeds_failed",
@@ -108,12 +123,15 @@ TEXT_COLUMNS = (
     "dataset",
     "model",
     "strategy",
+    "label",
     "strategy_source",
     "schedule",
     "recovery",
     "finetuned_network",
     "timing",
     "initialisation",
+    "pretraining_optimizer",
+    "finetuning_optimizer",
     "settings",
     "quality",
     "better",
@@ -121,14 +139,27 @@ TEXT_COLUMNS = (
 """The columns of text; all that are in neither list are floating-point numbers."""
 
 
-def expand_columns(qualities: Iterable[str], metrics: Iterable[str]) -> list[str]:
-    """The columns of a leaderboard with these quality metrics and these further metrics."""
+def expand_columns(
+    settings: Iterable[str], qualities: Iterable[str], metrics: Iterable[str]
+) -> list[str]:
+    """The columns of a leaderboard with these further settings, quality and further metrics."""
+    names = list(_SETTINGS)
+    place = names.index(_FURTHER)
     return [
-        *_SETTINGS,
+        *names[:place],
+        *settings,
+        *names[place + 1 :],
         *(name.replace("<quality>", quality) for quality in qualities for name in _QUALITY),
         *_COST,
         *(name.replace("<metric>", metric) for metric in metrics for name in _METRICS),
     ]
+
+
+def further_columns(columns: Iterable[str]) -> list[str]:
+    """Those of a leaderboard's columns that are further settings."""
+    names = list(columns)
+    before = names[: names.index("settings")] if "settings" in names else []
+    return [name for name in before if name not in _SETTINGS]
 
 
 def columns_as_markdown(columns: Mapping[str, str] = COLUMNS) -> str:

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pandas as pd
+
+from .columns import further_columns
+from .naming import named, told_apart
+from .settings import DEFAULTS, RECIPE_COLUMNS, RECIPES, as_text
 
 QUALITY_TITLES = {
     "top1": "Top-1 accuracy",
@@ -18,47 +25,83 @@ _FRACTIONS = frozenset({"top1", "top5"})
 # Quality metrics that are chosen beside a task's own, and whether more of them is better.
 _CHOSEN = {"bleu": "higher"}
 
-# Settings that headings pass over in silence where they are as always.
-_USUAL = {"timing": "BetweenTrainings", "initialisation": "Default", "start_epoch": ""}
+# Settings with columns in every table that headings pass over in silence where they are as always.
+_USUAL = {
+    "finetuned_network": "masked",
+    "timing": "BetweenTrainings",
+    "initialisation": "Default",
+    "start_epoch": "",
+}
+
+# Further settings that headings pass over in silence unless they tell comparisons apart.
+_SILENT = ("metrics",)
+
+# Recoveries after which the fine-tuning recipe is not used.
+_WITHOUT_FINE_TUNING = ("NoRecovery", "RewindLearningRate")
+
+KEY = ("dataset", "model", "settings", "dataset_source", "model_source")
+"""The columns in which the rows of a comparison agree, those of them that a table has."""
 
 
 @dataclass(frozen=True)
 class Comparison:
     """The rows of a leaderboard with one data set, model and settings, never empty.
 
-    They are judged by the quality metric in their column ``quality``.
+    They are judged by the quality metric in their column ``quality``. ``different`` names the
+    columns that tell them from the leaderboard's other comparisons of the network and data set.
     """
 
     rows: pd.DataFrame
+    different: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
+        """The network and the data set, and what tells this comparison from others of them."""
+        return " · ".join(filter(None, [self.subject, self.differences]))
+
+    @property
+    def differences(self) -> str:
+        """What tells this comparison from others of the network and data set, in words."""
+        return " · ".join(map(self._phrase, self.different))
+
+    def without_target(self) -> Comparison:
+        """The same, not told from a comparison that has another kind of target."""
+        return replace(self, different=tuple(n for n in self.different if n != _TARGET))
+
+    @property
+    def subject(self) -> str:
         """The network and the data set."""
         return f"{self._common('model')} on {self._common('dataset')}"
 
     @property
     def conditions(self) -> str:
-        """Rounds, schedule, recovery, what is unusual, and the hash of all settings."""
-        rounds = self._common("rounds")
-        shrunk = self._common("finetuned_network") == "shrunk"
-        return " · ".join(
-            [
-                "1 round" if rounds == "1" else f"{rounds} rounds",
-                f"{self._common('schedule')} schedule",
-                f"recovery {self._common('recovery')}" + (", shrunk" if shrunk else ""),
-                *(f"{name} {value}" for name, value in self.unusual().items()),
-                f"settings {self._common('settings')}",
-            ]
-        )
+        """Rounds, schedule, recovery, recipes, what is unusual, and the digest of all settings.
+
+        What the title says is left out.
+        """
+        once = self._common("rounds") == "1"
+        columns = ["rounds", *([] if once else ["schedule"]), "recovery", *self._unusual()]
+        parts = [self._phrase(name) for name in columns if name not in self.different]
+        parts += [f"{name} {words}" for name, words in self.recipes().items()]
+        return " · ".join([*parts, *([] if "settings" in self.different else [self._digest])])
+
+    def recipes(self) -> dict[str, str]:
+        """How the networks were pretrained and fine-tuned, in words, as far as they were.
+
+        What the title says is left out.
+        """
+        recipes = {name: self._recipe(name) for name in RECIPES if self._uses(name)}
+        before, after = recipes.get("pretraining", {}), recipes.get("finetuning", {})
+        if "optimizer" in after and {**before, "epochs": ""} == {**after, "epochs": ""}:
+            recipes["finetuning"] = {"epochs": after.get("epochs", ""), "rest": "else the same"}
+        words = {
+            _words(name): ", ".join(filter(None, parts.values())) for name, parts in recipes.items()
+        }
+        return {name: each for name, each in words.items() if each}
 
     def unusual(self) -> dict[str, str]:
         """Those of the less usual settings that are not as always, in words."""
-        settings = {name: self._common(name).removesuffix(".0") for name in _USUAL}
-        return {
-            name.replace("_", " "): value
-            for name, value in settings.items()
-            if value not in ("", _USUAL[name])
-        }
+        return {_words(name): self._common(name) for name in self._unusual()}
 
     @property
     def quality(self) -> str:
@@ -94,25 +137,87 @@ class Comparison:
         return int(counts.max())
 
     def methods(self) -> list[tuple[str, pd.DataFrame]]:
-        """Each strategy's name and its rows by ascending target.
+        """What each strategy is called, and its rows by ascending target.
 
         Where versions of one strategy differ in their source file, the names say which.
         """
-        groups = {
-            (str(strategy), _text(source)): rows
-            for (strategy, source), rows in self.rows.groupby(
-                ["strategy", "strategy_source"], sort=False, dropna=False
-            )
-        }
-        names = [strategy for strategy, _ in groups]
-        return [
-            (f"{name} @{source[:8]}" if source and names.count(name) > 1 else name, rows)
-            for (name, source), rows in groups.items()
+        names = self.rows["label"] if "label" in self.rows else self.rows["strategy"].map(named)
+        versions = self.rows.groupby([names, "strategy_source"], sort=False, dropna=False)
+        groups = {(str(name), _text(source)): rows for (name, source), rows in versions}
+        called = told_apart(groups)
+        return [(called[version], rows) for version, rows in groups.items()]
+
+    @property
+    def _digest(self) -> str:
+        return self._phrase("settings")
+
+    def _unusual(self) -> list[str]:
+        """The less usual settings that are not as always, but for those of recipes and sources."""
+        further = [
+            name
+            for name in further_columns(self.rows.columns)
+            if not name.startswith(RECIPES) and not name.endswith("_source")
         ]
+        return [
+            name
+            for name in (*_USUAL, *further)
+            if name not in _SILENT and self._common(name) not in ("", _USUAL.get(name))
+        ]
+
+    def _uses(self, recipe: str) -> bool:
+        """Whether the networks are trained by a recipe, as far as the table can say it."""
+        recovery = self._common("recovery").partition("(")[0]
+        return recipe == "pretraining" or recovery not in _WITHOUT_FINE_TUNING
+
+    def _recipe(self, recipe: str) -> dict[str, str]:
+        """The settings of a recipe that the title does not say, each in words."""
+        if self._common(f"{recipe}_epochs") == "0":
+            return {"epochs": "none"}
+        columns = [name for name, (of, _) in RECIPE_COLUMNS.items() if of == recipe]
+        columns += [c for c in further_columns(self.rows.columns) if c.startswith(f"{recipe}_")]
+        values = {name: self._common(name) for name in columns if name not in self.different}
+        names = {name: name.removeprefix(f"{recipe}_") for name in values}
+        return {
+            names[column]: _in_recipe(names[column], value)
+            for column, value in values.items()
+            if value
+        }
+
+    def _phrase(self, column: str) -> str:
+        """A setting and its value, in words."""
+        value = self._common(column)
+        if column == _TARGET:
+            return f"targets of {_words(_kinds(self.rows).iloc[0].removeprefix('target_'))}"
+        if column == "rounds":
+            return "1 round" if value == "1" else f"{value} rounds"
+        if column == "schedule":
+            return f"{value} schedule"
+        if column == "start_epoch":
+            return _START.get(value, f"pruned after epoch {value}")
+        return f"{_words(column)} {value or as_text(DEFAULTS.get(column))}"
 
     def _common(self, column: str) -> str:
         """A cell that all rows share, empty where an older file has no such column."""
+        if column == _TARGET:
+            return str(_kinds(self.rows).iloc[0])
         return _text(self.rows[column].iloc[0]) if column in self.rows else ""
+
+    def settings(self) -> dict[str, str]:
+        """The settings of which headings speak, by column: what may tell comparisons apart."""
+        columns = ("rounds", "schedule", "recovery", *_USUAL, *RECIPE_COLUMNS)
+        unused = tuple(name for name in RECIPES if not self._uses(name))
+        return {
+            name: self._common(name)
+            for name in (*columns, *further_columns(self.rows.columns), _TARGET)
+            if not (unused and name.startswith(unused))
+            and not (name == "schedule" and self._common("rounds") == "1")
+        }
+
+
+_TARGET = "target"
+"""Stands for the kind of target, which is no column: each kind has one."""
+
+_START = {"": "pruned after pretraining", "0": "pruned at initialisation"}
 
 
 def comparisons(frame: pd.DataFrame) -> list[Comparison]:
@@ -121,18 +226,54 @@ def comparisons(frame: pd.DataFrame) -> list[Comparison]:
     Targets of different kinds have no points in common, and make different comparisons. Rows that
     have a further metric of quality, such as BLEU, are a comparison once more by that.
     """
-    targets = [name for name in frame.columns if name.startswith("target_")]
-    kinds = frame[targets].notna().idxmax(axis="columns") if len(frame) else pd.Series(dtype=str)
-    groups = frame.groupby([frame["dataset"], frame["model"], frame["settings"], kinds], sort=False)
+    keys = [name for name in KEY if name in frame]
+    groups = frame.groupby([*keys, _kinds(frame)], sort=False, dropna=False)
     found = []
-    for _, rows in groups:
-        found.append(Comparison(rows))
+    for comparison in _told_apart([Comparison(rows) for _, rows in groups]):
+        rows = comparison.rows
+        found.append(comparison)
         for name, better in _CHOSEN.items():
             if f"{name}_mean" in rows and rows[f"{name}_mean"].notna().any():
-                found.append(Comparison(rows.assign(quality=name, better=better)))
+                found.append(replace(comparison, rows=rows.assign(quality=name, better=better)))
     return found
+
+
+def _told_apart(found: Sequence[Comparison]) -> list[Comparison]:
+    """Each comparison with what tells it from others of the same network and data set."""
+    settings = [each.settings() for each in found]
+    values: dict[tuple[str, str], set[str]] = {}
+    for each, own in zip(found, settings, strict=True):
+        for name, value in own.items():
+            values.setdefault((each.subject, name), set()).add(value)
+    told = [
+        replace(each, different=tuple(n for n in own if len(values[each.subject, n]) > 1))
+        for each, own in zip(found, settings, strict=True)
+    ]
+    titles = Counter(comparison.title for comparison in told)
+    return [
+        replace(each, different=(*each.different, "settings")) if titles[each.title] > 1 else each
+        for each in told
+    ]
+
+
+def _in_recipe(setting: str, value: str) -> str:
+    """A setting of a recipe and its value, in words."""
+    if setting == "epochs":
+        return "1 epoch" if value == "1" else f"{value} epochs"
+    return value if setting == "optimizer" else f"{_words(setting)} {value}"
+
+
+def _kinds(frame: pd.DataFrame) -> pd.Series[Any]:
+    """The column of each row's target."""
+    targets = [name for name in frame.columns if name.startswith("target_")]
+    return frame[targets].notna().idxmax(axis="columns") if len(frame) else pd.Series(dtype=str)
+
+
+def _words(column: str) -> str:
+    """The name of a column in words."""
+    return column.replace("finetun", "fine-tun").replace("_", " ")
 
 
 def _text(value: object) -> str:
     """A cell as text; pandas reads an empty one from CSV as NaN."""
-    return "" if pd.isna(value) else str(value)  # type: ignore[call-overload]
+    return "" if pd.isna(value) else as_text(value)  # type: ignore[call-overload]

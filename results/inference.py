@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 from tabulate import tabulate
 
 from . import cells
-from .leaderboard import comparable
+from .comparison import KEY, comparisons
+from .leaderboard import comparable, leaderboard
+from .naming import told_apart
 from .record import Inference, Outcome
 
 INFERENCE_COLUMNS: dict[str, str] = {
@@ -23,6 +25,9 @@ INFERENCE_COLUMNS: dict[str, str] = {
     "target_channel_sparsity": "As in the leaderboard.",
     "target_speedup": "As in the leaderboard.",
     "settings": "As in the leaderboard.",
+    "differences": "What tells these runs from others of the network and data set, in words; empty "
+    "if nothing does.",
+    "conditions": "What else the runs of a comparison have in common, in words.",
     "runtime": "What runs the network.",
     "network": "Which network it is: `dense`, `masked` (with its zeros) or `shrunk` (without the "
     "channels that are gone).",
@@ -49,6 +54,7 @@ INFERENCE_COLUMNS: dict[str, str] = {
 }
 """Column → definition, in the order of the table."""
 
+_COMPARISON = ("dataset", "model", "settings", "differences", "conditions")
 _IDENTITY = tuple(name for name in INFERENCE_COLUMNS if name.startswith("target_"))
 
 
@@ -58,16 +64,25 @@ def inference_table(records: Iterable[Outcome]) -> pd.DataFrame:
     The columns are those of :data:`INFERENCE_COLUMNS`. Records that were not measured are left out.
     """
     groups: dict[tuple[Any, ...], list[tuple[Outcome, Inference]]] = {}
-    for record in sorted(records, key=lambda record: comparable(record.experiment)):
+    records = sorted(records, key=lambda record: comparable(record.experiment))
+    for record in records:
         point = comparable(record.experiment)
         for each in record.inference:
             key = (*point, each.batch_size, each.runtime, each.network)
             groups.setdefault(key, []).append((record, each))
-    rows = [_row(members) for members in groups.values()]
+    headings, called = _headings(records), told_apart(map(_version, records))
+    rows = [_row(members, headings, called) for members in groups.values()]
     return pd.DataFrame(rows, columns=list(INFERENCE_COLUMNS))
 
 
-def inference_as_text(frame: pd.DataFrame) -> str:
+def row_title(row: pd.Series[Any]) -> str:
+    """The network and the data set of a row, and what tells its runs from others of them."""
+    differences = row.get("differences", "")
+    name = f"{row['model']} on {row['dataset']}"
+    return name if pd.isna(differences) or not differences else f"{name} · {differences}"
+
+
+def inference_as_text(frame: pd.DataFrame, width: int = 100) -> str:
     """The table for people: one for each comparison and batch size, a column for each runtime.
 
     Cells are speedups over the dense network in the same runtime; beside them are the size of the
@@ -75,15 +90,17 @@ def inference_as_text(frame: pd.DataFrame) -> str:
     """
     frame = frame.fillna({"reason": ""})  # as it is read from CSV
     parts = []
-    keys = ["dataset", "model", "settings", "batch_size"]
-    for (dataset, model, settings, batch), rows in frame.groupby(keys, sort=False):
+    keys = [name for name in (*_COMPARISON, "batch_size") if name in frame]
+    for (*_, batch), rows in frame.groupby(keys, sort=False, dropna=False):
         pruned, dense = rows[rows["network"] != "dense"], rows[rows["network"] == "dense"]
         columns = list(dict.fromkeys(zip(pruned["runtime"], pruned["network"], strict=True)))
-        heading = (
-            f"{model} on {dataset} · settings {settings} · batch of {batch}, "
-            f"{rows['threads'].iloc[0]} CPU threads\n"
-            "Measured speedup over the dense network in the same runtime"
-        )
+        common = rows.iloc[0]
+        timed = f"batch of {batch}, {common['threads']} CPU threads"
+        heading = [
+            *cells.wrapped(f"{row_title(common)} · {timed}", width),
+            *cells.wrapped(common.get("conditions", f"settings {common['settings']}"), width),
+            "Measured speedup over the dense network in the same runtime",
+        ]
         lines = []
         points = ["strategy", *_IDENTITY]
         for _, point in pruned.groupby(points, sort=False, dropna=False):
@@ -103,21 +120,44 @@ def inference_as_text(frame: pd.DataFrame) -> str:
         table = tabulate(lines, headers=headers, disable_numparse=True, colalign=align)
         reasons = rows[rows["reason"] != ""].groupby(["runtime", "reason"], sort=False)
         notes = [f"— {runtime}: {reason}" for (runtime, reason), _ in reasons]
-        parts.append("\n".join([heading, "", table, *([""] if notes else []), *notes]))
+        parts.append("\n".join([*heading, "", table, *([""] if notes else []), *notes]))
     return "\n\n".join(parts)
 
 
-def _row(members: Sequence[tuple[Outcome, Inference]]) -> dict[str, Any]:
+def _headings(records: Iterable[Outcome]) -> dict[tuple[str, ...], dict[str, str]]:
+    """What tells each comparison of the records from others, and what its runs have in common."""
+    headings = {}
+    for comparison in comparisons(leaderboard(records)):
+        row = comparison.rows.iloc[0]
+        headings[tuple(row.get(name, "") for name in KEY)] = {
+            "differences": comparison.without_target().differences,
+            "conditions": comparison.conditions,
+        }
+    return headings
+
+
+def _version(record: Outcome) -> tuple[str, str]:
+    """A record's strategy and the digest of its source."""
+    point = comparable(record.experiment)
+    return point.strategy, point.strategy_source
+
+
+def _row(
+    members: Sequence[tuple[Outcome, Inference]],
+    headings: Mapping[tuple[str, ...], Mapping[str, str]],
+    called: Mapping[tuple[str, str], str],
+) -> dict[str, Any]:
     record, first = members[0]
     measured = [each for _, each in members if each.median_ms is not None]
     experiment = record.experiment
     point = comparable(experiment)
     return {
-        "dataset": experiment["dataset"],
-        "model": experiment["model"],
-        "strategy": experiment["strategy"],
+        "dataset": point.dataset,
+        "model": point.model,
+        "strategy": called[_version(record)],
         **{name: experiment.get(name.removeprefix("target_")) for name in _IDENTITY},
-        "settings": point[2],
+        "settings": point.settings,
+        **headings[point.comparison],
         "runtime": first.runtime,
         "network": first.network,
         "batch_size": first.batch_size,

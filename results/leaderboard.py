@@ -19,7 +19,9 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from .columns import INTEGER_COLUMNS, TEXT_COLUMNS, expand_columns
+from .naming import digest, named, shown
 from .record import TARGETS, Outcome
+from .settings import RECIPE_COLUMNS, further_settings
 from .statistics import describe
 from .store import Store
 
@@ -61,20 +63,39 @@ def leaderboard(records: Iterable[Outcome] | str | Path) -> pd.DataFrame:
     runs = [run for comparison in comparisons for run in comparison.finished()]
     qualities = list(dict.fromkeys(name for run in runs for name in run.quality))
     metrics = sorted({name for run in runs for name in run.final} - {*qualities, *_SIZE_AND_COST})
-    rows = [row for comparison in comparisons for row in comparison.rows(metrics)]
-    columns = expand_columns(qualities, metrics)
-    types = dict.fromkeys(columns, "float64")
-    types |= dict.fromkeys(INTEGER_COLUMNS, "Int64") | dict.fromkeys(TEXT_COLUMNS, "str")
+    further = sorted({name for each in comparisons for name in further_settings(each.experiment)})
+    rows = [row for comparison in comparisons for row in comparison.rows(metrics, further)]
+    columns = expand_columns(further, qualities, metrics)
+    types = dict.fromkeys(columns, "float64") | dict.fromkeys(INTEGER_COLUMNS, "Int64")
+    types |= dict.fromkeys([*TEXT_COLUMNS, *further], "str")
     return pd.DataFrame(rows, columns=columns).astype(types)
 
 
-def comparable(experiment: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What a point of the leaderboard has in common over its seeds, the settings third.
+class Point(NamedTuple):
+    """What a point of the leaderboard has in common over its seeds; digests as tables have them."""
 
-    ``experiment`` is that of a record. Points sort by it as rows of the leaderboard do.
+    dataset: str
+    model: str
+    settings: str
+    dataset_source: str
+    model_source: str
+    strategy: str
+    strategy_source: str
+    target_kind: int
+    target: float
+
+    @property
+    def comparison(self) -> tuple[str, ...]:
+        """What it shares with all points to which it is compared."""
+        return self[:5]
+
+
+def comparable(experiment: Mapping[str, Any]) -> Point:
+    """The point of the leaderboard to which an experiment, that of a record, belongs.
+
+    Points sort as rows of the leaderboard do.
     """
-    key = _Key(experiment["dataset"], experiment["model"], _settings(experiment))
-    return (*key, *_method(experiment), *_target(experiment))
+    return Point(*_key(experiment), *_method(experiment), *_target(experiment))
 
 
 class _Key(NamedTuple):
@@ -83,6 +104,8 @@ class _Key(NamedTuple):
     dataset: str
     model: str
     settings: str
+    dataset_source: str
+    model_source: str
 
 
 class _Method(NamedTuple):
@@ -130,24 +153,33 @@ class _Comparison:
             if seeds[seed].finished
         ]
 
-    def rows(self, metrics: list[str]) -> list[dict[str, Any]]:
-        """A row for every method at every target of the kinds for which the method was run."""
+    def rows(self, metrics: list[str], further: list[str]) -> list[dict[str, Any]]:
+        """A row for every method at every target of the kinds for which the method was run.
+
+        ``metrics`` and ``further`` name the metrics and settings beyond those of all tables.
+        """
         points = sorted(self.runs)
         expected = {seed for seeds in self.runs.values() for seed in seeds}
         quality = next((run.quality for run in self.finished()), {})
         primary, better = next(iter(quality.items()), ("", ""))
         head = {
-            **self.key._asdict(),
+            "dataset": self.key.dataset,
+            "model": self.key.model,
+            "settings": self.key.settings,
             "rounds": self.experiment["rounds"],
-            "schedule": str(self.experiment["schedule"]),
-            "recovery": str(self.experiment["recovery"]),
+            "schedule": shown(self.experiment["schedule"]),
+            "recovery": shown(self.experiment["recovery"]),
             # The first records do not have these settings.
             "finetuned_network": self.experiment.get("finetuned_network", "masked"),
-            "timing": self.experiment.get("timing", "BetweenTrainings"),
-            "initialisation": self.experiment.get("initialisation", "Default"),
+            "timing": shown(self.experiment.get("timing", "BetweenTrainings")),
+            "initialisation": shown(self.experiment.get("initialisation", "Default")),
             "start_epoch": self.experiment.get("start_epoch"),
-            "pretraining_epochs": self.experiment["pretraining"]["epochs"],
-            "finetuning_epochs": self.experiment["finetuning"]["epochs"],
+            **{
+                column: self.experiment[recipe].get(name)
+                for column, (recipe, name) in RECIPE_COLUMNS.items()
+            },
+            **dict.fromkeys(further, ""),
+            **further_settings(self.experiment),
             "quality": primary,
             "better": better,
         }
@@ -161,6 +193,7 @@ class _Comparison:
                 row = {
                     **head,
                     "strategy": method.strategy,
+                    "label": method.strategy,
                     "strategy_source": method.source,
                     f"target_{TARGETS[target.kind]}": target.value,
                     "seeds": len(finished),
@@ -180,7 +213,7 @@ def _compare(records: Iterable[Outcome]) -> list[_Comparison]:
     comparisons: dict[_Key, _Comparison] = {}
     for record in records:
         experiment = record.experiment
-        key = _Key(experiment["dataset"], experiment["model"], _settings(experiment))
+        key = _key(experiment)
         comparison = comparisons.setdefault(key, _Comparison(key, experiment))
         point = (_method(experiment), _target(experiment))
         seeds = comparison.runs.setdefault(point, {})
@@ -190,6 +223,17 @@ def _compare(records: Iterable[Outcome]) -> list[_Comparison]:
                 record.status, record.quality, record.dense, record.final, record.timings
             )
     return [comparisons[key] for key in sorted(comparisons)]
+
+
+def _key(experiment: Mapping[str, Any]) -> _Key:
+    sources = experiment.get("sources", {})
+    return _Key(
+        named(experiment["dataset"]),
+        named(experiment["model"]),
+        digest(_settings(experiment)),
+        digest(sources.get("dataset", "")),
+        digest(sources.get("model", "")),
+    )
 
 
 def _settings(experiment: Mapping[str, Any]) -> str:
@@ -208,7 +252,8 @@ def _settings(experiment: Mapping[str, Any]) -> str:
 
 
 def _method(experiment: Mapping[str, Any]) -> _Method:
-    return _Method(experiment["strategy"], experiment.get("sources", {}).get("strategy", ""))
+    source = experiment.get("sources", {}).get("strategy", "")
+    return _Method(named(experiment["strategy"]), digest(source))
 
 
 def _target(experiment: Mapping[str, Any]) -> _Target:

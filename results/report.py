@@ -124,6 +124,7 @@ def _settings(comparison: Comparison) -> dict[str, str]:
         f"{_whole(row['flops'])} multiply–adds",
         "Pruned in": f"{row['rounds']} {rounds} on the {row['schedule']} schedule",
         "After each pruning": str(row["recovery"]),
+        **{name.capitalize(): value for name, value in comparison.recipes().items()},
         **{name.capitalize(): value for name, value in comparison.unusual().items()},
         "Repeated with": cells.count(comparison.seeds),
         "Settings": str(row["settings"]),

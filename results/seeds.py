@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from .leaderboard import comparable
+from .naming import digest
 from .record import TARGETS, Record
 
 _MEASURED = {
@@ -44,16 +45,16 @@ def single_seeds(records: Iterable[Record]) -> pd.DataFrame:
 
 
 def _row(record: Record) -> dict[str, object]:
-    dataset, model, settings, strategy, source, *_ = comparable(record.experiment)
+    point = comparable(record.experiment)
     return {
-        "dataset": dataset,
-        "model": model,
-        "strategy": strategy,
-        "strategy_source": source,
+        "dataset": point.dataset,
+        "model": point.model,
+        "strategy": point.strategy,
+        "strategy_source": point.strategy_source,
         **{f"target_{name}": record.experiment.get(name) for name in TARGETS},
-        "settings": settings,
+        "settings": point.settings,
         "seed": _seed(record),
-        "id": record.id,
+        "id": digest(record.id),
         "status": record.status,
         **{name: record.final.get(name) for name in (*_MEASURED, *record.quality)},
         **{f"{name}_dense": record.dense.get(name) for name in record.quality},

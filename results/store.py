@@ -159,7 +159,7 @@ class Store:
                 return _read(Record, Path(reference))
             except FileNotFoundError:
                 raise UsageError(f"there is no record {reference}") from None
-        prefix = str(reference).lower()
+        prefix = str(reference).lower().removeprefix("sha256:")  # as tables have it
         candidates = [record_id for record_id in self._ids() if record_id.startswith(prefix)]
         if not candidates:
             raise UsageError(f"there is no record {reference!s} in {self.folder}")

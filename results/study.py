@@ -21,6 +21,8 @@ from matplotlib.style import context as style_context
 
 from ..errors import UsageError
 from .comparison import QUALITY_TITLES
+from .leaderboard import comparable
+from .naming import named, shown, told_apart
 from .plots import COLOURS, DOTS_PER_INCH, FAINT_INK, INK, LINE, MARKERS, literal, save_png, style
 from .record import TARGETS, Record
 
@@ -87,14 +89,16 @@ def schemes(records: Iterable[Record]) -> pd.DataFrame:
     """
     rows = []
     qualities: dict[str, None] = {}
+    records = list(records)
+    called = _called(records)
     for record in records:
         if not record.finished:
             continue
         qualities |= dict.fromkeys(record.quality)
         rows.append(
-            _identity(record.experiment)
+            _identity(record.experiment, called)
             | {"training": _training(record.experiment)}
-            | {"settings": record.experiment.get("comparison", "")}
+            | {"settings": comparable(record.experiment).settings}
             | {"target": _target(record.experiment)}
             | {"sparsity": record.final["prunable_sparsity"]}
             | {name: record.final.get(name) for name in record.quality}
@@ -127,6 +131,8 @@ def classes(records: Iterable[Record]) -> pd.DataFrame:
     it trains, so that all ways of training count as one.
     """
     rows = []
+    records = list(records)
+    called = _called(records)
     for record in records:
         counts: dict[str, list[int]] = {}
         for layer in record.layers:
@@ -135,7 +141,7 @@ def classes(records: Iterable[Record]) -> pd.DataFrame:
                 count[0] += layer.parameters
                 count[1] += layer.parameters - layer.nonzero
         rows += [
-            _identity(record.experiment)
+            _identity(record.experiment, called)
             | {"target": _target(record.experiment)}
             | {"sparsity": record.final["prunable_sparsity"]}
             | {"weight_class": name, "weights": weights, "pruned": zeros / weights}
@@ -266,17 +272,31 @@ def plot_classes(table: pd.DataFrame, path: str | Path) -> None:
         save_png(figure, Path(path))
 
 
-def _identity(experiment: Any) -> dict[str, Any]:
+_Names = dict[str, dict[tuple[str, str], str]]
+
+
+def _called(records: Iterable[Record]) -> _Names:
+    """What each version of each data set, network and strategy is called."""
     return {
-        name: experiment.get(name, "Default")
-        for name in ("dataset", "model", "strategy", "initialisation")
+        place: told_apart(_version(record.experiment, place) for record in records)
+        for place in ("dataset", "model", "strategy")
     }
+
+
+def _version(experiment: Any, place: str) -> tuple[str, str]:
+    return named(experiment[place]), experiment.get("sources", {}).get(place, "")
+
+
+def _identity(experiment: Any, called: _Names) -> dict[str, Any]:
+    names = {place: called[place][_version(experiment, place)] for place in called}
+    return {**names, "initialisation": shown(experiment.get("initialisation", "Default"))}
 
 
 def _training(experiment: Any) -> str:
     if experiment.get("start_epoch") == 0:
         return "at initialisation"
-    return _TRAINING.get(experiment["recovery"], experiment["recovery"])
+    recovery = shown(experiment["recovery"])
+    return _TRAINING.get(recovery, recovery)
 
 
 def _target(experiment: Any) -> str:

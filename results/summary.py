@@ -7,6 +7,7 @@ from typing import Any
 
 from tabulate import tabulate
 
+from .naming import digest, shown
 from .record import TARGETS, Record
 
 
@@ -16,8 +17,8 @@ def title(experiment: Mapping[str, Any]) -> str:
     value = f"{experiment[name]:g}"
     target = f"{value}×" if name == "compression" else f"{name.replace('_', ' ')} {value}"
     return (
-        f"{experiment['strategy']} at {target} on {experiment['model']} and "
-        f"{experiment['dataset']}, seed {experiment['seed']}"
+        f"{shown(experiment['strategy'])} at {target} on {shown(experiment['model'])} and "
+        f"{shown(experiment['dataset'])}, seed {experiment['seed']}"
     )
 
 
@@ -46,8 +47,18 @@ def _heading(record: Record) -> str:
 
 
 def _settings(experiment: Mapping[str, Any]) -> str:
-    named = ("dataset", "model", "strategy", *TARGETS, "seed")
-    return _pairs("settings", {k: v for k, v in experiment.items() if k not in named})
+    titled = ("dataset", "model", "strategy", *TARGETS, "seed")
+    settings: dict[str, Any] = {
+        name: shown(value) if isinstance(value, str) else value
+        for name, value in experiment.items()
+        if name not in titled
+    }
+    if "comparison" in settings:
+        settings["comparison"] = digest(settings["comparison"])
+    if "sources" in settings:
+        sources = settings["sources"].items()
+        settings["sources"] = {name: digest(source) for name, source in sources}
+    return _pairs("settings", settings)
 
 
 def _measurements(record: Record) -> str:

@@ -40,17 +40,18 @@ def as_text(frame: pd.DataFrame, width: int = 100) -> str:
 
 
 def _section(comparison: Comparison, width: int) -> str:
-    heading = f"{comparison.title} · {comparison.conditions}"
-    if len(heading) > width:
-        heading = f"{comparison.title}\n{comparison.conditions}"
+    heading = cells.wrapped(f"{comparison.title} · {comparison.conditions}", width)
+    if len(heading) > 1:
+        parts = (comparison.title, comparison.conditions)
+        heading = [line for part in parts for line in cells.wrapped(part, width)]
     if comparison.quality:
         what = f"{comparison.quality_title}, mean ± std of {cells.count(comparison.seeds)}"
-        heading += f"\n{what}; unpruned {cells.number(comparison, comparison.dense)}"
+        heading.append(f"{what}; unpruned {cells.number(comparison, comparison.dense)}")
     table = _table(comparison, " ")
     if _width_of(table) > width:
         table = _table(comparison, "")
     legend = cells.legend(comparison)
-    return "\n".join([heading, "", *_fit(table, width), *([""] if legend else []), *legend])
+    return "\n".join([*heading, "", *_fit(table, width), *([""] if legend else []), *legend])
 
 
 def _table(comparison: Comparison, space: str) -> list[list[str]]:

@@ -66,7 +66,7 @@ def test_the_readmes_method_keeps_the_rules_and_runs_against_the_others(
     assert main(check[1:]) == 0
     assert main(run[1:]) == 0
     table = capsys.readouterr().out
-    assert "mymethod.py:RelativeMagnitude(epsilon=1e-06)" in table
+    assert "\nRelativeMagnitude(epsilon=1e-06) " in table
     records = list(Store("runs").records())
     assert len(records) == 18
     assert {record.status for record in records} == {"ok"}

@@ -121,7 +121,7 @@ def test_two_versions_of_a_strategy_are_compared_but_never_averaged(make_record)
         for seed, source in ((0, "aaaa"), (1, "bbbb"))
     ]
     frame = leaderboard(records)
-    assert frame["strategy_source"].tolist() == ["aaaa", "bbbb"]
+    assert frame["strategy_source"].tolist() == ["sha256:aaaa", "sha256:bbbb"]
     assert frame["seeds"].tolist() == [1, 1]
     assert frame["seeds_missing"].tolist() == [1, 1]
     assert frame["settings"].nunique() == 1
@@ -248,9 +248,11 @@ def test_no_records_make_an_empty_leaderboard_with_its_columns():
 
 def test_every_column_is_documented_and_every_documented_column_is_there(make_record):
     quality = {"top1": "higher", "loss": "lower"}
-    frame = leaderboard([make_record(quality=quality, final={"calibration": 1.0})])
+    frame = leaderboard([make_record(quality=quality, final={"calibration": 1.0}, threads=2)])
     documented = {
-        name.replace("<quality>", quality_name).replace("<metric>", "calibration")
+        name.replace("<quality>", quality_name)
+        .replace("<metric>", "calibration")
+        .replace("<setting>", "threads")
         for name in COLUMNS
         for quality_name in quality
     }

@@ -67,32 +67,102 @@ def test_targets_of_another_kind_have_a_table_of_their_own(make_record):
 
 
 def test_the_heading_says_what_was_compared(make_record):
-    first, second, *_ = as_text(leaderboard([make_record(rounds=3)])).splitlines()
-    assert first.startswith("LeNet5 on MNIST · 3 rounds · Geometric schedule · recovery FineTune")
-    assert second == "Top-1 accuracy (%), mean ± std of 1 seed; unpruned 99.00"
+    first, second, third, fourth, *_ = as_text(leaderboard([make_record(rounds=3)])).splitlines()
+    assert first == "LeNet5 on MNIST"
+    assert second.startswith("3 rounds · Geometric schedule · recovery FineTune · pretraining 20")
+    assert third.startswith("settings sha256:")
+    assert fourth == "Top-1 accuracy (%), mean ± std of 1 seed; unpruned 99.00"
 
 
 def test_the_heading_names_unusual_settings_and_no_usual_ones(make_record, tmp_path):
     unusual = {"initialisation": "Xavier", "start_epoch": 0, "timing": "DuringTraining(begin=0.1)"}
     write_csv(leaderboard([make_record(**unusual), make_record()]), tmp_path / "both.csv")
-    text = as_text(pd.read_csv(tmp_path / "both.csv"))
+    text = as_text(pd.read_csv(tmp_path / "both.csv"), width=200)
     headings = [part for part in text.split("\n\n") if part.startswith("LeNet5 on MNIST")]
-    named = "timing DuringTraining(begin=0.1) · initialisation Xavier · start epoch 0 · settings"
+    named = "timing DuringTraining(begin=0.1) · initialisation Xavier · pruned at initialisation"
     assert sorted(named in heading for heading in headings) == [False, True]
-    assert sorted("FineTune · settings" in heading for heading in headings) == [False, True]
+    usual = "timing BetweenTrainings · initialisation Default · pruned after pretraining"
+    assert sorted(usual in heading for heading in headings) == [False, True]
+    write_csv(leaderboard([make_record()]), tmp_path / "usual.csv")
+    alone = as_text(pd.read_csv(tmp_path / "usual.csv"))
+    assert not any(word in alone for word in ("timing", "initialisation", "pruned after"))
 
 
-def test_a_heading_that_is_too_long_takes_two_lines(make_record):
+def test_a_heading_that_is_too_long_takes_several_lines(make_record):
     frame = leaderboard([make_record(recovery="RewindLearningRate")])
     whole = as_text(frame, width=200).splitlines()
-    first, second, *rest = as_text(frame, width=80).splitlines()
-    assert whole[0] == f"{first} · {second}"
+    first, second, third, *rest = as_text(frame, width=60).splitlines()
+    assert whole[0] == f"{first} · {second} · {third}"
     assert rest == whole[1:]
+
+
+RECIPE = {"epochs": 20, "optimizer": "SGD", "learning_rate": 0.1, "batch_size": 60}
+
+
+def test_the_heading_says_the_recipes_in_words(make_record, tmp_path):
+    pretraining = {**RECIPE, "momentum": 0.9, "weight_decay": 5e-4, "nesterov": False}
+    finetuning = {**RECIPE, "epochs": 5, "learning_rate": 0.01}
+    write_csv(
+        leaderboard([make_record(pretraining=pretraining, finetuning=finetuning)]),
+        tmp_path / "board.csv",
+    )
+    heading = as_text(pd.read_csv(tmp_path / "board.csv"), width=400).splitlines()[0]
+    assert (
+        "pretraining 20 epochs, SGD, learning rate 0.1, batch size 60, momentum 0.9, "
+        "weight decay 0.0005 · fine-tuning 5 epochs, SGD, learning rate 0.01, batch size 60 · "
+    ) in heading
+
+
+def test_a_heading_names_no_recipe_that_was_not_used(make_record):
+    same = as_text(leaderboard([make_record(pretraining=RECIPE, finetuning=RECIPE)]), width=400)
+    assert "fine-tuning 20 epochs, else the same" in same
+    none = make_record(recovery="NoRecovery", pretraining={**RECIPE, "epochs": 0})
+    heading = as_text(leaderboard([none]), width=400).splitlines()[0]
+    assert "fine-tuning" not in heading
+    assert "pretraining none" in heading
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "words"),
+    [
+        ({"recovery": "FineTune"}, {"recovery": "NoRecovery"}, "recovery NoRecovery"),
+        ({}, {"threads": 2}, "threads 2"),
+        ({}, {"pretraining": {"epochs": 20, "weight_decay": 0.1}}, "pretraining weight decay 0.1"),
+        ({}, {"start_epoch": 3}, "pruned after epoch 3"),
+        ({}, {"compression": None, "sparsity": 0.5}, "targets of sparsity"),
+        ({}, {"a_later_setting": [1, 2]}, "a later setting 1, 2"),
+    ],
+)
+def test_what_tells_two_comparisons_apart_stands_first_in_both_headings(
+    make_record, one, other, words
+):
+    headings = [
+        " · ".join(part.splitlines())
+        for part in as_text(leaderboard([make_record(**one), make_record(**other)])).split("\n\n")
+        if part.startswith("LeNet5 on MNIST")
+    ]
+    assert any(heading.startswith(f"LeNet5 on MNIST · {words} · ") for heading in headings)
+    assert len({heading.split(" · ")[1] for heading in headings}) == 2
+    name = words.rpartition(" ")[0]
+    assert all(name.split()[0] in heading for heading in headings)
+
+
+def test_comparisons_that_nothing_in_words_tells_apart_are_told_by_their_digest(make_record):
+    def of(comparison):
+        record = make_record()
+        return record.model_copy(
+            update={"experiment": {**record.experiment, "comparison": comparison}}
+        )
+
+    text = as_text(leaderboard([of("0123abcd"), of("64384681")]))
+    assert "LeNet5 on MNIST · settings sha256:0123abcd" in text
+    assert "LeNet5 on MNIST · settings sha256:64384681" in text
 
 
 def test_a_file_of_an_older_version_has_fewer_columns(make_record):
     frame = leaderboard([make_record()])
-    older = frame.drop(columns=["timing", "initialisation", "start_epoch", "finetuned_network"])
+    later = ["timing", "initialisation", "start_epoch", "finetuned_network", "label"]
+    older = frame.drop(columns=[*later, "pretraining_optimizer", "finetuning_optimizer"])
     assert as_text(older) == as_text(frame)
 
 
@@ -142,8 +212,8 @@ def test_versions_of_one_strategy_are_told_apart(make_record):
         for source in ("aaaa1111ffff", "bbbb2222ffff")
     ]
     text = as_text(leaderboard(records))
-    assert "mine.py:Mine @aaaa1111 " in text
-    assert "mine.py:Mine @bbbb2222 " in text
+    assert "\nMine @aaaa1111 " in text
+    assert "\nMine @bbbb2222 " in text
 
 
 @pytest.mark.parametrize("width", [60, 80, 100])

@@ -1,0 +1,83 @@
+"""The settings of a comparison as columns: the recipes, and whatever is not at its default."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .naming import digest, shown
+from .record import TARGETS
+
+RECIPES = ("pretraining", "finetuning")
+_RECIPE = ("epochs", "optimizer", "learning_rate", "batch_size")
+
+RECIPE_COLUMNS = {f"{recipe}_{name}": (recipe, name) for recipe in RECIPES for name in _RECIPE}
+"""Column → the recipe and its setting."""
+
+_WITH_COLUMNS = {
+    *("dataset", "model", "strategy", *TARGETS, "seed", "comparison", "sources"),
+    *("rounds", "schedule", "recovery", "finetuned_network", "timing", "initialisation"),
+    *("start_epoch", *RECIPES),
+}
+
+_DEFAULT_RECIPE = {
+    "learning_rate_schedule": "constant",
+    "learning_rate_drops": [0.25, 0.5, 0.75],
+    "warmup_epochs": 0.0,
+    "momentum": 0.0,
+    "nesterov": False,
+    "weight_decay": 0.0,
+    "label_smoothing": 0.0,
+    "gradient_clipping": None,
+    "accumulation": 1,
+    "precision": "float32",
+    "compiled": False,
+    "weight_averaging": None,
+    "penalty": None,
+}
+
+DEFAULTS: Mapping[str, Any] = {
+    "prune_classifier": True,
+    **{f"{recipe}_{name}": value for recipe in RECIPES for name, value in _DEFAULT_RECIPE.items()},
+    "metrics": [],
+    "device": "cpu",
+    "threads": 1,
+}
+"""Setting → its default, of all settings that have no column of their own.
+
+An experiment's defaults never change; a test holds these to them.
+"""
+
+
+def further_settings(experiment: Mapping[str, Any]) -> dict[str, str]:
+    """The settings that have no column of their own and are not at their default, as text.
+
+    ``experiment`` is that of a record. A setting of a later version counts as at its default where
+    it is null or empty. Sources of components are among them, but for that of the strategy.
+    """
+    settings = {name: value for name, value in experiment.items() if name not in _WITH_COLUMNS}
+    for recipe in RECIPES:
+        parts = experiment[recipe].items()
+        settings |= {f"{recipe}_{name}": v for name, v in parts if name not in _RECIPE}
+    found = {
+        name: shown(as_text(value))
+        for name, value in settings.items()
+        if value != DEFAULTS.get(name) and value not in (None, [], {})
+    }
+    for place, source in experiment.get("sources", {}).items():
+        if place != "strategy":
+            found[f"{place.replace('.', '_')}_source"] = digest(source)
+    return found
+
+
+def as_text(value: Any) -> str:
+    """The value of a setting for people, as YAML has it."""
+    if str(value) in ("True", "False"):
+        return str(value).lower()
+    if value is None:
+        return "none"
+    if isinstance(value, float):
+        return f"{value:.10g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(as_text, value)) or "none"
+    return str(value)
