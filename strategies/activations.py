@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
+from ..datasets import Batch
 from .context import Context
 from .modes import evaluation_mode
 
@@ -69,6 +70,100 @@ def input_norms(context: Context, batches: int, batch_size: int) -> dict[str, Te
         for batch in context.batches(batches, batch_size):
             context.task.loss(context.model, batch)
     return {name: square.sqrt() for name, square in squares.items()}
+
+
+class Layout(NamedTuple):
+    """Where the examples of a batch are in what flows into or out of a module.
+
+    Attributes:
+        dimension: along which they are.
+        inner: whether one example's positions lie apart there, the examples being the inner part of
+            a dimension that has both, as after ``flatten(0, 1)`` of steps × examples.
+    """
+
+    dimension: int
+    inner: bool = False
+
+    def apart(self, tensor: Tensor, examples: int) -> Tensor:
+        """``tensor`` with a first dimension of ``examples``; positions beside them keep their own.
+
+        The order of the other dimensions stays.
+        """
+        if tensor.shape[self.dimension] == examples:
+            return tensor.movedim(self.dimension, 0)
+        parts = (-1, examples) if self.inner else (examples, -1)
+        return tensor.unflatten(self.dimension, parts).movedim(self.dimension + self.inner, 0)
+
+
+def layouts(
+    context: Context,
+    modules: Iterable[nn.Module],
+    batch: Batch,
+    observed: Callable[[Any, Any], Tensor],
+) -> dict[int, Layout] | None:
+    """Where the examples are in what each module takes or gives, by the ``id`` of the module.
+
+    A network may have steps first, or fold examples and positions into one dimension. What that is
+    shows when the same batch goes through once and then twice over. For a batch of one example
+    there is nothing to tell, and all dimensions are positions.
+
+    Args:
+        context: has the model and the task.
+        modules: the modules to look at.
+        batch: scoring examples.
+        observed: the tensor in question, of a module's inputs and its output.
+
+    Returns:
+        None if it does not show, as where sequences are packed.
+    """
+    calls: list[tuple[int, Tensor]] = []
+
+    def watch(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        calls.append((id(module), observed(inputs, output)))
+
+    with evaluation_mode(context.model), torch.no_grad(), hooked(modules, watch):
+        context.task.loss(context.model, batch)
+        once, calls = calls, []
+        context.task.loss(context.model, (torch.cat([batch[0]] * 2), torch.cat([batch[1]] * 2)))
+    found: dict[int, Layout] = {}
+    if [module for module, _ in once] != [module for module, _ in calls]:
+        return None
+    for (module, single), (_, double) in zip(once, calls, strict=True):
+        layout = _layout(single, double, len(batch[0]))
+        if layout is None or found.setdefault(module, layout) != layout:
+            return None
+    return found
+
+
+def singly(batch: Batch) -> Iterator[Batch]:
+    """The examples of a batch, each as a batch of its own."""
+    return zip(*(part.split(1) for part in batch), strict=True)
+
+
+def _layout(single: Tensor, double: Tensor, examples: int) -> Layout | None:
+    """The layout of a tensor that a batch gives, beside that of the batch twice over."""
+    sizes = list(zip(single.shape, double.shape, strict=False))
+    changed = [dimension for dimension, (one, two) in enumerate(sizes) if one != two]
+    if single.ndim != double.ndim or len(changed) != 1:
+        return None
+    (dimension,) = changed
+    one, two = sizes[dimension]
+    if two != 2 * one or one % examples:
+        return None
+    if one == examples:
+        return Layout(dimension)
+    scale = single.abs().max()
+    fitting = [
+        layout
+        for layout in (Layout(dimension), Layout(dimension, inner=True))
+        if torch.allclose(
+            layout.apart(double, 2 * examples)[:examples],
+            layout.apart(single, examples),
+            rtol=0,
+            atol=1e-3 * float(scale),
+        )
+    ]
+    return fitting[0] if len(fitting) == 1 else None
 
 
 @contextmanager

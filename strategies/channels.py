@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..datasets import Batch
-from .activations import CONVOLUTIONS, hooked, owners
+from .activations import CONVOLUTIONS, Layout, Owners, hooked, layouts, owners, singly
 from .allocation import Allocation, Global, Uniform
 from .context import Context
 from .modes import evaluation_mode
@@ -209,37 +209,65 @@ def _effects(
     """For each channel the mean over examples of ``of_example``(Σ over positions of a · ∂L/∂a)."""
     modules = owners(context.model, context.masks, _LAYERS)
     effects = {name: weight.new_zeros(len(weight)) for name, weight in context.weights.items()}
+    watched = {id(module): module for group in modules.values() for module in group}
+    known: dict[int, Layout] | None = {}
+    examples = 0
+    for batch in context.batches(strategy.batches, strategy.batch_size):
+        if examples == 0:
+            known = layouts(context, watched.values(), batch, lambda inputs, output: output)
+        # Where it does not show what belongs to an example, each is a batch of its own.
+        for part in singly(batch) if known is None else [batch]:
+            for name, effect in _effects_of(context, part, modules, known).items():
+                effects[name] += of_example(effect).sum(0)
+        examples += context.task.examples(batch)
+    return {name: effect / examples for name, effect in effects.items()}
+
+
+def _effects_of(
+    context: Context, batch: Batch, modules: Owners, known: Mapping[int, Layout] | None
+) -> dict[str, Tensor]:
+    """For each channel Σ over positions of a · ∂L/∂a of each example (examples × channels).
+
+    A module that the model does not use has no effect and is left out.
+    """
+    watched = {id(module): module for group in modules.values() for module in group}
     seen: list[tuple[nn.Module, Tensor]] = []
 
     def watch(module: nn.Module, inputs: object, output: Tensor) -> None:
         seen.append((module, output))
 
-    examples = 0
-    watched = {id(module): module for group in modules.values() for module in group}
     with evaluation_mode(context.model), hooked(watched.values(), watch):
-        for batch in context.batches(strategy.batches, strategy.batch_size):
-            seen.clear()
-            # The gradient of the summed loss is each example's own one.
-            loss = context.task.loss(context.model, batch) * context.task.examples(batch)
-            slopes = torch.autograd.grad(
-                loss, [output for _, output in seen], materialize_grads=True
+        # The gradient of the summed loss is each example's own one.
+        loss = context.task.loss(context.model, batch) * context.task.examples(batch)
+        slopes = torch.autograd.grad(loss, [output for _, output in seen], materialize_grads=True)
+    effects: dict[str, Tensor] = {}
+    for name, group in modules.items():
+        of_calls = [
+            _over_positions(
+                module,
+                output.detach() * slope,
+                None if known is None else known[id(module)],
+                len(batch[0]),
             )
-            for name, group in modules.items():
-                of_examples = [
-                    _over_positions(module, output.detach() * slope)
-                    for (module, output), slope in zip(seen, slopes, strict=True)
-                    if any(module is each for each in group)
-                ]
-                if of_examples:  # a module that the model does not use has no effect
-                    effects[name] += of_example(torch.stack(of_examples).sum(0)).sum(0)
-            examples += context.task.examples(batch)
-    return {name: effect / examples for name, effect in effects.items()}
+            for (module, output), slope in zip(seen, slopes, strict=True)
+            if any(module is each for each in group)
+        ]
+        if of_calls:
+            effects[name] = torch.stack(of_calls).sum(0)
+    return effects
 
 
-def _over_positions(module: nn.Module, products: Tensor) -> Tensor:
-    """The sum over all positions of each channel (examples × channels)."""
-    channels_last = products.movedim(_channel_dimension(module), -1)
-    return channels_last.reshape(len(products), -1, channels_last.shape[-1]).sum(1)
+def _over_positions(
+    module: nn.Module, products: Tensor, layout: Layout | None, examples: int
+) -> Tensor:
+    """The sum over all positions of each channel (examples × channels).
+
+    Without a layout all belongs to one example.
+    """
+    channel = _channel_dimension(module)
+    apart = products.unsqueeze(0) if layout is None else layout.apart(products, examples)
+    channels_last = apart.movedim(channel, -1)
+    return channels_last.reshape(len(apart), -1, channels_last.shape[-1]).sum(1)
 
 
 def _mean_loss(context: Context, batches: list[Batch]) -> Tensor:
@@ -264,7 +292,11 @@ def _loss_without(
 
 
 def _channel_dimension(module: nn.Module) -> int:
-    return -1 if isinstance(module, nn.Linear) else 1
+    """The dimension of a module's output that has its channels, counted from the end."""
+    if isinstance(module, nn.Linear):
+        return -1
+    kernel: nn.Parameter = module.weight  # type: ignore[assignment]
+    return 1 - kernel.ndim
 
 
 def following_normalisations(model: nn.Module) -> dict[str, str]:

@@ -6,6 +6,7 @@ from scipy.spatial.distance import cdist
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils import prune
+from torch.nn.utils.rnn import pack_sequence
 
 from prunebench.models import LeNet5, ResNetSmall
 from prunebench.strategies import (
@@ -19,6 +20,7 @@ from prunebench.strategies import (
     StructuredLInf,
     StructuredRandom,
     Unstructured,
+    Wanda,
     full_masks,
     kept,
 )
@@ -215,3 +217,76 @@ def test_a_channels_score_ranks_all_its_weights_where_single_weights_are_pruned(
             score, score.flatten(1)[:, :1].view(-1, *[1] * (score.ndim - 1)).expand_as(score)
         )
     assert GlobalMagnitude().prunable(model) == list(scores)
+
+
+class Steps(nn.Module):
+    """A recurrent network on sequences of 3 steps, whose tensors have the examples somewhere."""
+
+    def __init__(self, layout):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layout = layout
+        self.inputs = nn.Linear(2, 5)
+        self.recurrent = nn.RNN(5, 4, batch_first=layout == "batch first")
+        self.hidden, self.out = nn.Linear(4, 3), nn.Linear(3, 2)
+
+    def forward(self, x):
+        x = x.reshape(-1, 3, 2)
+        if self.layout == "batch first":
+            x = self.recurrent(torch.tanh(self.inputs(x)))[0]
+            return self.out(torch.tanh(self.hidden(x))).sum(1)
+        x = x.transpose(0, 1)
+        if self.layout == "steps and examples in one":
+            x = self.inputs(x.flatten(0, 1)).unflatten(0, (3, -1))
+        else:
+            x = self.inputs(x)
+        x = self.recurrent(torch.tanh(x))[0]
+        if self.layout == "packed":
+            rows = pack_sequence(list(x.unbind(1))).data
+            return self.out(torch.tanh(self.hidden(rows))).unflatten(0, (3, -1)).sum(0)
+        return self.out(torch.tanh(self.hidden(x))).sum(0)
+
+
+@pytest.mark.parametrize("layout", ["steps first", "steps and examples in one", "packed"])
+@pytest.mark.parametrize("kind", [ChannelTaylor, ActivationGradient, ActivationChange, Wanda])
+def test_where_a_network_has_its_examples_does_not_change_the_scores(
+    regression, context_of, kind, layout
+):
+    strategy = kind(batches=2, batch_size=40)  # the second one is smaller
+    first, other = (
+        strategy.score(
+            context_of(
+                model,
+                regression,
+                masks=full_masks(
+                    {n: p for n, p in model.named_parameters() if n in strategy.prunable(model)}
+                ),
+            )
+        )
+        for model in (Steps("batch first").double(), Steps(layout).double())
+    )
+    assert {"inputs.weight", "hidden.weight"} <= set(first)
+    for name, score in first.items():
+        assert torch.allclose(score, other[name], rtol=1e-9, atol=0), name
+
+
+def test_examples_that_cannot_be_told_apart_are_scored_one_by_one(regression, context_of):
+    class Sorted(Convolutional):
+        """The rows of the hidden layer are in no order of the examples."""
+
+        def forward(self, x):
+            x = F.relu(self.conv(x.unsqueeze(1)))
+            rows = x.transpose(1, 2).flatten(0, 1)
+            order = rows.sum(1).argsort()
+            x = torch.empty(len(rows), 5).double()
+            hidden = torch.tanh(self.hidden(rows[order]))
+            x = torch.zeros_like(hidden).index_copy(0, order, hidden)
+            return self.out(x.unflatten(0, (-1, 4)).mean(1))
+
+    strategy = ChannelTaylor(batches=2, batch_size=30)
+    plain, other = (
+        strategy.channel_scores(context_of(model.double(), regression))
+        for model in (Convolutional(), Sorted())
+    )
+    for name, score in plain.items():
+        assert torch.allclose(score, other[name], rtol=1e-9, atol=0), name
