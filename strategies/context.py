@@ -92,29 +92,37 @@ def prunable_weights(model: nn.Module, *, classifier: bool = True) -> list[str]:
         model: any module.
         classifier: False leaves the output layer out too.
     """
-    names = [
-        name
-        for name, parameter in model.named_parameters()
-        if parameter.requires_grad
-        and parameter.ndim >= 2
-        and "weight" in name.rpartition(".")[2]
-        and not isinstance(model.get_submodule(name.rpartition(".")[0]), _NORMALISATION)
-    ]
+    names = [name for name, weight in _weight_matrices(model).items() if weight.requires_grad]
     return names if classifier else [name for name in names if name != output_weight(model)]
 
 
 def output_weight(model: nn.Module) -> str:
     """Name of the output layer's weight: the last weight matrix that the model registers.
 
-    A model whose output layer is not its last says so in an attribute ``output_layer``, the
-    module's name.
+    Whether it is trained or frozen makes no difference. A model whose output layer is not its last
+    says so in an attribute ``output_layer``, the module's name.
     """
     named = getattr(model, "output_layer", None)
-    if not isinstance(named, str):
-        return prunable_weights(model)[-1]
-    weight = model.get_submodule(named).weight
+    if isinstance(named, str):
+        weight = model.get_submodule(named).weight
+    else:
+        weight = list(_weight_matrices(model, shared=True).values())[-1]
     # By the name of the first of the modules that share it.
     return next(name for name, parameter in model.named_parameters() if parameter is weight)
+
+
+def _weight_matrices(model: nn.Module, *, shared: bool = False) -> dict[str, nn.Parameter]:
+    """Weight matrices and kernels, trained or frozen, but not those of normalisation.
+
+    With ``shared`` those that several modules use are there under each of their names.
+    """
+    return {
+        name: parameter
+        for name, parameter in model.named_parameters(remove_duplicate=not shared)
+        if parameter.ndim >= 2
+        and "weight" in name.rpartition(".")[2]
+        and not isinstance(model.get_submodule(name.rpartition(".")[0]), _NORMALISATION)
+    }
 
 
 def weight_class(model: nn.Module, name: str) -> str:

@@ -42,6 +42,17 @@ def test_the_output_layer_is_the_last_one_and_can_be_left_out():
     assert prunable_weights(model, classifier=False) == ["0.weight", "1.weight"]
 
 
+def test_a_frozen_output_layer_is_the_output_layer_still():
+    model = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 3), nn.Linear(3, 2).requires_grad_(False))
+    assert output_weight(model) == "2.weight"
+    for classifier in (True, False):
+        assert prunable_weights(model, classifier=classifier) == ["0.weight", "1.weight"]
+
+
+def test_an_output_layer_that_shares_its_weight_goes_by_the_name_of_the_first_that_has_it():
+    assert output_weight(Mixed()) == "embedding.weight"
+
+
 @pytest.mark.parametrize("named", ["0", "1"])
 def test_a_model_may_say_which_its_output_layer_is(named):
     model = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 3), nn.Linear(3, 2))
