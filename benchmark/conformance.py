@@ -28,7 +28,9 @@ from torch import Tensor, nn
 from ..errors import UsageError
 from ..seeding import generator, seeded
 from ..strategies import (
+    ERK,
     Context,
+    ErdosRenyi,
     Global,
     MaskedWeights,
     Masks,
@@ -426,8 +428,8 @@ def _miscounted(strategy: Strategy, masks: Masks, budget: int) -> Iterator[str]:
     """Sentences about the number of weights kept.
 
     A global ranking misses the budget by less than one unit, and so not at all where units are
-    single weights. A uniform one rounds in each layer. An allocation of somebody's own, and masks
-    made without one, may round in each layer too.
+    single weights, and neither do densities that differ by layer. A uniform one rounds in each
+    layer. An allocation of somebody's own, and masks made without one, may round in each layer too.
     """
     if strategy.couples:
         yield from _miscounted_channels(masks, budget)
@@ -437,7 +439,8 @@ def _miscounted(strategy: Strategy, masks: Masks, budget: int) -> Iterator[str]:
         yield from _miscounted_layers(strategy, masks, budget)
         return
     sizes = [strategy.structure.units(mask).shape[1] for mask in masks.values()]
-    below, above = (max(sizes) - 1, 0) if allocation is Global else (sum(sizes), sum(sizes))
+    exact = allocation is Global or (set(sizes) == {1} and allocation in (ErdosRenyi, ERK))
+    below, above = (max(sizes) - 1, 0) if exact else (sum(sizes), sum(sizes))
     if not budget - below <= kept(masks) <= budget + above:
         yield (
             f"keeps {kept(masks)} weights where {budget} are to be kept; choose so many, as "
@@ -457,7 +460,7 @@ def _miscounted_layers(strategy: Strategy, masks: Masks, budget: int) -> Iterato
     share = budget / sum(mask.numel() for mask in masks.values())
     for name, mask in masks.items():
         alive = strategy.structure.units(mask).any(1)
-        wanted = max(share * len(alive), min(strategy.allocation.minimum, len(alive)))
+        wanted = max(share * len(alive), strategy.allocation.least(len(alive)))
         if abs(int(alive.sum()) - wanted) > 0.5 + 1e-6:  # exactly half is rounded either way
             yield f"keeps {int(alive.sum())} of {len(alive)} units of {name}, not {wanted:g}"
 

@@ -53,12 +53,17 @@ Layers = Mapping[str, Units]
 class Allocation(Configured, ABC):
     """Chooses the units to keep.
 
+    Where a layer would be left less than ``minimum`` or ``minimum_density`` allow, pruning stops in
+    that layer, and the others give more.
+
     Args:
         minimum: units that every layer keeps at least, whatever their scores. At 0 a layer may be
             emptied, which the benchmark detects and records as a collapse.
+        minimum_density: fraction of its units that every layer keeps at least.
     """
 
     minimum: Annotated[int, Field(ge=0)] = 0
+    minimum_density: Annotated[float, Field(ge=0, le=1)] = field(default=0.0, kw_only=True)
 
     @abstractmethod
     def keep(self, layers: Layers, budget: int, generator: torch.Generator) -> dict[str, Tensor]:
@@ -75,8 +80,14 @@ class Allocation(Configured, ABC):
 
     def smallest(self, layers: Mapping[str, Tensor]) -> int:
         """The fewest weights that can be kept of layers, each a matrix (units × weights)."""
-        needed = sum(min(self.minimum, len(each)) * each.shape[1] for each in layers.values())
+        needed = sum(self.least(len(each)) * each.shape[1] for each in layers.values())
         return max(needed, 1)
+
+    def least(self, units: int) -> int:
+        """How many of a layer's ``units`` stay at least."""
+        # Not the next one for an error of the last bit.
+        share = ceil(self.minimum_density * units - 1e-6)
+        return min(units, max(self.minimum, share))
 
 
 ALLOCATIONS: Registry[Allocation] = Registry(
@@ -105,10 +116,10 @@ class Global(Allocation):
         return dict(zip(layers, chosen, strict=True))
 
     def _protected(self, scores: Tensor, generator: torch.Generator) -> Tensor:
-        """The scores of a layer, its ``minimum`` best raised above all others."""
-        if self.minimum == 0:
+        """The scores of a layer, those that stay at least raised above all others."""
+        if (least := self.least(len(scores))) == 0:
             return scores
-        best = keep_largest(scores, self.minimum, generator) & (scores > -torch.inf)
+        best = keep_largest(scores, least, generator) & (scores > -torch.inf)
         return scores.masked_fill(best, torch.inf)
 
 
@@ -116,8 +127,8 @@ class Global(Allocation):
 class Layerwise(Allocation):
     """The base of allocations that give each layer a density before any score is looked at.
 
-    Of a layer's n units round((1 − density)·n) are removed, so that the total is the budget up to
-    the rounding in each layer, and more where ``minimum`` keeps a unit that would have gone.
+    What the densities come to is rounded so that the budget is met, exactly where all units are of
+    one size. A layer keeps less than its share where less of it is left, or may be kept.
     """
 
     minimum: Annotated[int, Field(ge=0)] = 1
@@ -129,25 +140,56 @@ class Layerwise(Allocation):
     def keep(self, layers: Layers, budget: int, generator: torch.Generator) -> dict[str, Tensor]:
         """Keep each layer's highest scores; see :meth:`Allocation.keep`."""
         densities = self.layer_densities(layers, budget)
+        counts = self.counts(layers, densities, budget)
         chosen = {}
         for name, each in layers.items():
             if each.sizes is None:
-                count = len(each.scores) - round((1 - densities[name]) * len(each.scores))
-                chosen[name] = keep_largest(each.scores, max(self.minimum, count), generator)
+                chosen[name] = keep_largest(each.scores, counts[name], generator)
             else:
-                share = max(round(densities[name] * each.weights), self.minimum * each.size)
-                chosen[name] = _keep_within(each.scores, each.sizes, share, generator)
+                share = round(densities[name] * each.weights)
+                least = self.least(len(each.scores)) * each.size
+                chosen[name] = _keep_within(each.scores, each.sizes, max(share, least), generator)
         return chosen
+
+    def counts(self, layers: Layers, densities: Mapping[str, float], budget: int) -> dict[str, int]:
+        """How many units each layer keeps, so that ``budget`` weights are kept in all."""
+        if (size := _common_size(layers)) is None:
+            return self.rounded(layers, densities)
+        least = {name: self.least(len(each.scores)) for name, each in layers.items()}
+        most = {name: int((each.scores > -torch.inf).sum()) for name, each in layers.items()}
+        dense = {name: most[name] if densities[name] >= 1 else least[name] for name in layers}
+        least = dense if sum(dense.values()) <= budget // size else least
+        shares = {name: densities[name] * len(each.scores) for name, each in layers.items()}
+        return _apportioned(shares, least, most, budget // size)
+
+    def rounded(self, layers: Layers, densities: Mapping[str, float]) -> dict[str, int]:
+        """How many units each layer keeps, rounded in each by itself.
+
+        Of n units round((1 − density)·n) are removed.
+        """
+        removed = {name: round((1 - densities[name]) * len(layers[name].scores)) for name in layers}
+        return {
+            name: max(self.least(len(each.scores)), len(each.scores) - removed[name])
+            for name, each in layers.items()
+        }
 
 
 @ALLOCATIONS.register
 @dataclass(frozen=True)
 class Uniform(Layerwise):
-    """The same fraction of every layer."""
+    """The same fraction of every layer.
+
+    It is rounded in each layer, so that the total may differ from the budget by half a unit a
+    layer, and be more where ``minimum`` or ``minimum_density`` keeps what would have gone.
+    """
 
     def layer_densities(self, layers: Layers, budget: int) -> dict[str, float]:
         """The network's density, everywhere."""
         return dict.fromkeys(layers, budget / sum(each.weights for each in layers.values()))
+
+    def counts(self, layers: Layers, densities: Mapping[str, float], budget: int) -> dict[str, int]:
+        """The rounded fraction of each layer."""
+        return self.rounded(layers, densities)
 
 
 @ALLOCATIONS.register
@@ -201,8 +243,8 @@ class UniformPlus(Layerwise):
     def smallest(self, layers: Mapping[str, Tensor]) -> int:
         """The first layer, a share of the last one, and what every other one keeps at least."""
         first, *others = (each.numel() for each in layers.values())
-        share = ceil(self.output * others[-1]) if others else 0
-        return first + max(share, self.minimum) + self.minimum * max(0, len(others) - 1)
+        share = max(ceil(self.output * others[-1]), self.least(others[-1])) if others else 0
+        return first + share + sum(map(self.least, others[:-1]))
 
     def layer_densities(self, layers: Layers, budget: int) -> dict[str, float]:
         """1 for the first layer, at least ``output`` for the last, what is left for the others."""
@@ -252,6 +294,12 @@ class Explicit(Layerwise):
                 )
         shares = dict.fromkeys(layers, 1.0)
         shares |= {names.get(given, given): share for given, share in self.densities.items()}
+        most = sum(each.weights for name, each in layers.items() if shares[name] > 0)
+        if most < budget:
+            raise UsageError(
+                f"allocation Explicit: keeping {budget:,} weights is not possible: the layers that "
+                f"have a density above 0 have {most:,}"
+            )
         return _in_proportion(layers, shares, budget)
 
 
@@ -285,7 +333,10 @@ class ClassUniform(Allocation):
         chosen: dict[str, Tensor] = {}
         for members in classes.values():
             share = round(density * sum(each.weights for each in members.values()))
-            chosen |= Global(minimum=self.minimum).keep(members, share, generator)
+            # A class keeps more than its share where its layers may not have less.
+            least = sum(self.least(len(each.scores)) * each.size for each in members.values())
+            ranking = Global(minimum=self.minimum, minimum_density=self.minimum_density)
+            chosen |= ranking.keep(members, max(share, least), generator)
         return {name: chosen[name] for name in layers}
 
 
@@ -322,6 +373,7 @@ class Shuffled(Allocation):
 
     Args:
         minimum: has no effect; that of the allocation in ``of`` has.
+        minimum_density: has no effect either.
         of: the allocation that decides how many.
     """
 
@@ -352,6 +404,48 @@ def _in_proportion(layers: Layers, shares: Mapping[str, float], budget: int) -> 
         if not overflowing:
             return {name: 1.0 if name in full else factor * shares[name] for name in layers}
         full |= overflowing
+
+
+def _apportioned(
+    shares: Mapping[str, float], least: Mapping[str, int], most: Mapping[str, int], total: int
+) -> dict[str, int]:
+    """Whole numbers near ``shares``, within bounds, that add up to ``total`` if the bounds allow.
+
+    Of the largest remainder: where rounding gives too many or too few, those change whose rounding
+    was the largest.
+    """
+    if any(not least[name] <= share <= most[name] for name, share in shares.items()):
+        shares = _within(shares, least, most, total)
+    counts = {name: most[name] - round(most[name] - share) for name, share in shares.items()}
+    while missing := total - sum(counts.values()):
+        step = 1 if missing > 0 else -1
+        movable = [name for name in counts if least[name] <= counts[name] + step <= most[name]]
+        if not movable:
+            break
+        counts[max(movable, key=lambda name: step * (shares[name] - counts[name]))] += step
+    return counts
+
+
+def _within(
+    shares: Mapping[str, float], least: Mapping[str, int], most: Mapping[str, int], total: int
+) -> dict[str, float]:
+    """``shares`` times one factor, within bounds, so that they add up to ``total``."""
+    # What has no share is filled last, where all others are full.
+    shares = {name: max(share, 1e-9) for name, share in shares.items()}
+
+    def scaled(factor: float) -> dict[str, float]:
+        return {
+            name: min(max(factor * share, float(least[name])), float(most[name]))
+            for name, share in shares.items()
+        }
+
+    low, high = 0.0, 1.0
+    while sum(scaled(high).values()) < min(total, sum(most.values())) and high < 1e18:
+        high *= 2
+    for _ in range(100):
+        middle = (low + high) / 2
+        low, high = (middle, high) if sum(scaled(middle).values()) < total else (low, middle)
+    return scaled(high)
 
 
 def _deviations(layers: Layers) -> dict[str, float]:

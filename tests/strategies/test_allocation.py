@@ -8,9 +8,11 @@ from torch import nn
 from torch.nn.utils import prune
 
 from prunebench.errors import UsageError
+from prunebench.models import LeNetSmall, ResNetSmall
 from prunebench.seeding import generator
 from prunebench.strategies import (
     ERK,
+    NM,
     ClassBlind,
     ClassDistribution,
     ClassUniform,
@@ -24,8 +26,10 @@ from prunebench.strategies import (
     Uniform,
     UniformPlus,
     Units,
+    Unstructured,
     full_masks,
     kept,
+    output_weight,
 )
 
 
@@ -190,7 +194,7 @@ def test_a_second_pruning_keeps_only_what_the_first_did(kind, first, second):
 def shaped(*shapes):
     """Layers of single weights, of these shapes."""
     return {
-        f"layer{i}": Units(torch.rand(torch.Size(shape).numel()), 1, torch.empty(shape))
+        f"layer{i}": Units(torch.rand(torch.Size(shape).numel()), 1, torch.rand(shape))
         for i, shape in enumerate(shapes)
     }
 
@@ -226,10 +230,122 @@ def test_full_layers_are_set_aside_so_that_the_budget_is_met_and_no_density_exce
     assert all(0 <= d <= 1 for d in densities.values())
     total = sum(d * layers[name].weights for name, d in densities.items())
     assert total == pytest.approx(budget, abs=1e-6)
-    chosen = allocation.keep(layers, budget, generator(0))
-    for name, mask in chosen.items():
-        wanted = max(densities[name] * len(mask), min(1, len(mask)))
-        assert abs(int(mask.sum()) - wanted) <= 0.5 + 1e-6
+    chosen = allocation.keep(layers, max(budget, len(layers)), generator(0))
+    assert sum(int(mask.sum()) for mask in chosen.values()) == max(budget, len(layers))
+    if all(densities[name] * len(mask) >= 1 for name, mask in chosen.items()):
+        for name, mask in chosen.items():
+            assert abs(int(mask.sum()) - densities[name] * len(mask)) < 1
+
+
+@pytest.mark.parametrize("allocation", [ErdosRenyi(), ERK(), UniformPlus()])
+@pytest.mark.parametrize("model", [ResNetSmall, LeNetSmall])
+@pytest.mark.parametrize("structure", [Unstructured(), NM(n=1, m=2)])
+def test_the_budget_is_met_to_the_weight_on_networks_however_their_layers_round(
+    model, allocation, structure
+):
+    torch.manual_seed(0)
+    network, strategy = model(), GlobalMagnitude(allocation=allocation, structure=structure)
+    weights = {name: p for name, p in network.named_parameters() if p.ndim >= 2}
+    total = sum(weight.numel() for weight in weights.values())
+    masks = full_masks(weights)
+    for sparsity in (0.5, 0.55, 0.7, 0.83, 0.9):  # round by round
+        budget = min(total - round(sparsity * total), strategy.largest_budget(weights))
+        context = Context(network, None, masks, output_weight(network), generator(0))
+        masks = strategy.masks(context, budget)
+        assert kept(masks) == budget
+
+
+layers_of_shapes = st.lists(
+    st.tuples(*[st.integers(1, 20)] * 2, *[st.integers(1, 5)] * 2), min_size=2, max_size=6
+)
+
+
+@given(
+    shapes=layers_of_shapes,
+    density=st.floats(0, 1),
+    shares=st.lists(st.floats(0.01, 1), min_size=6, max_size=6),
+    minimum=st.integers(0, 3),
+    least=st.sampled_from([0.0, 0.1, 0.3]),
+)
+def test_explicit_shares_and_a_guard_meet_the_budget_to_the_weight(
+    shapes, density, shares, minimum, least
+):
+    layers = shaped(*shapes)
+    explicit = Explicit(
+        minimum=minimum, minimum_density=least, densities=dict(zip(layers, shares, strict=False))
+    )
+    assert_guarded(explicit, layers, density)
+
+
+@given(
+    kind=st.sampled_from([Global, ClassBlind, ClassDistribution, ErdosRenyi, ERK]),
+    shapes=layers_of_shapes,
+    density=st.floats(0, 1),
+    minimum=st.integers(0, 3),
+    least=st.floats(0, 0.5),
+)
+def test_pruning_stops_in_a_layer_that_would_collapse_and_the_others_give_more(
+    kind, shapes, density, minimum, least
+):
+    assert_guarded(kind(minimum=minimum, minimum_density=least), shaped(*shapes), density)
+
+
+@given(
+    shapes=layers_of_shapes,
+    density=st.floats(0, 1),
+    kind=st.sampled_from([Uniform, ClassUniform]),
+    least=st.floats(0, 0.5),
+)
+def test_no_layer_collapses_where_each_is_pruned_by_itself(shapes, density, kind, least):
+    layers = shaped(*shapes)
+    layers = {name: each._replace(weight_class=name[-1:]) for name, each in layers.items()}
+    allocation = kind(minimum=1, minimum_density=least)
+    chosen = allocation.keep(layers, budget_of(allocation, layers, density), generator(0))
+    assert all(int(m.sum()) >= max(1, least * len(m) - 1e-6) for m in chosen.values())
+
+
+def test_a_guard_keeps_the_largest_weights_of_the_layer_that_it_saves():
+    scores = {"high": torch.arange(100.0) + 100, "low": torch.arange(20.0)}
+    chosen = Global(minimum_density=0.1).keep(units(scores), 30, generator(0))
+    assert chosen["low"].tolist() == [False] * 18 + [True] * 2
+    assert chosen["high"].tolist() == [False] * 72 + [True] * 28
+
+
+def test_a_target_that_a_guard_does_not_allow_is_refused_with_the_one_that_it_does():
+    strategy = GlobalMagnitude(allocation=Global(minimum_density=0.25))
+    weights = {name: p for name, p in network().named_parameters() if p.ndim >= 2}
+    assert strategy.smallest_budget(weights) == 23 + 147 + 13
+
+
+def test_explicit_densities_that_leave_no_room_for_the_budget_are_refused():
+    allocation = Explicit(densities={"0": 0.5, "2": 0, "3": 1})
+    with pytest.raises(UsageError, match=r"keeping 200 weights is not possible: .* have 142"):
+        masks_of(GlobalMagnitude(allocation=allocation), network(), 200)
+
+
+def budget_of(allocation, layers, density):
+    """The number of weights of a density, or as many as the allocation must keep."""
+    matrices = {name: each.weight.reshape(-1, 1) for name, each in layers.items()}
+    total = sum(each.weights for each in layers.values())
+    return max(round(density * total), allocation.smallest(matrices))
+
+
+def assert_guarded(allocation, layers, density):
+    """The budget is met exactly, in this round and the next, and every layer keeps its least."""
+    for share in (density, density / 2):
+        budget = budget_of(allocation, layers, share)
+        chosen = allocation.keep(layers, budget, generator(0))
+        kept_now = {
+            name: mask & (layers[name].scores > -torch.inf) for name, mask in chosen.items()
+        }
+        assert sum(int(mask.sum()) for mask in kept_now.values()) == budget
+        for mask in kept_now.values():
+            least = max(allocation.minimum, allocation.minimum_density * len(mask) - 1e-6)
+            assert int(mask.sum()) >= min(least, len(mask))
+        layers = {
+            name: each._replace(scores=each.scores.masked_fill(~kept_now[name], -torch.inf))
+            for name, each in layers.items()
+        }
 
 
 # Classes of weights (See et al. 2016).
