@@ -138,7 +138,9 @@ class Recipe(_Settings):
         default=0.0, ge=0, lt=1, description="share of each label spread over all classes"
     )
     gradient_clipping: float | None = Field(
-        default=None, gt=0, description="the largest norm of all gradients together"
+        default=None,
+        gt=0,
+        description="the largest norm of all gradients together, those of pruned weights left out",
     )
     accumulation: int = Field(
         default=1, ge=1, description="parts of a batch whose gradients add up, to save memory"

@@ -191,7 +191,7 @@ def epochs(
                 if sparsity is not None:
                     sparsity.after_backward()
                 if recipe.gradient_clipping is not None:
-                    nn.utils.clip_grad_norm_(model.parameters(), recipe.gradient_clipping)
+                    clip_gradients(model, sparsity, recipe.gradient_clipping)
                 backward.scaler.step(optimizer)
                 backward.scaler.update()
                 if sparsity is not None:
@@ -294,6 +294,20 @@ class _Backward:
             if recipe.label_smoothing:
                 return self._task.smoothed_loss(self._runner, batch, recipe.label_smoothing)
             return self._task.loss(self._runner, batch)
+
+
+def clip_gradients(model: nn.Module, sparsity: SparseTraining | None, most: float) -> None:
+    """Scale all gradients down until the norm of those that count is at most ``most``.
+
+    Those of pruned weights do not, as ``sparsity`` says: kept weights take steps as long as in a
+    network that has no others.
+    """
+    if sparsity is not None:
+        gradients = sparsity.counted_gradients()
+    else:
+        gradients = [each.grad for each in model.parameters() if each.grad is not None]
+    norm = nn.utils.get_total_norm(gradients)
+    nn.utils.clip_grads_with_norm_(model.parameters(), most, norm)
 
 
 def _noise() -> dict[str, Tensor]:

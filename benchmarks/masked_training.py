@@ -20,6 +20,7 @@ from torch import nn
 from tqdm import tqdm
 
 from prunebench.benchmark.sweep import data_folder
+from prunebench.benchmark.training import clip_gradients
 from prunebench.datasets import DATASETS, Batch, Task
 from prunebench.models import MODELS
 from prunebench.seeding import generator, seeded
@@ -47,7 +48,7 @@ class _Training:
         loss = self._task.loss(self._model, batch)
         self._optimizer.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(self._model.parameters(), 1.0)
+        clip_gradients(self._model, self._sparsity, 1.0)
         self._optimizer.step()
         if self._sparsity is not None:
             self._sparsity.after_step()

@@ -52,6 +52,18 @@ class SparseTraining:
     def after_backward(self) -> None:
         """The gradients of a step are there, the optimizer has not used them yet."""
 
+    def counted_gradients(self) -> list[Tensor]:
+        """The gradients whose norm is that of the step, after :meth:`after_backward`.
+
+        Those of pruned weights are zero here, since they change nothing, and stay where they are in
+        the model, for methods that choose by them which weights come back.
+        """
+        return [
+            weight.grad.where(self.masks[name], 0.0) if name in self.masks else weight.grad
+            for name, weight in self.model.named_parameters()
+            if weight.grad is not None
+        ]
+
     def after_step(self) -> None:
         """The optimizer has changed the weights."""
         self._masked.apply()
@@ -154,7 +166,8 @@ class ReparametrisedTraining(SparseTraining, ABC):
 
     Args:
         model: the network that trains.
-        masks: weights that may be used at all; the others stay zero.
+        masks: weights that may be used at all; the others stay zero. So while masks are learned the
+            gradients of all latent weights count that may be used.
         until: fraction of the training after which :meth:`settle` fixes the masks for good.
     """
 
