@@ -4,41 +4,30 @@ A channel is more than a filter: the bias and the normalisation that follow belo
 columns of all layers that read it, and where outputs are added up, the filters of all of them.
 Removed with all of it, a channel leaves a smaller network that computes the same as the masked one.
 
-The graph of layers is traced by Torch-Pruning (Fang et al.: DepGraph: Towards Any Structural
-Pruning, CVPR 2023). What it does not tell is added here: groups of a grouped convolution stay or go
-as a whole, and so do heads of attention; channels that a layer normalisation averages over, and
-those that leave the network, cannot be removed.
+What goes together is found by running the network once (:mod:`.tracing`). Then half of the channels
+are removed for a try: those of which the network's code loses track, since it has their number
+written into it, stay. Heads of attention go as a whole.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from ..errors import UsageError
-from .activations import CONVOLUTIONS
+from ..seeding import generator
 from .masks import Masks
-from .modes import evaluation_mode
-
-Side = Literal["in", "out"]
-
-# Tensors of a layer → the dimension of its outputs and, where it has one of its own, of its inputs.
-_LAYER: dict[str, dict[Side, int]] = {"weight": {"out": 0, "in": 1}, "bias": {"out": 0}}
-_ELEMENTWISE: dict[str, dict[Side, int]] = {
-    name: {"out": 0} for name in ("weight", "bias", "running_mean", "running_var")
-}
+from .shrinking import shrink
+from .tracing import FIXED, Call, Nodes, Trace, is_layer, number_nodes, trace
 
 
 class Group(NamedTuple):
@@ -144,8 +133,8 @@ class Coupling:
 def couple(model: nn.Module, example: Tensor, names: Sequence[str]) -> Coupling:
     """Find the channels of ``model`` that can be removed.
 
-    The graph of layers is traced, unless the model says in a method ``channel_groups()`` what its
-    channels are, as recurrent ones do (see :class:`prunebench.models.architecture.ChannelGroup`).
+    The network is traced, unless it says in a method ``channel_groups()`` what its channels are, as
+    recurrent ones do (see :class:`prunebench.models.architecture.ChannelGroup`).
 
     A module that moves channels about, such as a shortcut that pads with zeros, says so by a buffer
     ``channel_source``: for each of its outputs the number of the input that it is, −1 for zeros.
@@ -161,33 +150,37 @@ def couple(model: nn.Module, example: Tensor, names: Sequence[str]) -> Coupling:
     declared: Callable[[], Iterable[Any]] | None = getattr(model, "channel_groups", None)
     if declared is not None:
         return _as_declared(model, declared(), set(names))
-    nodes = _Nodes(model)
-    for block, positions, root, roots in _traced(model, example):
-        nodes.join(block, positions, root, roots)
-    nodes.join_convolution_groups()
-    nodes.join_moved_channels()
-    numbers, groups = nodes.numbered(set(names))
+    nodes, count = number_nodes(model)
+    traced = trace(model, example, nodes)
+    if traced.error is not None:
+        raise UsageError(
+            f"the channels of {type(model).__name__} cannot be traced "
+            f"({type(traced.error).__name__}: {traced.error}); use a structure that needs no "
+            "tracing"
+        ) from traced.error
+    fixed: list[Tensor] = []
+    while True:
+        component = _connected(nodes, count, traced, fixed)
+        channel, groups = _numbered(model, nodes, component, traced.read, set(names))
+        coupling = _coupling(nodes, traced, channel, groups)
+        if not coupling.channels:
+            break
+        misread = _misread(model, example, nodes, traced, channel, coupling)
+        if misread is None:
+            break
+        fixed.append(misread)
+    return _with_heads(model, set(names), coupling)
+
+
+def _coupling(nodes: Nodes, traced: Trace, channel: Tensor, groups: dict[str, Group]) -> Coupling:
     dimensions: dict[str, dict[int, Tensor]] = {}
-    sources: dict[str, Tensor] = {}
-    module_names = {module: name for name, module in model.named_modules()}
-    for (module, side), channels in numbers.items():
-        prefix = f"{module_names[module]}." if module_names[module] else ""
-        if hasattr(module, "channel_source"):
-            if side == "in":
-                sources[module_names[module]] = channels
-            else:
-                dimensions[f"{prefix}channel_source"] = {0: channels}
-            continue
-        for tensor, sides in _tensors(module).items():
-            if side in sides:
-                dimensions.setdefault(f"{prefix}{tensor}", {})[sides[side]] = channels
-    _add_heads(model, set(names), dimensions, groups)
-    removable = {
-        name: dims
-        for name, dims in dimensions.items()
-        if any(bool((channels >= 0).any()) for channels in dims.values())
-    }
-    return Coupling(groups, removable, sources)
+    for name, dims in nodes.items():
+        for dim, each in dims.items():
+            if (channel[each] >= 0).any():
+                dimensions.setdefault(name, {})[dim] = channel[each]
+    return Coupling(
+        groups, dimensions, {name: channel[inputs] for name, inputs in traced.moved.items()}
+    )
 
 
 def _as_declared(model: nn.Module, declared: Iterable[Any], names: set[str]) -> Coupling:
@@ -212,219 +205,106 @@ def _as_declared(model: nn.Module, declared: Iterable[Any], names: set[str]) -> 
     return Coupling(groups, dimensions, {})
 
 
-# A module, or a parameter that belongs to none, and a side of it.
-_Block = tuple[Any, Side]
+def _connected(nodes: Nodes, count: int, traced: Trace, fixed: Sequence[Tensor]) -> Tensor:
+    """For each node the number of what goes together with it, 0 for all that stays."""
+    stays = torch.cat([torch.tensor([FIXED]), *traced.fixed, *fixed])
+    joined = [*traced.joined, (stays, torch.full_like(stays, FIXED))]
+    one, other = (np.concatenate([pair[side].numpy() for pair in joined]) for side in (0, 1))
+    graph = coo_array((np.ones(len(one), dtype=np.int8), (one, other)), shape=(count, count))
+    components = torch.from_numpy(connected_components(graph, directed=False)[1]).long()
+    return torch.where(components == components[FIXED], 0, components + 1)
 
 
-def _traced(
-    model: nn.Module, example: Tensor
-) -> Iterator[tuple[_Block, list[int], _Block, list[int]]]:
-    """For each layer its outputs, and for each of these whatever must go with it."""
-    from torch_pruning import DependencyGraph  # importing it takes time
+def _numbered(
+    model: nn.Module, nodes: Nodes, component: Tensor, read: Sequence[Tensor], names: set[str]
+) -> tuple[Tensor, dict[str, Group]]:
+    """The number of the channel of each node, −1 for none, and the groups of channels.
 
-    moving = {type(module) for module in model.modules() if hasattr(module, "channel_source")}
-    graph = DependencyGraph()
-    with evaluation_mode(model), _unfrozen(model), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what it says of parameters outside of layers
-        try:
-            pruners = {kind: _MovedChannels() for kind in moving}
-            graph.build_dependency(model, example, customized_pruners=pruners, verbose=False)
-            roots = (nn.Linear, *CONVOLUTIONS, *moving)
-            for group in graph.get_all_groups(root_module_types=roots):
-                root: _Block = (group[0].dep.target.module, "out")
-                for item in group.items:
-                    module = item.dep.target.module
-                    outputs = graph.is_out_channel_pruning_fn(item.dep.handler)
-                    yield (module, "out" if outputs else "in"), item.idxs, root, item.root_idxs
-        except Exception as error:  # whatever the library or the model's forward pass raises
-            raise UsageError(
-                f"the channels of {type(model).__name__} cannot be traced "
-                f"({type(error).__name__}: {error}); use a structure that needs no tracing"
-            ) from error
-
-
-@contextmanager
-def _unfrozen(model: nn.Module) -> Iterator[None]:
-    """Have autograd, which is what is traced, pass through frozen layers too."""
-    frozen = [
-        parameter
-        for parameter in model.parameters()
-        if parameter.is_floating_point() and not parameter.requires_grad
-    ]
-    try:
-        for parameter in frozen:
-            parameter.requires_grad_(True)
-        with torch.enable_grad():
-            yield
-    finally:
-        for parameter in frozen:
-            parameter.requires_grad_(False)
-
-
-class _MovedChannels:
-    """What Torch-Pruning asks of a module with ``channel_source``, which nothing passes through."""
-
-    def prune_out_channels(self, layer: nn.Module, idxs: list[int]) -> nn.Module:
-        return layer
-
-    def prune_in_channels(self, layer: nn.Module, idxs: list[int]) -> nn.Module:
-        return layer
-
-    def get_out_channels(self, layer: Any) -> int:
-        return len(layer.channel_source)
-
-    def get_in_channels(self, layer: Any) -> int:
-        return int(layer.inputs)
-
-    def get_in_channel_groups(self, layer: nn.Module) -> int:
-        return 1
-
-    def get_out_channel_groups(self, layer: nn.Module) -> int:
-        return 1
-
-
-def _tensors(module: nn.Module) -> dict[str, dict[Side, int]]:
-    """The tensors of a module that channels have a part of, and along which dimension."""
-    if isinstance(module, _BatchNorm | nn.PReLU):
-        known = _ELEMENTWISE
-    elif isinstance(module, nn.Linear):
-        known = _LAYER
-    else:
-        # The inputs of a grouped convolution go with its groups, and not along a dimension.
-        own_inputs = getattr(module, "groups", 1) == 1
-        known = _LAYER if own_inputs else {name: {"out": 0} for name in _LAYER}
-    return {name: sides for name, sides in known.items() if getattr(module, name, None) is not None}
-
-
-class _Nodes:
-    """Inputs and outputs of modules, joined where one cannot be removed without the other."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self._names = {module: name for name, module in model.named_modules()}
-        owners: dict[int, int] = {}
-        for module in model.modules():
-            for parameter in module.parameters(recurse=False):
-                owners[id(parameter)] = owners.get(id(parameter), 0) + 1
-        self._tied = {key for key, count in owners.items() if count > 1}
-        self._first: dict[_Block, int] = {}
-        self._size: dict[_Block, int] = {}
-        self._edges: list[tuple[np.ndarray, np.ndarray]] = []
-        self._fixed: list[np.ndarray] = []
-        self._count = 0
-
-    def join(self, block: _Block, positions: list[int], root: _Block, roots: list[int]) -> None:
-        """Positions of one block go together with those of another, pair by pair."""
-        ends = self._nodes(root)[roots]
-        if isinstance(block[0], nn.PReLU) and block[0].num_parameters == 1:
-            return  # one slope for all channels is no part of any
-        if block[0] in self._names and self._is_known(block[0]):
-            self._edges.append((self._nodes(block)[positions], ends))
-        elif isinstance(block[0], nn.Parameter) or block[0] in self._names:
-            self._fixed.append(ends)
-
-    def join_moved_channels(self) -> None:
-        """A channel goes wherever it is moved: nothing there could mask it."""
-        for module, side in list(self._first):
-            if side == "out" and hasattr(module, "channel_source"):
-                source = np.asarray(module.channel_source.cpu())
-                inputs, outputs = self._nodes((module, "in")), self._nodes((module, "out"))
-                self._edges.append((inputs[source[source >= 0]], outputs[source >= 0]))
-
-    def join_convolution_groups(self) -> None:
-        """All inputs and outputs of a group of a convolution go together."""
-        for module, side in list(self._first):
-            groups = getattr(module, "groups", 1)
-            if side == "out" and isinstance(module, _ConvNd) and groups > 1:
-                outputs = self._nodes((module, "out")).reshape(groups, -1)
-                inputs = outputs
-                if (module, "in") in self._first:  # an input of a depthwise one is its output too
-                    inputs = self._nodes((module, "in")).reshape(groups, -1)
-                for nodes in (outputs, inputs):
-                    self._edges.append(
-                        (nodes.ravel(), outputs[:, :1].repeat(nodes.shape[1], 1).ravel())
-                    )
-
-    def numbered(self, names: set[str]) -> tuple[dict[_Block, Tensor], dict[str, Group]]:
-        """The number of the channel of each position of each block, and the groups of channels.
-
-        What is joined is a channel if weights in ``names``, and no others, make it, if some layer
-        reads it, and if nothing in it is fixed.
-        """
-        component = self._components()
-        blocks = self._in_order()
-        makers: dict[int, list[str]] = {}
-        read: set[int] = set()
-        for module, side in blocks:
-            joined = dict.fromkeys(component[self._nodes((module, side))].tolist())
-            if side == "in":
-                read.update(joined)
-            elif isinstance(module, nn.Linear | _ConvNd):
-                for each in joined:
-                    makers.setdefault(each, []).append(f"{self._names[module]}.weight".lstrip("."))
-        fixed = {each for nodes in self._fixed for each in component[nodes].tolist()}
-        together: dict[tuple[str, ...], list[int]] = {}
-        for each, weights in makers.items():
-            if each in read and each not in fixed and names.issuperset(weights):
-                together.setdefault(tuple(weights), []).append(each)
-        groups: dict[str, Group] = {}
-        numbers = np.full(self._count, -1)
-        start = 0
-        for made_by, channels in together.items():
-            group = Group(made_by, start, start + len(channels))
-            groups[_unused(made_by[0], groups)] = group
-            numbers[channels] = range(group.start, group.stop)
+    What goes together is a channel if weights in ``names``, and no others, make it, if some layer
+    reads it, and if it is not alone in its group, which keeps one.
+    """
+    makers: dict[int, list[tuple[str, int]]] = {}
+    for path, module in model.named_modules():
+        name = f"{path}.weight".lstrip(".")
+        if is_layer(module) and 0 in nodes.get(name, {}):
+            filters = Counter(component[nodes[name][0]].tolist())
+            for each, count in filters.items():
+                makers.setdefault(each, []).append((name, count))
+    are_read = {each for inputs in read for each in component[inputs].tolist()}
+    together: dict[tuple[tuple[str, int], ...], list[int]] = {}
+    for each, filters_of in makers.items():
+        if each and each in are_read and names.issuperset(name for name, _ in filters_of):
+            together.setdefault(tuple(filters_of), []).append(each)
+    groups: dict[str, Group] = {}
+    numbers = torch.full((int(component.max()) + 1,), -1)
+    start = 0
+    for made_by, channels in together.items():
+        if len(channels) > 1:
+            weights = tuple(name for name, _ in made_by)
+            group = Group(weights, start, start + len(channels))
+            groups[_unused(weights[0], groups)] = group
+            numbers[channels] = torch.arange(group.start, group.stop)
             start = group.stop
-        return {
-            block: torch.from_numpy(numbers[component[self._nodes(block)]]) for block in blocks
-        }, groups
-
-    def _in_order(self) -> list[_Block]:
-        """The blocks that were met, in the order of the model."""
-        sides: tuple[Side, Side] = ("out", "in")
-        blocks: list[_Block] = [(module, side) for module in self._names for side in sides]
-        return [block for block in blocks if block in self._first]
-
-    def _components(self) -> np.ndarray:
-        none = np.empty(0, dtype=np.int64)
-        one, other = (
-            np.concatenate([none, *(each[side] for each in self._edges)]) for side in (0, 1)
-        )
-        ones = np.ones(len(one), dtype=np.int8)
-        graph = coo_array((ones, (one, other)), shape=(self._count, self._count))
-        return np.asarray(connected_components(graph, directed=False)[1])
-
-    def _nodes(self, block: _Block) -> np.ndarray:
-        """The nodes of a block, which gets them when it is first met."""
-        if block not in self._first:
-            self._first[block], self._size[block] = self._count, _width(*block)
-            self._count += self._size[block]
-        return np.arange(self._first[block], self._first[block] + self._size[block])
-
-    def _is_known(self, module: nn.Module) -> bool:
-        """Whether a module's tensors can be cut: it is of a known kind and shares none of them."""
-        kind = (
-            isinstance(module, nn.Linear | _BatchNorm | nn.PReLU | _ConvNd)
-            and not isinstance(module, _ConvTransposeNd)
-        ) or hasattr(module, "channel_source")
-        own = dict(module.named_parameters(recurse=False))
-        plain = (
-            isinstance(module, _BatchNorm) or hasattr(module, "channel_source") or "weight" in own
-        )
-        return kind and plain and not any(id(parameter) in self._tied for parameter in own.values())
+    return numbers[component], groups
 
 
-def _width(module: Any, side: Side) -> int:
-    """How many inputs or outputs a module of a known kind has."""
-    if hasattr(module, "channel_source"):
-        return len(module.channel_source) if side == "out" else int(module.inputs)
-    if isinstance(module, _BatchNorm):
-        return module.num_features
-    if isinstance(module, nn.PReLU):
-        return module.num_parameters
-    if isinstance(module, nn.Linear):
-        return module.out_features if side == "out" else module.in_features
-    width: int = module.out_channels if side == "out" else module.in_channels
-    return width
+def _misread(
+    model: nn.Module, example: Tensor, nodes: Nodes, traced: Trace, channel: Tensor, some: Coupling
+) -> Tensor | None:
+    """Nodes of channels that code would lose track of, if channels were removed; None if none is.
+
+    A network may have a number of channels written into it, where it splits or reshapes. So half
+    of the channels are removed, and what is left is traced: everywhere there have to be the nodes
+    that stay.
+    """
+    lots = generator(0, "channels to try")
+    kept = torch.rand(some.channels, generator=lots) < 0.5
+    for group in some.groups.values():  # at least one goes, and one stays
+        kept[group.start], kept[group.stop - 1] = True, False
+    stays = torch.cat([kept, kept.new_ones(1)])[channel]
+    left = {
+        name: {dim: each[stays[each]] for dim, each in dims.items()} for name, dims in nodes.items()
+    }
+    shrunk = trace(shrink(model, some, kept), example, left)
+    agree = [
+        _is_left_of(one, other, stays)
+        for one, other in zip(traced.calls, shrunk.calls, strict=False)
+    ]
+    if all(agree) and len(agree) == len(traced.calls) and shrunk.error is None:
+        return None
+    removable = channel >= 0
+    wrong = min((*agree, False).index(False), len(traced.calls) - 1)
+    # If nothing that enters or leaves this operation can go, it is something before.
+    for call in reversed(traced.calls[: wrong + 1]):
+        alike = [each.nodes for each in traced.calls if each.line == call.line and call.line[1]]
+        nodes_there = torch.cat([call.nodes, *alike])
+        if removable[call.nodes].any():
+            return nodes_there[removable[nodes_there]]
+    return removable.nonzero().flatten()
+
+
+def _is_left_of(call: Call, shrunk: Call, stays: Tensor) -> bool:
+    """Whether a call gives what that of the whole network gives, but for nodes that go."""
+    if (call.operation, call.numbers) != (shrunk.operation, shrunk.numbers):
+        return False
+    if len(call.outputs) != len(shrunk.outputs):
+        return False
+    for (shape, nodes), (smaller, left) in zip(call.outputs, shrunk.outputs, strict=True):
+        if len(shape) != len(smaller):
+            return False
+        varies = [size > 1 for size in nodes.shape]
+        if any(
+            one != other
+            for one, other, free in zip(shape, smaller, varies, strict=True)
+            if not free
+        ):
+            return False
+        sizes = [size if free else 1 for size, free in zip(smaller, varies, strict=True)]
+        if any(one not in (1, other) for one, other in zip(left.shape, sizes, strict=True)):
+            return False
+        if not torch.equal(nodes[stays[nodes]], left.expand(sizes).flatten()):
+            return False
+    return True
 
 
 def _unused(name: str, groups: Mapping[str, Group]) -> str:
@@ -433,14 +313,10 @@ def _unused(name: str, groups: Mapping[str, Group]) -> str:
     return next(each for each in candidates if each not in groups)
 
 
-def _add_heads(
-    model: nn.Module,
-    names: set[str],
-    dimensions: dict[str, dict[int, Tensor]],
-    groups: dict[str, Group],
-) -> None:
+def _with_heads(model: nn.Module, names: set[str], coupling: Coupling) -> Coupling:
     """Number the heads of each attention module on from the channels, a group for each module."""
-    start = max((group.stop for group in groups.values()), default=0)
+    groups, dimensions = dict(coupling.groups), dict(coupling.dimensions)
+    start = coupling.channels
     for name, module in model.named_modules():
         if not isinstance(module, nn.MultiheadAttention) or module.in_proj_weight is None:
             continue
@@ -455,3 +331,4 @@ def _add_heads(
         dimensions[f"{prefix}out_proj.weight"] = {1: of_position}
         groups[weight] = Group((weight,), start, start + module.num_heads)
         start += module.num_heads
+    return Coupling(groups, dimensions, coupling.sources)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +12,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
 from ..errors import UsageError
-from .coupling import Coupling
 from .modes import evaluation_mode
+
+if TYPE_CHECKING:
+    from .coupling import Coupling
 
 TOLERANCE = 1e-4
 """By how much outputs of the masked and the shrunk network may differ, relative to the largest."""

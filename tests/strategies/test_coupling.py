@@ -47,7 +47,7 @@ def test_a_channel_is_a_filter_with_all_that_follows_from_it():
         "second.weight": {0: channels, 1: channels},
         "second.bias": {0: channels},
         # Flattened, a channel is 36 columns in a row; the two classes stay.
-        "last.weight": {0: [-1] * 2, 1: [channel for channel in channels for _ in range(36)]},
+        "last.weight": {1: [channel for channel in channels for _ in range(36)]},
     }
 
 
