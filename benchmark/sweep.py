@@ -13,6 +13,7 @@ from torch.backends import mps
 from ..datasets import cache_folder
 from ..errors import UsageError
 from ..results import Record, Store
+from ..strategies import try_shrinking
 from . import distributed
 from .executor import Job, in_processes, in_this_process
 from .experiment import Experiment
@@ -121,10 +122,13 @@ def unfinished(experiments: Iterable[Experiment], store: Store) -> list[Experime
 def check(experiments: Sequence[Experiment], data: Path) -> None:
     """Make sure, before anything is run, that data are there, and targets and metrics fit them.
 
+    Where channels are to be removed, it is tried whether the network can be shrunk.
+
     Raises:
         UsageError: the first thing that is wrong.
     """
     checked: set[tuple[object, ...]] = set()
+    shrinkable: set[tuple[str, ...]] = set()
     for experiment in experiments:
         if not _is_there(experiment.device):
             raise UsageError(
@@ -139,7 +143,12 @@ def check(experiments: Sequence[Experiment], data: Path) -> None:
             with threads(experiment.threads):
                 task = load_task(experiment.dataset, data)
                 model = build(experiment, task)
-                target_of(experiment, experiment.strategy.create(), model, task.inputs(1))
+                strategy = experiment.strategy.create()
+                target_of(experiment, strategy, model, task.inputs(1))
+                if strategy.couples and key[:3] not in shrinkable:
+                    coupling = strategy.coupling(model, task.inputs(1))
+                    try_shrinking(model, coupling, task.inputs(2))
+                    shrinkable.add(key[:3])
                 for metric in experiment.metrics:
                     metric.create().check(task, model)
 

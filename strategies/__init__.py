@@ -61,7 +61,14 @@ from .recovery import (
 )
 from .schedule import SCHEDULES, Cubic, Geometric, Linear, OneShot, Schedule
 from .selection import keep_largest, keep_largest_of_all
-from .shrinking import AttentionHeads, check_equivalence, shrink, write_back
+from .shrinking import (
+    AttentionHeads,
+    check_equivalence,
+    shrink,
+    try_shrinking,
+    unsettled,
+    write_back,
+)
 from .snip import SNIP
 from .sparse_training import GradualTraining, ReparametrisedTraining, SparseTraining
 from .strategy import STRATEGIES, Scores, Strategy, register
@@ -197,7 +204,9 @@ __all__ = [
     "prunable_weights",
     "register",
     "shrink",
+    "try_shrinking",
     "twice_differentiable",
+    "unsettled",
     "weight_class",
     "write_back",
 ]

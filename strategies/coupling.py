@@ -65,6 +65,16 @@ class Coupling:
         """How many channels there are."""
         return max((group.stop for group in self.groups.values()), default=0)
 
+    def half(self, *purpose: object) -> Tensor:
+        """For each channel whether it stays when half of them go by lot, drawn for a purpose.
+
+        Of each group at least one stays, and one goes if there are several.
+        """
+        kept = torch.rand(self.channels, generator=generator(0, *purpose)) < 0.5
+        for group in self.groups.values():
+            kept[group.stop - 1], kept[group.start] = False, True
+        return kept
+
     def positions(self, name: str, kept: Tensor) -> dict[int, Tensor]:
         """Where along each dimension of a tensor are those that stay: dimension → bool tensor.
 
@@ -257,10 +267,7 @@ def _misread(
     of the channels are removed, and what is left is traced: everywhere there have to be the nodes
     that stay.
     """
-    lots = generator(0, "channels to try")
-    kept = torch.rand(some.channels, generator=lots) < 0.5
-    for group in some.groups.values():  # at least one goes, and one stays
-        kept[group.start], kept[group.stop - 1] = True, False
+    kept = some.half("channels", "tracing")
     stays = torch.cat([kept, kept.new_ones(1)])[channel]
     left = {
         name: {dim: each[stays[each]] for dim, each in dims.items()} for name, dims in nodes.items()

@@ -12,6 +12,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
 from ..errors import UsageError
+from ..seeding import generator
+from .masks import MaskedWeights
 from .modes import evaluation_mode
 
 if TYPE_CHECKING:
@@ -76,10 +78,18 @@ def check_equivalence(masked: nn.Module, small: nn.Module, example: Tensor) -> f
     """The largest difference between the outputs of the two networks, relative to the largest.
 
     Raises:
-        UsageError: it is above :data:`TOLERANCE`: the network has a connection that was not traced.
+        UsageError: it is above :data:`TOLERANCE`, or the smaller network does not run: the network
+            has a connection that was not traced.
     """
     with evaluation_mode(masked), evaluation_mode(small), torch.no_grad():
-        expected, got = masked(example), small(example)
+        expected = masked(example)
+        try:
+            got = small(example)
+        except Exception as error:  # whatever the model's forward pass raises
+            raise UsageError(
+                f"{type(masked).__name__} cannot be shrunk: the smaller network does not run "
+                f"({type(error).__name__}: {error})"
+            ) from error
     if expected.shape != got.shape:
         difference = float("inf")
     else:
@@ -90,6 +100,47 @@ def check_equivalence(masked: nn.Module, small: nn.Module, example: Tensor) -> f
             f"the masked one's by {difference:.1e} of the largest, more than {TOLERANCE:g}"
         )
     return difference
+
+
+def try_shrinking(model: nn.Module, coupling: Coupling, example: Tensor) -> float:
+    """Remove half of the channels of a copy of ``model`` by lot, and see whether it can be shrunk.
+
+    Args:
+        model: the network, in any state.
+        coupling: its channels.
+        example: inputs on which it can run.
+
+    Returns:
+        What :func:`check_equivalence` does.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    kept = coupling.half("channels", "shrinking")
+    masked = unsettled(model)
+    MaskedWeights(masked, coupling.masks(masked, kept)).apply()
+    return check_equivalence(masked, shrink(masked, coupling, kept), example)
+
+
+def unsettled(model: nn.Module) -> nn.Module:
+    """A copy of ``model`` with statistics, scales and biases at which nothing cancels by chance.
+
+    As networks are built, many biases and some scales are zero, and statistics all the same.
+    """
+    lots = generator(0, "unsettled")
+    model = copy.deepcopy(model)
+    with torch.no_grad():
+        for name, statistic in model.named_buffers():
+            if name.endswith("running_mean"):
+                statistic.copy_(0.1 * torch.randn(statistic.shape, generator=lots))
+            elif name.endswith("running_var"):
+                statistic.copy_(0.5 + torch.rand(statistic.shape, generator=lots))
+        for parameter in model.parameters():
+            is_vector = parameter.numel() == max(parameter.shape, default=1)
+            if is_vector or not parameter.any():
+                noise = 0.05 * torch.randn(parameter.shape, generator=lots)
+                parameter.add_(noise.to(parameter))
+    return model
 
 
 class AttentionHeads(nn.Module):
