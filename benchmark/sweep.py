@@ -128,7 +128,7 @@ def check(experiments: Sequence[Experiment], data: Path) -> None:
         UsageError: the first thing that is wrong.
     """
     checked: set[tuple[object, ...]] = set()
-    shrinkable: set[tuple[str, ...]] = set()
+    shrinkable: set[tuple[object, ...]] = set()
     for experiment in experiments:
         if not _is_there(experiment.device):
             raise UsageError(

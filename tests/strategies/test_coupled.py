@@ -225,6 +225,33 @@ def test_a_target_that_cannot_be_reached_is_refused_before_anything_runs(
     assert not list(tmp_path.glob("??/*.json"))
 
 
+OWN_SCALE = """
+import torch
+from torch import nn
+
+
+class OwnScale(nn.Module):
+    def __init__(self, input_shape=(1, 8, 8), classes=10):
+        super().__init__()
+        self.first = nn.Linear(64, 16)
+        self.last = nn.Linear(16, classes)
+
+    def forward(self, images):
+        hidden = torch.relu(self.first(images.flatten(1)))
+        return self.last(hidden) * torch.tensor(hidden.shape[1])
+"""
+
+
+def test_a_network_that_cannot_be_shrunk_is_refused_before_anything_runs(experiment, tmp_path):
+    """It multiplies by the number of its channels, which no tracing of tensors can see."""
+    file = tmp_path / "own_scale.py"
+    file.write_text(OWN_SCALE)
+    chosen = experiment(model=f"{file}:OwnScale", strategy=CHANNELS, compression=2.0)
+    with pytest.raises(UsageError, match="OwnScale cannot be shrunk: the smaller network's output"):
+        run(chosen, runs=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
