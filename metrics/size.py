@@ -18,11 +18,12 @@ class Size(Metric):
     """Parameters, nonzero parameters, compression and sparsity.
 
     Of the whole network, biases and normalisation included, and of its prunable part. A parameter
-    shared by several modules counts once.
+    shared by several modules counts once. All is relative to the dense network: one that has grown,
+    as run-time gating makes it, has a compression below 1 and a sparsity below 0.
     """
 
     definitions = {
-        "parameters": "number of parameters of the whole network",
+        "parameters": "number of parameters of the whole dense network",
         "nonzero": "number of parameters of the whole network that are not zero",
         "compression": "parameters / nonzero",
         "sparsity": "1 - nonzero / parameters",
@@ -34,17 +35,15 @@ class Size(Metric):
 
     def measure(self, subject: Subject) -> Measurements:
         """Counts, and their ratios; a compression is infinite where nothing is left."""
-        parameters = dict(subject.model.named_parameters())
-        prunable = [parameters[name] for name in subject.prunable]
-        part = {f"prunable_{name}": n for name, n in _counts(prunable).items()}
-        return _counts(parameters.values()) | part
+        weights = dict(subject.model.named_parameters())
+        prunable = [weights[name] for name in subject.prunable]
+        part = {f"prunable_{name}": n for name, n in _counts(prunable, prunable).items()}
+        return _counts(subject.dense.parameters(), weights.values()) | part
 
 
-def _counts(tensors: Iterable[Tensor]) -> Measurements:
-    parameters = nonzero = 0
-    for tensor in tensors:
-        parameters += tensor.numel()
-        nonzero += int(torch.count_nonzero(tensor))
+def _counts(dense: Iterable[Tensor], pruned: Iterable[Tensor]) -> Measurements:
+    parameters = sum(tensor.numel() for tensor in dense)
+    nonzero = sum(int(torch.count_nonzero(tensor)) for tensor in pruned)
     return {
         "parameters": parameters,
         "nonzero": nonzero,

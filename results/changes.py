@@ -32,12 +32,27 @@ def _clips(record: Record) -> bool:
     return any(recipe.get("gradient_clipping") is not None for recipe in recipes)
 
 
+def _multiplies_by_parts(record: Record) -> bool:
+    """Whether modules multiply by parts of weights, by those of others, or by tied ones."""
+    names = ("in_proj_weight", "relative_position_bias_table")
+    return any(
+        layer.name.endswith(names) or layer.weight_class == "embeddings and softmax"
+        for layer in record.layers
+    )
+
+
+def _has_grown(record: Record) -> bool:
+    return record.dense.get("parameters") != record.final.get("parameters")
+
+
 CHANGES: tuple[Change, ...] = (
     Change(
         "records have the epochs of trainings and the distributions of weights",
         lambda record: not record.distributions,
     ),
     Change("gradients of pruned weights do not count where gradients are clipped", _clips),
+    Change("multiply–adds count for the very weight that each product uses", _multiplies_by_parts),
+    Change("the compression of a network that has grown is relative to the dense one", _has_grown),
 )
 """All changes so far, the oldest first; new ones are added at the end."""
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
+from torch.nn.utils.weight_norm import WeightNorm
 
 from ..datasets import Batch, Task
+from ..errors import UsageError
 from .derivatives import gradients
 
 if TYPE_CHECKING:
@@ -91,6 +94,10 @@ def prunable_weights(model: nn.Module, *, classifier: bool = True) -> list[str]:
     Args:
         model: any module.
         classifier: False leaves the output layer out too.
+
+    Raises:
+        UsageError: a trained weight is computed from other parameters, as by weight normalisation,
+            so that it is no parameter that could be pruned.
     """
     names = [name for name, weight in _weight_matrices(model).items() if weight.requires_grad]
     return names if classifier else [name for name in names if name != output_weight(model)]
@@ -116,6 +123,8 @@ def _weight_matrices(model: nn.Module, *, shared: bool = False) -> dict[str, nn.
 
     With ``shared`` those that several modules use are there under each of their names.
     """
+    for name, module in model.named_modules():
+        _refuse_computed(name, module)
     return {
         name: parameter
         for name, parameter in model.named_parameters(remove_duplicate=not shared)
@@ -123,6 +132,34 @@ def _weight_matrices(model: nn.Module, *, shared: bool = False) -> dict[str, nn.
         and "weight" in name.rpartition(".")[2]
         and not isinstance(model.get_submodule(name.rpartition(".")[0]), _NORMALISATION)
     }
+
+
+def _refuse_computed(name: str, module: nn.Module) -> None:
+    """Refuse a module that computes a weight matrix from other, trained parameters.
+
+    Pruning those is not pruning the weight: where a whole row of them is zero, its normalised
+    direction is not a number.
+    """
+    computed = {
+        hook.name: ("torch.nn.utils.remove_weight_norm(module)", module.parameters(recurse=False))
+        for hook in module._forward_pre_hooks.values()
+        if isinstance(hook, WeightNorm)
+    }
+    if is_parametrized(module):
+        remove = "torch.nn.utils.parametrize.remove_parametrizations(module, '{}')"
+        computed |= {
+            tensor: (remove.format(tensor), parametrised.parameters())
+            for tensor, parametrised in cast("nn.ModuleDict", module.parametrizations).items()
+        }
+    for tensor, (remove, sources) in computed.items():
+        is_trained = any(each.requires_grad for each in sources)
+        if "weight" in tensor and getattr(module, tensor).ndim >= 2 and is_trained:
+            kind = type(module).__name__.removeprefix("Parametrized")
+            raise UsageError(
+                f"{tensor} of the {kind} {name!r} is not prunable: it is computed "
+                f"from other parameters, as weight normalisation does; make it a plain one by "
+                f"{remove}"
+            )
 
 
 def weight_class(model: nn.Module, name: str) -> str:

@@ -258,3 +258,21 @@ def test_ctrl_c_keeps_every_finished_cell_and_says_how_to_go_on(tmp_path, worker
     while processes_of(run.pid):  # Python's own helper process ends a moment later
         assert time.monotonic() < deadline, "workers outlived the sweep"
         time.sleep(0.05)
+
+
+def test_a_network_of_normalised_weights_is_refused_before_anything_is_trained(
+    experiment, tmp_path
+):
+    file = tmp_path / "normalised.py"
+    file.write_text(
+        "from torch import nn\n"
+        "from torch.nn.utils.parametrizations import weight_norm\n\n"
+        "class Normalised(nn.Sequential):\n"
+        "    def __init__(self, input_shape, classes):\n"
+        "        super().__init__(nn.Flatten(), weight_norm(nn.Linear(64, 9)), nn.Linear(9, 10))\n"
+    )
+    with pytest.raises(prunebench.UsageError, match="weight of the Linear '1' is not prunable"):
+        prunebench.sweep(
+            [experiment(model=f"{file}:Normalised")], runs=tmp_path / "runs", progress=False
+        )
+    assert not (tmp_path / "runs").exists()

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from prunebench.errors import UsageError
 from prunebench.strategies import output_weight, prunable_weights
 
 
@@ -59,3 +60,37 @@ def test_a_model_may_say_which_its_output_layer_is(named):
     model.output_layer = named
     assert output_weight(model) == f"{named}.weight"
     assert f"{named}.weight" not in prunable_weights(model, classifier=False)
+
+
+PARAMETRISED = {
+    "weight normalisation": nn.utils.parametrizations.weight_norm,
+    "weight normalisation by a hook": nn.utils.weight_norm,
+    "spectral normalisation": nn.utils.parametrizations.spectral_norm,
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm. is deprecated")
+@pytest.mark.parametrize("name", PARAMETRISED)
+def test_a_weight_that_is_computed_from_others_is_refused_until_it_is_a_plain_one(name):
+    model = nn.Sequential(nn.Linear(2, 3), PARAMETRISED[name](nn.Linear(3, 2)))
+    for look in (prunable_weights, output_weight):
+        with pytest.raises(UsageError, match=r"weight of the Linear '1' is not prunable") as told:
+            look(model)
+    for parameter in model[1].parameters():
+        parameter.requires_grad_(False)
+    assert prunable_weights(model) == ["0.weight"]
+    # What the sentence says is what helps.
+    call = str(told.value).rpartition(" by ")[2]
+    model.requires_grad_(True)
+    eval(call, {"torch": torch, "module": model[1]})
+    assert prunable_weights(model) == ["0.weight", "1.weight"]
+
+
+def test_normalised_vectors_are_no_matter():
+    class Scaled(nn.Linear):
+        def __init__(self):
+            super().__init__(3, 3)
+            self.weight_of_outputs = nn.Parameter(torch.ones(3))
+            nn.utils.parametrize.register_parametrization(self, "weight_of_outputs", nn.Softmax(0))
+
+    assert prunable_weights(Scaled()) == ["weight"]

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import prunebench
-from prunebench.metrics import Flops, Subject, flops_by_module
+from prunebench.metrics import Flops, Size, Subject, flops_by_module
 from prunebench.metrics.gates import shares_of_work
 from prunebench.models import LeNetSmall, ResNetSmall
 from prunebench.seeding import generator
@@ -138,6 +138,26 @@ def test_flops_are_a_mean_over_the_data_and_the_gates_count_in_full(digits):
     assert measured["flops"] == 149_760 + 16 + 512
 
 
+def test_sizes_are_relative_to_the_network_without_gates():
+    dense = ResNetSmall()
+    model = adapted(dense, 0.5)
+    names = FeatureBoosting().prunable(dense)
+    prunable = [name.replace(".weight", ".convolution.weight") for name in names]
+    with torch.no_grad():
+        for parameter in [*dense.parameters(), *model.parameters()]:
+            parameter.fill_(1)
+    measured = Size().measure(Subject(model, dense, None, tuple(prunable)))
+    before = sum(parameter.numel() for parameter in dense.parameters())
+    added = sum(p.numel() for gate in gates(model) for p in gate.predictor.parameters())
+    assert measured["parameters"] == before
+    assert measured["nonzero"] == before + added
+    assert measured["compression"] == before / (before + added) < 1
+    assert measured["sparsity"] == pytest.approx(-added / before)
+    assert measured["prunable_compression"] == 1
+    unpruned = Size().measure(Subject(dense, dense, None, tuple(names)))
+    assert measured["prunable_parameters"] == unpruned["prunable_parameters"]
+
+
 def test_a_model_without_gates_has_no_shares(digits):
     assert shares_of_work(LeNetSmall(), digits, "test") == {}
 
@@ -148,7 +168,9 @@ def test_an_experiment_keeps_the_weights_and_saves_work(experiment, tmp_path):
     record, again = (prunebench.run(made, runs=tmp_path, force=True) for _ in range(2))
     assert record.status == "ok"
     assert record.result() == again.result()
-    assert record.final["compression"] == pytest.approx(1, abs=0.02)
+    ratio = record.dense["parameters"] / record.final["nonzero"]
+    assert record.final["compression"] == ratio == pytest.approx(1, abs=0.02)
+    assert ratio < 1
     assert record.final["theoretical_speedup"] > 1.8
     assert record.final["top1"] > 0.5
 
