@@ -277,6 +277,13 @@ class Experiment(_Settings):
         description="what is fine-tuned: the network with its zeros, or the smaller one without "
         "the channels that are gone",
     )
+    least_dense_quality: float | None = Field(
+        default=None,
+        ge=0,
+        description="quality on the validation split, accuracies as fractions, that the dense "
+        "network must reach for a cell not to fail; null asks of a trained one for a twentieth of "
+        "the way from always giving the most frequent answer to being right always",
+    )
     metrics: Annotated[tuple[MetricComponent, ...], Field(strict=False)] = Field(
         default=(), description="metrics to record beside accuracy, size, FLOPs and latency"
     )
@@ -305,13 +312,10 @@ class Experiment(_Settings):
                 f"start_epoch: {self.start_epoch} is not allowed: pretraining has only {epochs} "
                 "epochs"
             )
-        loaded = not self.initialisation.factory.draws and f"initialisation {self.initialisation}"
-        if str(self.initialisation) == "Default" and ("pretrained", True) in self.model.arguments:
-            loaded = f"model {self.model}"
-        if recovery.draws_weights and loaded:
+        if recovery.draws_weights and self._loaded:
             raise UsageError(
-                f"recovery: {self.recovery} is not allowed: the weights of the {loaded} are not "
-                "drawn at random"
+                f"recovery: {self.recovery} is not allowed: the weights of the {self._loaded} are "
+                "not drawn at random"
             )
         self._check_training(self.strategy.create(), recovery)
         return self
@@ -353,6 +357,19 @@ class Experiment(_Settings):
                 f"recovery: {self.recovery} is not allowed: {self.strategy} adds gates to the "
                 "network, which it did not have before"
             )
+
+    @property
+    def _loaded(self) -> str:
+        """Where the first weights come from that are not drawn at random; else empty."""
+        if not self.initialisation.factory.draws:
+            return f"initialisation {self.initialisation}"
+        pretrained = ("pretrained", True) in self.model.arguments
+        return f"model {self.model}" if pretrained and str(self.initialisation) == "Default" else ""
+
+    @property
+    def trains_densely(self) -> bool:
+        """Whether the dense network has been trained, here or before, and so must have learned."""
+        return self.pretraining.epochs > 0 or bool(self._loaded)
 
     @property
     def target(self) -> tuple[str, float]:

@@ -63,7 +63,7 @@ from . import distributed
 from .checkpoint import Checkpoint, Checkpoints
 from .environment import environment
 from .experiment import Experiment, Recipe
-from .pretraining import Pretrained, build
+from .pretraining import Pretrained, build, least_dense_quality, require_learned
 from .target import Target, target_of
 from .training import Purpose, Trained, copy_of_state, quality, train
 
@@ -400,6 +400,7 @@ def _measured(
 ) -> tuple[Record, State]:
     """The record of a run that comes to its end, and the final weights."""
     report = pretrained.report()
+    require_learned(experiment, task, report)
     pruned = prune(experiment, task, pretrained, checkpoints)
     with torch.no_grad():
         for name, parameter in pruned.model.named_parameters():
@@ -435,6 +436,7 @@ def _measured(
             for name, better in metric.quality.items()
             if name in final
         },
+        least_dense_quality=least_dense_quality(experiment, task),
         dense=before,
         rounds=tuple(pruned.rounds),
         final=final,

@@ -16,14 +16,58 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from ..datasets import Task
-from ..metrics import Measurements, Metric, Subject
+from ..errors import UsageError
+from ..metrics import METRICS, Measurements, Metric, Subject
 from ..results import Epoch
+from ..results.naming import shown
 from ..seeding import seeded
 from ..strategies import State
 from . import distributed
 from .checkpoint import Checkpoints
 from .experiment import Experiment
 from .training import Purpose, copy_of_state, epochs, quality, train
+
+
+class UntrainedError(UsageError):
+    """A dense network has not learned what it must have learned to be compared with."""
+
+
+def least_dense_quality(experiment: Experiment, task: Task) -> float | None:
+    """The primary quality that the dense network must reach on the validation split.
+
+    That is the experiment's, else the data set's own. None: any will do, as of a network that was
+    not trained before it is pruned.
+    """
+    if experiment.least_dense_quality is not None:
+        return experiment.least_dense_quality
+    if not experiment.trains_densely:
+        return None
+    metric: Metric = METRICS.component(task.quality).create()
+    return metric.least(task, "validation")
+
+
+def require_learned(experiment: Experiment, task: Task, report: Report) -> None:
+    """Make sure that a dense network has learned.
+
+    Raises:
+        UntrainedError: it has not; the sentence names the network, the seed, quality and bound.
+    """
+    least = least_dense_quality(experiment, task)
+    if least is None:
+        return
+    metric: Metric = METRICS.component(task.quality).create()
+    name, better = next(each for each in metric.quality.items() if each[0] in report.validation)
+    reached = report.validation[name]
+    higher = better == "higher"
+    if not (reached >= least if higher else reached <= least):
+        own = "" if experiment.least_dense_quality is not None else ", the data set's own"
+        raise UntrainedError(
+            f"the dense network did not learn: {shown(str(experiment.model))} on "
+            f"{shown(str(experiment.dataset))} with seed {experiment.seed} has a {name} of "
+            f"{reached:.6g} on the validation split, and at {'least' if higher else 'most'} "
+            f"{least:.6g} is asked for (least_dense_quality{own}): change the pretraining recipe, "
+            "or give another least_dense_quality"
+        )
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from ..seeding import generator
 from ..strategies import Context, Strategy, output_weight, weight_class
 from .experiment import Experiment
 from .loop import load_task, threads
-from .pretraining import Pretrained, build
+from .pretraining import Pretrained, build, require_learned
 from .sweep import data_folder
 from .training import quality
 
@@ -73,6 +73,7 @@ def _rows(
     task = load_task(experiment.dataset, data)
     pretrained = Pretrained(experiment, task, runs)
     dense, report = pretrained.state(), pretrained.report()
+    require_learned(experiment, task, report)
     model = build(experiment, task)
     model.load_state_dict(dense)
     strategy: Strategy = experiment.strategy.create()

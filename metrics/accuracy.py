@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import nan
 from typing import Annotated
 
@@ -10,7 +11,8 @@ import torch
 from pydantic import Field
 from torch.nn import functional as F
 
-from .metric import Measurements, Metric, Subject, register
+from ..datasets import Split, Task
+from .metric import LEARNED, Measurements, Metric, Subject, register
 from .modes import inference
 
 
@@ -48,6 +50,11 @@ class Accuracy(Metric):
         measured = {"top1": hits[0].item() / examples, "loss": loss / examples}
         return measured | ({"top5": hits.sum().item() / examples} if top == 5 else {})
 
+    def least(self, task: Task, split: Split) -> float:
+        """Accuracy: of always the most frequent class of the split p, and p + 0.05 (1 − p)."""
+        share = _largest_share(task, split, self.batch_size)
+        return share + LEARNED * (1 - share)
+
     def by_class(self, subject: Subject) -> Measurements:
         """Of the examples of each class the fraction whose highest logit is that of the class."""
         task = subject.task
@@ -62,3 +69,12 @@ class Accuracy(Metric):
             name: hit / count if count else nan
             for name, hit, count in zip(names, hits.tolist(), counts.tolist(), strict=True)
         }
+
+
+@lru_cache(maxsize=4)
+def _largest_share(task: Task, split: Split, batch_size: int) -> float:
+    """The share of the most frequent class; remembered, since images may have to be decoded."""
+    counts = torch.zeros(task.classes, dtype=torch.int64)
+    for _, labels in task.batches(split, batch_size):
+        counts += labels.bincount(minlength=task.classes).cpu()
+    return counts.max().item() / max(int(counts.sum()), 1)

@@ -14,6 +14,9 @@ from ..registry import Configured, Registry
 
 Measurements = dict[str, float]
 
+LEARNED = 0.05
+"""How much of the way from guessing to being right always a model must go to have learned."""
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -57,6 +60,14 @@ class Metric(Configured, ABC):
         Raises:
             UsageError: it cannot.
         """
+
+    def least(self, task: Task, split: Split) -> float | None:
+        """The least primary quality of a model that has learned; None where that is not known.
+
+        It is :data:`LEARNED` of the way from the best answer that looks at no input, such as the
+        most frequent class, to being right always.
+        """
+        return None
 
     def by_class(self, subject: Subject) -> Measurements:
         """The quality for each class by its name, where that means something; else nothing."""

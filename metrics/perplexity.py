@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from math import exp, inf
 from typing import Annotated, cast
 
+import torch
 from pydantic import Field
 from torch import nn
 
-from ..datasets import Task, Translation
+from ..datasets import Split, Task, Translation
 from ..errors import UsageError
-from .metric import Measurements, Metric, Subject, register
+from .metric import LEARNED, Measurements, Metric, Subject, register
 from .modes import inference
 
 
@@ -43,6 +44,17 @@ class Perplexity(Metric):
             raise UsageError(
                 "metric Perplexity is not possible here: it needs a data set of translations"
             )
+
+    def least(self, task: Task, split: Split) -> float | None:
+        """Perplexity: exp(0.95 H), with H the entropy of the split's tokens in nats."""
+        if not isinstance(task, Translation):
+            return None
+        counts = torch.zeros(task.classes, dtype=torch.int64)
+        for _, labels in task.batches(split, self.batch_size):
+            counts += labels.flatten().bincount(minlength=task.classes).cpu()
+        tokens = counts[1:]  # what fills a batch up is none
+        shares = tokens[tokens > 0] / tokens.sum()
+        return exp(float((1 - LEARNED) * -(shares * shares.log()).sum()))
 
     def measure(self, subject: Subject) -> Measurements:
         """Sums over batches divided by all tokens, so that batch sizes do not weigh."""

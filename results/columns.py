@@ -45,6 +45,8 @@ _SETTINGS = {
     "seeds_failed": "Seeds whose run ended in an error; they count in no mean.",
     "seeds_missing": "Seeds that other rows of this comparison have and this one has not.",
     "quality": "Name of the primary quality metric.",
+    "least_dense_quality": "Value of the primary quality metric on the validation split that the "
+    "unpruned network had to reach, else the run failed; empty where any was good enough.",
     "better": "Whether a `higher` or a `lower` value of the primary quality metric is better.",
 }
 

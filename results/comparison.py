@@ -66,7 +66,15 @@ class Comparison:
 
     def without_target(self) -> Comparison:
         """The same, not told from a comparison that has another kind of target."""
-        return replace(self, different=tuple(n for n in self.different if n != _TARGET))
+        return self._without(_TARGET)
+
+    def judged_by(self, quality: str, better: str) -> Comparison:
+        """The same, judged by another quality metric, which asked nothing of the dense network."""
+        rows = self.rows.assign(**{"quality": quality, "better": better, _LEAST: None})
+        return replace(self._without(_LEAST), rows=rows)
+
+    def _without(self, column: str) -> Comparison:
+        return replace(self, different=tuple(n for n in self.different if n != column))
 
     @property
     def subject(self) -> str:
@@ -83,6 +91,8 @@ class Comparison:
         columns = ["rounds", *([] if once else ["schedule"]), "recovery", *self._unusual()]
         parts = [self._phrase(name) for name in columns if name not in self.different]
         parts += [f"{name} {words}" for name, words in self.recipes().items()]
+        if self._common(_LEAST) and _LEAST not in self.different:
+            parts.append(self._phrase(_LEAST))
         return " · ".join([*parts, *([] if "settings" in self.different else [self._digest])])
 
     def recipes(self) -> dict[str, str]:
@@ -129,6 +139,15 @@ class Comparison:
         """The unpruned network's quality, from the row with the most finished seeds."""
         row = int(self.rows["seeds"].to_numpy().argmax())
         return float(self.rows[f"{self.quality}_dense_mean"].iloc[row])
+
+    @property
+    def least_dense(self) -> str:
+        """What the unpruned network had to reach on the validation split; empty if nothing."""
+        if not self._common(_LEAST):
+            return ""
+        least = float(self._common(_LEAST))
+        value = f"{100 * least:.4g} %" if self.is_fraction else f"{least:.4g}"
+        return f"{'≥' if self.higher_is_better else '≤'} {value} in validation"
 
     @property
     def seeds(self) -> int:
@@ -188,6 +207,8 @@ class Comparison:
         value = self._common(column)
         if column == _TARGET:
             return f"targets of {_words(_kinds(self.rows).iloc[0].removeprefix('target_'))}"
+        if column == _LEAST:
+            return f"dense networks {self.least_dense or 'of any quality'}"
         if column == "rounds":
             return "1 round" if value == "1" else f"{value} rounds"
         if column == "schedule":
@@ -208,12 +229,13 @@ class Comparison:
         unused = tuple(name for name in RECIPES if not self._uses(name))
         return {
             name: self._common(name)
-            for name in (*columns, *further_columns(self.rows.columns), _TARGET)
+            for name in (*columns, *further_columns(self.rows.columns), _LEAST, _TARGET)
             if not (unused and name.startswith(unused))
             and not (name == "schedule" and self._common("rounds") == "1")
         }
 
 
+_LEAST = "least_dense_quality"
 _TARGET = "target"
 """Stands for the kind of target, which is no column: each kind has one."""
 
@@ -234,7 +256,7 @@ def comparisons(frame: pd.DataFrame) -> list[Comparison]:
         found.append(comparison)
         for name, better in _CHOSEN.items():
             if f"{name}_mean" in rows and rows[f"{name}_mean"].notna().any():
-                found.append(replace(comparison, rows=rows.assign(quality=name, better=better)))
+                found.append(comparison.judged_by(name, better))
     return found
 
 

@@ -130,6 +130,7 @@ class _Run(NamedTuple):
     dense: Mapping[str, float | None]
     final: Mapping[str, float | None]
     timings: Mapping[str, float | None]
+    least_dense_quality: float | None
 
     @property
     def finished(self) -> bool:
@@ -160,7 +161,8 @@ class _Comparison:
         """
         points = sorted(self.runs)
         expected = {seed for seeds in self.runs.values() for seed in seeds}
-        quality = next((run.quality for run in self.finished()), {})
+        of_all = self.finished()
+        quality = next((run.quality for run in of_all), {})
         primary, better = next(iter(quality.items()), ("", ""))
         head = {
             "dataset": self.key.dataset,
@@ -181,6 +183,10 @@ class _Comparison:
             **dict.fromkeys(further, ""),
             **further_settings(self.experiment),
             "quality": primary,
+            "least_dense_quality": next(
+                (run.least_dense_quality for run in of_all if run.least_dense_quality is not None),
+                None,
+            ),
             "better": better,
         }
         rows = []
@@ -220,7 +226,12 @@ def _compare(records: Iterable[Outcome]) -> list[_Comparison]:
         known = seeds.get(experiment["seed"])
         if known is None or not known.finished:
             seeds[experiment["seed"]] = _Run(
-                record.status, record.quality, record.dense, record.final, record.timings
+                record.status,
+                record.quality,
+                record.dense,
+                record.final,
+                record.timings,
+                record.least_dense_quality,
             )
     return [comparisons[key] for key in sorted(comparisons)]
 

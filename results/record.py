@@ -154,8 +154,9 @@ class Outcome(BaseModel):
 
     ``id`` is the experiment's identity. ``quality`` names the task's quality metrics, the primary
     one first, and which direction is better. ``dense`` and ``final`` are the measurements of the
-    network before the first and after the last round. ``inference`` is what was measured of the
-    finished network since, in ``inference_environment``.
+    network before the first and after the last round. ``least_dense_quality`` is the primary
+    quality on the validation split that the unpruned network had to reach. ``inference`` is what
+    was measured of the finished network since, in ``inference_environment``.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
@@ -168,6 +169,7 @@ class Outcome(BaseModel):
     dense: Measurements
     final: Measurements
     timings: Timings
+    least_dense_quality: float | None = None
     inference: tuple[Inference, ...] = ()
     inference_environment: Document = {}
 

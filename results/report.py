@@ -131,6 +131,8 @@ def _settings(comparison: Comparison) -> dict[str, str]:
     }
     if comparison.quality:
         words[f"{comparison.quality_title}, unpruned"] = cells.number(comparison, comparison.dense)
+    if comparison.least_dense:
+        words["Unpruned networks that count"] = comparison.least_dense
     return words
 
 

@@ -17,7 +17,7 @@ RECIPE_COLUMNS = {f"{recipe}_{name}": (recipe, name) for recipe in RECIPES for n
 _WITH_COLUMNS = {
     *("dataset", "model", "strategy", *TARGETS, "seed", "comparison", "sources"),
     *("rounds", "schedule", "recovery", "finetuned_network", "timing", "initialisation"),
-    *("start_epoch", *RECIPES),
+    *("start_epoch", "least_dense_quality", *RECIPES),
 }
 
 _DEFAULT_RECIPE = {
