@@ -8,7 +8,8 @@ The command line prints it and exits with status 2; nothing else is caught there
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import reprlib
+from collections.abc import Iterable, Sequence
 
 from pydantic import BaseModel, ValidationError
 
@@ -20,18 +21,43 @@ class UsageError(Exception):
         super().__init__(" ".join(sentence.split()))
 
 
-def suggestion(name: str, allowed: Iterable[str]) -> str:
+def suggestion(name: str, allowed: Iterable[str], meant: Sequence[str] = ()) -> str:
     """The end of a sentence about an unknown ``name``: the nearest of ``allowed``, and all of it.
+
+    Names that are known to be ``meant`` take the place of the nearest.
 
     >>> suggestion("Globl", ["Global", "Uniform"])
     "did you mean 'Global'? (allowed: Global, Uniform)"
     """
     names = sorted(allowed)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    near = list(meant) or difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     if not near:  # "lenet5" for "LeNet5" differs in too many letters for the line above
         near = [candidate for candidate in names if candidate.lower() == name.lower()]
     listing = f"(allowed: {', '.join(names) or 'none'})"
-    return f"did you mean {near[0]!r}? {listing}" if near else listing
+    return f"did you mean {' or '.join(map(repr, near))}? {listing}" if near else listing
+
+
+_OPTIONS_ELSEWHERE = {
+    "lr": "learning-rate",
+    "wd": "weight-decay",
+    "bs": "batch-size",
+    "arch": "model",
+    "gpu": "device",
+}
+"""What other programs call an option → what we call it, or each recipe does."""
+
+
+def option_suggestion(option: str, allowed: Sequence[str]) -> str:
+    """The end of a sentence about an unknown option: those it may mean; empty if there are none.
+
+    >>> option_suggestion("--lr", ["--finetuning.learning-rate", "--seed"])
+    '; did you mean --finetuning.learning-rate?'
+    """
+    name = option.lstrip("-").partition("=")[0].replace("_", "-")
+    name = _OPTIONS_ELSEWHERE.get(name, name)
+    near = [each for each in allowed if each.lstrip("-").rpartition(".")[2] == name]
+    near = near or difflib.get_close_matches(f"--{name}", allowed, n=1, cutoff=0.7)
+    return f"; did you mean {' or '.join(near)}?" if near else ""
 
 
 def sentence_of(error: ValidationError, model: type[BaseModel]) -> str:
@@ -51,7 +77,7 @@ def sentence_of(error: ValidationError, model: type[BaseModel]) -> str:
         return f"{'.'.join(location)} is missing: {message.lower()}"
     if not location:
         return message
-    return f"{'.'.join(location)}: {_shown(first['input'])} is not allowed: {_lower(message)}"
+    return f"{'.'.join(location)}: {shown(first['input'])} is not allowed: {_lower(message)}"
 
 
 def _fields_at(model: type[BaseModel], path: list[str]) -> list[str]:
@@ -63,8 +89,15 @@ def _fields_at(model: type[BaseModel], path: list[str]) -> list[str]:
     return list(model.model_fields)
 
 
-def _shown(value: object) -> str:
-    text = repr(value)
+def shown(value: object) -> str:
+    """A value for a sentence: its repr, cut off where it is long.
+
+    Of what holds other values no more is looked at than is shown.
+    """
+    try:
+        text = repr(value) if isinstance(value, str) else reprlib.repr(value)
+    except ValueError:  # Python writes no number of thousands of digits
+        return "a number of thousands of digits"
     return text if len(text) <= 60 else text[:57] + "..."
 
 

@@ -19,9 +19,8 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
-import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, is_dataclass
@@ -34,7 +33,7 @@ from typing import Annotated, Any, ClassVar, Generic, TypeVar, get_args, get_ori
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
-from .errors import UsageError, sentence_of, suggestion
+from .errors import UsageError, sentence_of, shown, suggestion
 
 T = TypeVar("T")
 
@@ -170,16 +169,25 @@ class Registry(Generic[T]):
 
     ``home`` is the package of prunebench whose import registers our own; it is imported when a
     name is first looked up. ``given`` names the arguments that the benchmark fills in (a model's
-    ``classes``), which are therefore no hyperparameters.
+    ``classes``), which are therefore no hyperparameters. ``elsewhere`` has what others call ours,
+    in small letters without underscores.
     """
 
     _all: ClassVar[list[Registry[Any]]] = []
 
     def __init__(
-        self, kind: str, kinds: str, base: type[T], *, home: str, given: Iterable[str] = ()
+        self,
+        kind: str,
+        kinds: str,
+        base: type[T],
+        *,
+        home: str,
+        given: Iterable[str] = (),
+        elsewhere: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self.kind, self.kinds, self.base = kind, kinds, base
         self.given = frozenset(given)
+        self._elsewhere = elsewhere or {}
         self._home = home
         self._classes: dict[str, type[T]] = {}
         self._libraries: dict[str, Callable[[str], type[T]]] = {}
@@ -254,13 +262,25 @@ class Registry(Generic[T]):
             if found is None and library in self._libraries:
                 found = self._libraries[library](rest)
             if found is None:
-                raise UsageError(
-                    f"unknown {self.kind} {reference!r}: {suggestion(reference, self.names())}"
-                )
+                hint = suggestion(reference, self.names(), self._meant(reference))
+                raise UsageError(f"unknown {self.kind} {shown(reference)}: {hint}")
         if not (isinstance(found, type) and issubclass(found, self.base)):
             raise UsageError(
                 f"{self.kind} {reference!r} must be a subclass of {self.base.__name__}"
             )
+        return found
+
+    def _meant(self, reference: str) -> Sequence[str]:
+        """What an unknown name is elsewhere: in another library that we know, or another's word."""
+        if called := self._elsewhere.get(reference.replace("_", "").lower()):
+            return called
+        found = []
+        for library, find in self._libraries.items():
+            try:
+                find(reference)
+            except UsageError:
+                continue
+            found.append(f"{library}/{reference}")
         return found
 
     def _checked(
@@ -378,12 +398,13 @@ class _Call:
 
 def _parse(text: str, kind: str) -> tuple[str, dict[str, Any]]:
     """Split ``Name(argument=value, ...)`` into the name and the values, evaluating nothing."""
-    match = re.fullmatch(r"\s*([^()]+?)\s*(?:\((.*)\))?\s*", text, re.DOTALL)
-    problem = f"cannot read the {kind} {text!r}: write it as Name or Name(argument=value, ...)"
-    if match is None:
+    name, opening, rest = text.strip().partition("(")
+    name = name.strip()
+    problem = f"cannot read the {kind} {shown(text)}: write it as Name or Name(argument=value, ...)"
+    if not name or ")" in name or (opening and not rest.endswith(")")):
         raise UsageError(problem)
     try:
-        call = ast.parse(f"call({match[2] or ''})", mode="eval").body
+        call = ast.parse(f"call({rest[:-1]})", mode="eval").body
         if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
             raise ValueError
         arguments = {item.arg: _literal(item.value) for item in call.keywords if item.arg}
@@ -391,7 +412,7 @@ def _parse(text: str, kind: str) -> tuple[str, dict[str, Any]]:
             raise ValueError
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         raise UsageError(problem) from None
-    return match[1], arguments
+    return name, arguments
 
 
 def _literal(node: ast.expr) -> Any:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from ruamel.yaml.error import YAMLError
 
 from .. import __version__
-from ..errors import UsageError
+from ..errors import UsageError, option_suggestion, shown
 from ..results import Record, Store
+from ..results.record import MOST_THREADS
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -24,10 +25,20 @@ if TYPE_CHECKING:
     from .experiment import Experiment
 
 INTERRUPTED = 130
+_MOST_DIGITS = 15
 
 
 class _Parser(argparse.ArgumentParser):
     """An argument parser whose complaints are one sentence, like all others."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse does, but an option that a command does not know is a mistake here."""
+        namespace, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            flags = [flag for action in self._actions for flag in action.option_strings]
+            hint = option_suggestion(unknown[0], flags) if unknown[0].startswith("-") else ""
+            self.error(f"unrecognized arguments: {' '.join(map(shown, unknown))}{hint}")
+        return namespace, unknown
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message}; see '{self.prog} --help'")
@@ -198,7 +209,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         metavar="S",
         help="fractions of the weights or channels of each layer",
     )
-    pays.add_argument("--threads", type=_positive, default=1, help="CPU threads (default: 1)")
+    pays.add_argument("--threads", type=_threads, default=1, help="CPU threads (default: 1)")
     _add_output(pays, "break-even")
     _add_measuring_options(pays)
     pays.set_defaults(command=_break_even)
@@ -339,9 +350,17 @@ def _flag(setting: str) -> str:
 
 
 def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not allowed: at least 1 is needed")
+    if not text.isdecimal() or len(text) > _MOST_DIGITS or int(text) < 1:
+        raise argparse.ArgumentTypeError(
+            f"{shown(text)} is not allowed: at least 1 is needed, and at most {_MOST_DIGITS} digits"
+        )
     return int(text)
+
+
+def _threads(text: str) -> int:
+    if (count := _positive(text)) > MOST_THREADS:
+        raise argparse.ArgumentTypeError(f"{text} is not allowed: at most {MOST_THREADS} threads")
+    return count
 
 
 def _positive_or_zero(text: str) -> int:

@@ -17,7 +17,7 @@ from pydantic_core import to_jsonable_python
 
 from ..errors import UsageError
 from ..registry import Component
-from ..results.record import TARGETS
+from ..results.record import MOST_THREADS, TARGETS
 
 if TYPE_CHECKING:
     from ..strategies import Recovery, Strategy
@@ -287,13 +287,13 @@ class Experiment(_Settings):
     metrics: Annotated[tuple[MetricComponent, ...], Field(strict=False)] = Field(
         default=(), description="metrics to record beside accuracy, size, FLOPs and latency"
     )
-    seed: int = Field(default=0, ge=0, description="source of everything random")
+    seed: int = Field(default=0, ge=0, lt=2**63, description="source of everything random")
     device: Annotated[Literal["cpu", "cuda", "mps"], BeforeValidator(_device)] = Field(
         default="cpu",
         description="what computes; auto is the GPU that is there, else the CPU",
     )
     threads: int = Field(
-        default=1, ge=1, description="CPU threads; bits of the result depend on it"
+        default=1, ge=1, le=MOST_THREADS, description="CPU threads; bits of the result depend on it"
     )
 
     @model_validator(mode="after")

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from ..errors import UsageError, sentence_of
+from ..errors import UsageError, sentence_of, shown
 from .experiment import Experiment
 
 _LISTS = ("metrics",)
 """The settings whose value is a list, and which therefore are no axis of a grid."""
+
+
+MOST_CELLS = 100_000
+"""The largest grid; none of it is made before it is known to be smaller."""
 
 
 def grid(**settings: Any) -> list[Experiment]:
@@ -40,6 +45,13 @@ def grid(**settings: Any) -> list[Experiment]:
             raise UsageError(f"{name}: an empty list leaves nothing to run")
     if "seed" in axes:
         axes = {"seed": axes["seed"], **axes}
+    cells = math.prod(map(len, axes.values()))
+    if cells > MOST_CELLS:
+        sizes = [f"{len(values):,} of {name}" for name, values in axes.items() if len(values) > 1]
+        raise UsageError(
+            f"the grid has {cells:,} cells ({' × '.join(sizes)}), and {MOST_CELLS:,} are the most "
+            "that are allowed: give fewer values, or several grids"
+        )
     combinations = itertools.product(*axes.values())
     return [_experiment(dict(zip(axes, values, strict=True))) for values in combinations]
 
@@ -64,7 +76,7 @@ def read_labels(path: Path) -> dict[str, str]:
     labels = _read(path).get("labels", {})
     if not isinstance(labels, Mapping) or not all(isinstance(v, str) for v in labels.values()):
         raise UsageError(
-            f"labels: {labels!r} is not allowed: give a text for each strategy, such as "
+            f"labels: {shown(labels)} is not allowed: give a text for each strategy, such as "
             "'Random: at random'"
         )
     return dict(labels)
@@ -92,8 +104,17 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def parse_yaml(text: str) -> Any:
-    """YAML 1.2, in which ``1e-3`` is a number and ``no`` is a word."""
-    return YAML(typ="safe", pure=True).load(text)
+    """YAML 1.2, in which ``1e-3`` is a number and ``no`` is a word.
+
+    Raises:
+        YAMLError: it is none.
+    """
+    try:
+        return YAML(typ="safe", pure=True).load(text)
+    except RecursionError:
+        raise MarkedYAMLError(problem="it is nested too deeply") from None
+    except ValueError:  # thousands of digits, or the 99th of the month
+        raise MarkedYAMLError(problem="a number or date in it cannot be read") from None
 
 
 def _experiment(settings: dict[str, Any]) -> Experiment:

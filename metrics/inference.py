@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .memory import peak_bytes
+from ..errors import UsageError
+from .memory import peak_bytes, total_memory
 from .modes import inference
 from .runtimes import Eager, NetworkKind, Run, Runtime, UnsupportedError
 from .timing import STANDARD, Protocol, interleaved, ratio
@@ -80,9 +81,13 @@ def inference_times(
         runtimes: in what to run them.
         batch_sizes: examples in a forward pass.
         protocol: for how long.
+
+    Raises:
+        UsageError: a batch would need more memory than there is.
     """
     everywhere = [Eager(), *(each for each in runtimes if each != Eager())]
     with inference(*networks.values()):
+        _check_memory(networks["dense"], inputs, max(batch_sizes, default=0))
         for size in batch_sizes:
             batch = inputs(size)
             memory_format = _faster_format(networks, batch)
@@ -91,6 +96,18 @@ def inference_times(
             # The networks are in that format as well, for as long as this batch size is timed.
             with _formatted(networks, memory_format):
                 yield from _at_batch_size(networks, batch, everywhere, protocol, memory_format)
+
+
+def _check_memory(model: nn.Module, inputs: Callable[[int], Tensor], size: int) -> None:
+    """Refuse a batch for which the memory that one example needs, as often, is not there."""
+    one, two = (inputs(count).contiguous() for count in (1, 2))
+    each = peak_bytes(lambda: model(two), model, two) - peak_bytes(lambda: model(one), model, one)
+    needed, there = each * size, total_memory(one.device)
+    if needed > there:
+        raise UsageError(
+            f"--batch-sizes: {size} is not allowed: a forward pass would need about "
+            f"{needed / 1e9:,.0f} GB of memory, and there are {there / 1e9:,.0f} GB"
+        )
 
 
 def _at_batch_size(

@@ -40,6 +40,13 @@ def peak_bytes(call: Callable[[], object], model: nn.Module, inputs: Tensor) -> 
     return standing + max(accumulate((event.nbytes() for event in events), initial=0))
 
 
+def total_memory(device: torch.device) -> int:
+    """Bytes of memory that a device has, in use or not."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
 @contextmanager
 def _silenced_stderr() -> Iterator[None]:
     """Keep off the terminal what the profiler's library says of itself, below Python's streams."""

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 TARGETS = ("compression", "sparsity", "channel_sparsity", "speedup")
 """The settings of which an experiment has one, which says how far to prune."""
 
+MOST_THREADS = 1024
+"""CPU threads that an experiment may ask for; with several thousands torch crashes."""
+
 RECORD_ID_PATTERN = r"^[0-9a-f]{8,64}$"
 """What an experiment's identity looks like: lower-case hexadecimal digits."""
 

@@ -217,7 +217,16 @@ class Strategy(Configured, ABC):
                 raise UsageError(f"strategy {name}: the score of {layer} contains NaN")
 
 
+# What torch.nn.utils.prune calls them.
+_ELSEWHERE = {
+    "l1unstructured": ("GlobalMagnitude", "LayerMagnitude"),
+    "globalunstructured": ("GlobalMagnitude",),
+    "lnstructured": ("StructuredL1", "StructuredL2", "StructuredLInf"),
+    "randomunstructured": ("LayerRandom", "Random"),
+    "randomstructured": ("StructuredRandom",),
+}
+
 STRATEGIES: Registry[Strategy] = Registry(
-    "strategy", "strategies", Strategy, home=__package__ or ""
+    "strategy", "strategies", Strategy, home=__package__ or "", elsewhere=_ELSEWHERE
 )
 register = STRATEGIES.register
