@@ -22,6 +22,7 @@ from ..results.record import MOST_THREADS
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+    from ..results.layout import Layout
     from .experiment import Experiment
 
 INTERRUPTED = 130
@@ -100,6 +101,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     table.add_argument("--seeds", type=_file, metavar="FILE", help="write single runs as CSV")
     table.add_argument("--report", type=_file, metavar="FILE", help="write it all as an HTML page")
     _add_labels(table)
+    _add_layout(table)
     table.set_defaults(command=_leaderboard)
 
     publish = commands.add_parser(
@@ -139,6 +141,14 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         default=[Path("runs")],
         help="records folders, or published files of records",
     )
+    study.add_argument(
+        "--at",
+        nargs="+",
+        type=_fraction,
+        metavar="S",
+        help="sparsities at which classes of weights stand side by side (default: 0.5 0.8)",
+    )
+    _add_layout(study)
     _add_output(study, "study")
     study.set_defaults(command=_study)
 
@@ -270,6 +280,23 @@ def _add_trust(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="execute Python from outside prunebench that a record names, if it is unchanged",
     )
+
+
+def _add_layout(parser: argparse.ArgumentParser) -> None:
+    """Which differences make panels, colours and kinds of lines in plots."""
+    for place, what in (("panel", "panels"), ("colour", "colours"), ("line", "kinds of lines")):
+        parser.add_argument(
+            f"--{place}",
+            nargs="+",
+            metavar="FIELD",
+            help=f"{what} stand for these: dataset, model, initialisation, pretraining, strategy, "
+            "training or conditions; all else stays where it is",
+        )
+
+
+def _layout(options: argparse.Namespace, usual: Layout) -> Layout:
+    """The layout that was asked for."""
+    return usual.with_moved(panel=options.panel, colour=options.colour, line=options.line)
 
 
 def _add_measuring_options(parser: argparse.ArgumentParser) -> None:
@@ -525,13 +552,13 @@ def _report(records: Sequence[Record], runs: Path, labels: Mapping[str, str]) ->
     return 1 if failures else 0
 
 
-def _plots(frame: DataFrame, folder: Path) -> list[Path]:
+def _plots(frame: DataFrame, folder: Path, layout: Layout | None = None) -> list[Path]:
     """Draw the two plots of a leaderboard into a folder and return their paths."""
-    from ..results.plots import accuracy_vs_compression, accuracy_vs_speedup
+    from ..results.plots import LAYOUT, accuracy_vs_compression, accuracy_vs_speedup
 
     paths = [folder / "accuracy-vs-compression.png", folder / "accuracy-vs-speedup.png"]
-    accuracy_vs_compression(frame, paths[0])
-    accuracy_vs_speedup(frame, paths[1])
+    accuracy_vs_compression(frame, paths[0], layout or LAYOUT)
+    accuracy_vs_speedup(frame, paths[1], layout or LAYOUT)
     return paths
 
 
@@ -572,20 +599,23 @@ def _device(options: argparse.Namespace) -> str:
 
 
 def _study(options: argparse.Namespace) -> int:
-    from ..results import study, write_csv
+    from ..results import study, study_plots, write_csv
     from ..results.record_file import read_records
 
+    layout = _layout(options, study_plots.LAYOUT)
     records = [record for runs in options.runs for record in read_records(runs)]
-    table = study.schemes(records)
-    parts = [
-        ("schemes", table, study.plot_schemes),
-        ("medians", study.medians(table), study.plot_medians),
-        ("classes", study.classes(records), study.plot_classes),
-    ]
-    for name, frame, plot in parts:
+    schemes = study.schemes(records)
+    medians = study.medians(schemes)
+    classes = study.classes(records)
+    for name, frame in (("schemes", schemes), ("medians", medians), ("classes", classes)):
         write_csv(frame, options.output / f"{name}.csv")
-        plot(frame, options.output / f"{name}.png")
+    study_plots.plot_schemes(schemes, options.output / "schemes.png", layout)
+    study_plots.plot_medians(medians, options.output / "medians.png")
+    study_plots.plot_classes(classes, options.output / "classes.png")
+    study_plots.plot_classes_at(classes, options.output / "classes-at.png", options.at)
+    for name in ("schemes", "medians", "classes"):
         print(f"{name}: {options.output / name}.csv, {options.output / name}.png")
+    print(f"classes side by side: {options.output / 'classes-at.png'}")
     return 0
 
 
@@ -686,6 +716,13 @@ def _leaderboard(options: argparse.Namespace) -> int:
     from ..results.naming import labels_of, with_labels
     from ..results.record_file import read_records
 
+    layout = None
+    if options.panel or options.colour or options.line:
+        from ..results.plots import LAYOUT
+
+        layout = _layout(options, LAYOUT)
+        if not options.plots:
+            raise UsageError("--panel, --colour and --line arrange plots: give --plots FOLDER too")
     records = list(read_records(options.runs)) if options.runs.is_file() else options.runs
     frame = leaderboard(records)
     if frame.empty:
@@ -696,7 +733,7 @@ def _leaderboard(options: argparse.Namespace) -> int:
         write_csv(frame, options.output)
         print(f"\n{options.output}")
     if options.plots:
-        print("\n".join(map(str, _plots(frame, options.plots))))
+        print("\n".join(map(str, _plots(frame, options.plots, layout))))
     if options.seeds:
         from ..results.seeds import single_seeds
 

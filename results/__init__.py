@@ -1,8 +1,9 @@
 """What comes out of a run: records, their store, and the leaderboard and plots made of them.
 
 Everything here is a function of records and knows nothing of how they came about, nor of torch.
-The plots are in :mod:`prunebench.results.plots`, which alone imports matplotlib, and the page that
-holds them in :mod:`prunebench.results.report`; neither is imported before it is used.
+The plots are in :mod:`prunebench.results.plots` and its neighbours, which alone import matplotlib,
+and the page that holds them in :mod:`prunebench.results.report`; neither is imported before it is
+used.
 """
 
 from .columns import COLUMNS, columns_as_markdown

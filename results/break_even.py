@@ -9,11 +9,20 @@ from textwrap import fill
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.style import context as style_context
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
+from .drawing import (
+    COLOURS,
+    DOTS_PER_INCH,
+    FAINT_INK,
+    INK,
+    LINE,
+    MARKERS,
+    in_our_style,
+    literal,
+    save_png,
+)
 from .inference import row_title
-from .plots import COLOURS, DOTS_PER_INCH, FAINT_INK, INK, LINE, MARKERS, literal, save_png, style
 
 BREAK_EVEN_COLUMNS: dict[str, str] = {
     "network_title": "The layer or network.",
@@ -142,7 +151,7 @@ def _write_panels(panels: list[_Panel], x: str, path: Path) -> None:
     )
     across = min(len(panels), 2)
     down = math.ceil(len(panels) / across)
-    with style_context(["default", style()]):
+    with in_our_style():
         figure = Figure(
             figsize=(across * _PANEL_INCHES[0], down * _PANEL_INCHES[1] + 0.6),
             dpi=DOTS_PER_INCH,

@@ -58,6 +58,8 @@ _QUALITY = {
     "<quality>_std": "Sample standard deviation over seeds; empty for one seed.",
     "<quality>_ci95_low": "Lower end of the 95 % Student-t confidence interval of the mean.",
     "<quality>_ci95_high": "Upper end of the 95 % Student-t confidence interval of the mean.",
+    "<quality>_by_seed": "Value of each seed by ascending seed, with spaces between; `nan` where "
+    "it is not finite.",
     "<quality>_dense_mean": "Mean over the same seeds of the unpruned network's value.",
     "<quality>_change_mean": "Mean over seeds of the value minus the unpruned network's value of "
     "the same seed.",

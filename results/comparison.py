@@ -11,7 +11,7 @@ import pandas as pd
 
 from .columns import further_columns
 from .naming import named, told_apart
-from .settings import DEFAULTS, RECIPE_COLUMNS, RECIPES, as_text
+from .settings import RECIPE_COLUMNS, RECIPES, as_text, in_words, phrase
 
 QUALITY_TITLES = {
     "top1": "Top-1 accuracy",
@@ -20,7 +20,10 @@ QUALITY_TITLES = {
     "perplexity": "Perplexity",
     "bleu": "BLEU",
 }
-_FRACTIONS = frozenset({"top1", "top5"})
+FRACTIONS = frozenset({"top1", "top5"})
+"""The quality metrics that are fractions, which people read in percent."""
+
+_RANDOM_BASELINES = frozenset({"Random", "LayerRandom", "StructuredRandom"})
 
 # Quality metrics that are chosen beside a task's own, and whether more of them is better.
 _CHOSEN = {"bleu": "higher"}
@@ -105,13 +108,14 @@ class Comparison:
         if "optimizer" in after and {**before, "epochs": ""} == {**after, "epochs": ""}:
             recipes["finetuning"] = {"epochs": after.get("epochs", ""), "rest": "else the same"}
         words = {
-            _words(name): ", ".join(filter(None, parts.values())) for name, parts in recipes.items()
+            in_words(name): ", ".join(filter(None, parts.values()))
+            for name, parts in recipes.items()
         }
         return {name: each for name, each in words.items() if each}
 
     def unusual(self) -> dict[str, str]:
         """Those of the less usual settings that are not as always, in words."""
-        return {_words(name): self._common(name) for name in self._unusual()}
+        return {in_words(name): self._common(name) for name in self._unusual()}
 
     @property
     def quality(self) -> str:
@@ -121,13 +125,12 @@ class Comparison:
     @property
     def quality_title(self) -> str:
         """The primary quality metric in words, with its unit."""
-        title = QUALITY_TITLES.get(self.quality, self.quality)
-        return f"{title} (%)" if self.is_fraction else title
+        return quality_title(self.quality)
 
     @property
     def is_fraction(self) -> bool:
         """Whether the primary quality metric is a fraction, which people read in percent."""
-        return self.quality in _FRACTIONS
+        return self.quality in FRACTIONS
 
     @property
     def higher_is_better(self) -> bool:
@@ -206,16 +209,10 @@ class Comparison:
         """A setting and its value, in words."""
         value = self._common(column)
         if column == _TARGET:
-            return f"targets of {_words(_kinds(self.rows).iloc[0].removeprefix('target_'))}"
+            return f"targets of {in_words(_kinds(self.rows).iloc[0].removeprefix('target_'))}"
         if column == _LEAST:
             return f"dense networks {self.least_dense or 'of any quality'}"
-        if column == "rounds":
-            return "1 round" if value == "1" else f"{value} rounds"
-        if column == "schedule":
-            return f"{value} schedule"
-        if column == "start_epoch":
-            return _START.get(value, f"pruned after epoch {value}")
-        return f"{_words(column)} {value or as_text(DEFAULTS.get(column))}"
+        return phrase(column, value)
 
     def _common(self, column: str) -> str:
         """A cell that all rows share, empty where an older file has no such column."""
@@ -239,7 +236,19 @@ _LEAST = "least_dense_quality"
 _TARGET = "target"
 """Stands for the kind of target, which is no column: each kind has one."""
 
-_START = {"": "pruned after pretraining", "0": "pruned at initialisation"}
+
+def quality_title(name: str) -> str:
+    """A quality metric in words, with its unit."""
+    title = QUALITY_TITLES.get(name, name.replace("_", " "))
+    return f"{title} (%)" if name in FRACTIONS else title
+
+
+def is_random_baseline(strategy: str, source: object = "") -> bool:
+    """Whether a strategy is one of ours that prune at random, whatever its structure.
+
+    ``source`` is the digest of the file of a user's own strategy, which is none of them.
+    """
+    return strategy.partition("(")[0] in _RANDOM_BASELINES and not _text(source)
 
 
 def comparisons(frame: pd.DataFrame) -> list[Comparison]:
@@ -282,18 +291,13 @@ def _in_recipe(setting: str, value: str) -> str:
     """A setting of a recipe and its value, in words."""
     if setting == "epochs":
         return "1 epoch" if value == "1" else f"{value} epochs"
-    return value if setting == "optimizer" else f"{_words(setting)} {value}"
+    return value if setting == "optimizer" else f"{in_words(setting)} {value}"
 
 
 def _kinds(frame: pd.DataFrame) -> pd.Series[Any]:
     """The column of each row's target."""
     targets = [name for name in frame.columns if name.startswith("target_")]
     return frame[targets].notna().idxmax(axis="columns") if len(frame) else pd.Series(dtype=str)
-
-
-def _words(column: str) -> str:
-    """The name of a column in words."""
-    return column.replace("finetun", "fine-tun").replace("_", " ")
 
 
 def _text(value: object) -> str:

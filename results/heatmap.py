@@ -8,9 +8,8 @@ from textwrap import fill
 
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.style import context as style_context
 
-from .plots import DOTS_PER_INCH, FAINT_INK, literal, save_png, style
+from .drawing import DOTS_PER_INCH, FAINT_INK, in_our_style, literal, save_png
 
 HEATMAP_COLUMNS: dict[str, str] = {
     "weight": "Name of the weight, as in the network.",
@@ -37,7 +36,7 @@ def plot_heatmaps(frame: pd.DataFrame, title: str, path: str | Path) -> None:
     most = float(frame["kept"].max()) or 1.0
     across = min(len(weights), _PANELS_ABREAST)
     down = math.ceil(len(weights) / across)
-    with style_context(["default", style()]):
+    with in_our_style():
         figure = Figure(
             figsize=(across * _PANEL_INCHES + 0.6, down * _PANEL_INCHES + 0.4),
             dpi=DOTS_PER_INCH,

@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from .columns import INTEGER_COLUMNS, TEXT_COLUMNS, expand_columns
-from .naming import digest, named, shown
+from .naming import digest, named
 from .record import TARGETS, Outcome
-from .settings import RECIPE_COLUMNS, further_settings
+from .settings import columns_of, further_settings
 from .statistics import describe
 from .store import Store
 
@@ -68,6 +68,7 @@ def leaderboard(records: Iterable[Outcome] | str | Path) -> pd.DataFrame:
     columns = expand_columns(further, qualities, metrics)
     types = dict.fromkeys(columns, "float64") | dict.fromkeys(INTEGER_COLUMNS, "Int64")
     types |= dict.fromkeys([*TEXT_COLUMNS, *further], "str")
+    types |= {f"{name}_by_seed": "str" for name in qualities}
     return pd.DataFrame(rows, columns=columns).astype(types)
 
 
@@ -168,18 +169,7 @@ class _Comparison:
             "dataset": self.key.dataset,
             "model": self.key.model,
             "settings": self.key.settings,
-            "rounds": self.experiment["rounds"],
-            "schedule": shown(self.experiment["schedule"]),
-            "recovery": shown(self.experiment["recovery"]),
-            # The first records do not have these settings.
-            "finetuned_network": self.experiment.get("finetuned_network", "masked"),
-            "timing": shown(self.experiment.get("timing", "BetweenTrainings")),
-            "initialisation": shown(self.experiment.get("initialisation", "Default")),
-            "start_epoch": self.experiment.get("start_epoch"),
-            **{
-                column: self.experiment[recipe].get(name)
-                for column, (recipe, name) in RECIPE_COLUMNS.items()
-            },
+            **columns_of(self.experiment),
             **dict.fromkeys(further, ""),
             **further_settings(self.experiment),
             "quality": primary,
@@ -208,7 +198,8 @@ class _Comparison:
                     "seeds_missing": len(expected) - len(seeds),
                 }
                 if finished:
-                    row |= _quality_cells(finished) | _cost_cells(finished)
+                    row |= _quality_cells(finished)
+                    row |= _cost_cells(finished)
                     row |= {f"{name}_mean": _mean(_final(finished, name)) for name in metrics}
                 rows.append(row)
         return rows
@@ -275,8 +266,8 @@ def _target(experiment: Mapping[str, Any]) -> _Target:
     )
 
 
-def _quality_cells(runs: list[_Run]) -> dict[str, float]:
-    cells: dict[str, float] = {}
+def _quality_cells(runs: list[_Run]) -> dict[str, float | str]:
+    cells: dict[str, float | str] = {}
     for name in runs[0].quality:
         final = describe(_final(runs, name))
         dense = [_number(run.dense.get(name)) for run in runs]
@@ -286,6 +277,7 @@ def _quality_cells(runs: list[_Run]) -> dict[str, float]:
             f"{name}_std": final.std,
             f"{name}_ci95_low": final.ci95_low,
             f"{name}_ci95_high": final.ci95_high,
+            f"{name}_by_seed": " ".join(f"{value:.6g}" for value in _final(runs, name)),
             f"{name}_dense_mean": _mean(dense),
             f"{name}_change_mean": change.mean,
             f"{name}_change_ci95_low": change.ci95_low,

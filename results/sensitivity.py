@@ -9,10 +9,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.style import context as style_context
 
-from .plots import DOTS_PER_INCH, LINE, literal, save_png, style
-from .study import looks_of, quality_title
+from .comparison import FRACTIONS, quality_title
+from .drawing import DOTS_PER_INCH, Look, in_our_style, literal, looks, save_png
 
 SENSITIVITY_COLUMNS: dict[str, str] = {
     "dataset": "Data set, as in the experiment.",
@@ -42,22 +41,22 @@ def plot_sensitivity(frame: pd.DataFrame, path: str | Path) -> None:
     quality = next(str(name) for name in frame.columns if str(name).endswith("_change"))
     groups = list(frame.groupby(["dataset", "model", "strategy", "seed"], sort=False))
     names = list(dict.fromkeys(frame["weight_class"]))
-    looks = looks_of(names)
-    with style_context(["default", style()]):
+    known = looks(names)
+    with in_our_style():
         figure = Figure(
             figsize=(11.6, 4.4 * len(groups) + 0.9), dpi=DOTS_PER_INCH, layout="constrained"
         )
         for row, ((dataset, model, strategy, seed), rows) in enumerate(groups):
             for column, x in enumerate(("sparsity", "largest_removed")):
                 axes = figure.add_subplot(len(groups), 2, 2 * row + column + 1)
-                _draw(axes, rows, x, quality, looks)
+                _draw(axes, rows, x, quality, known)
                 axes.set_title(
                     literal(fill(f"{strategy}, {model} on {dataset}, seed {seed}", 60)),
                     fontsize=10,
                     fontweight="bold",
                 )
         figure.legend(
-            [Line2D([], [], color=c, marker=m, ls=d, **LINE) for c, m, d in looks.values()],
+            [Line2D([], [], **look.line()) for look in known.values()],
             [literal(name) for name in names],
             loc="outside lower left",
             ncols=3,
@@ -67,14 +66,12 @@ def plot_sensitivity(frame: pd.DataFrame, path: str | Path) -> None:
         save_png(figure, Path(path))
 
 
-def _draw(
-    axes: Axes, rows: pd.DataFrame, x: str, quality: str, looks: dict[str, tuple[str, str, str]]
-) -> None:
+def _draw(axes: Axes, rows: pd.DataFrame, x: str, quality: str, known: dict[str, Look]) -> None:
+    factor = 100 if quality.removesuffix("_change") in FRACTIONS else 1
     for name, line in rows.groupby("weight_class", sort=False):
-        colour, marker, dashes = looks[str(name)]
         scale = 100 if x == "sparsity" else 1
-        axes.plot(scale * line[x], line[quality], color=colour, marker=marker, ls=dashes, **LINE)
-    largest = float(rows[quality].abs().max())
+        axes.plot(scale * line[x], factor * line[quality], **known[str(name)].line())
+    largest = factor * float(rows[quality].abs().max())
     if largest > 0:
         axes.set_yscale("symlog", linthresh=max(largest / 1000, 1e-6))
     axes.set_xlabel(

@@ -49,6 +49,24 @@ An experiment's defaults never change; a test holds these to them.
 """
 
 
+def columns_of(experiment: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that have a column in every leaderboard, of an experiment, that of a record."""
+    return {
+        "rounds": experiment["rounds"],
+        "schedule": shown(experiment["schedule"]),
+        "recovery": shown(experiment["recovery"]),
+        # The first records do not have these settings.
+        "finetuned_network": experiment.get("finetuned_network", "masked"),
+        "timing": shown(experiment.get("timing", "BetweenTrainings")),
+        "initialisation": shown(experiment.get("initialisation", "Default")),
+        "start_epoch": experiment.get("start_epoch"),
+        **{
+            column: experiment[recipe].get(name)
+            for column, (recipe, name) in RECIPE_COLUMNS.items()
+        },
+    }
+
+
 def further_settings(experiment: Mapping[str, Any]) -> dict[str, str]:
     """The settings that have no column of their own and are not at their default, as text.
 
@@ -81,3 +99,22 @@ def as_text(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(map(as_text, value)) or "none"
     return str(value)
+
+
+def in_words(column: str) -> str:
+    """The name of a column in words."""
+    return column.replace("finetun", "fine-tun").replace("_", " ")
+
+
+def phrase(column: str, value: str) -> str:
+    """A setting and its value, in words; empty is the default."""
+    if column == "rounds":
+        return "1 round" if value == "1" else f"{value} rounds"
+    if column == "schedule":
+        return f"{value} schedule"
+    if column == "start_epoch":
+        return _START.get(value, f"pruned after epoch {value}")
+    return f"{in_words(column)} {value or as_text(DEFAULTS.get(column))}"
+
+
+_START = {"": "pruned after pretraining", "0": "pruned at initialisation"}

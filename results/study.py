@@ -1,161 +1,177 @@
-"""The tables and figures of a study of pruning schemes (See, Luong & Manning 2016), of any network.
+"""The tables of a study of pruning schemes (See, Luong & Manning 2016), of any network.
 
-Quality against sparsity for each scheme and way of training, the median of each over all
-sparsities, and how much of each class of weights a scheme removes.
+Quality against sparsity for each scheme and way of training, the median of each over the sparsities
+that all have, and how much of each class of weights a scheme removes.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
-from collections.abc import Iterable, Sequence
-from itertools import cycle
-from pathlib import Path
-from textwrap import fill
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.style import context as style_context
 
 from ..errors import UsageError
-from .comparison import QUALITY_TITLES
+from . import cells
+from .layout import AT_INITIALISATION, settings_in_words, way_of_training
 from .leaderboard import comparable
-from .naming import named, shown, told_apart
-from .plots import COLOURS, DOTS_PER_INCH, FAINT_INK, INK, LINE, MARKERS, literal, save_png, style
+from .naming import digest, named, shown, told_apart
 from .record import TARGETS, Record
+from .settings import as_text, columns_of, further_settings
+from .statistics import describe
 
-SCHEME_COLUMNS: dict[str, str] = {
+_LINE_COLUMNS = {
     "dataset": "Data set, as in the experiment.",
     "model": "Network, as in the experiment.",
+    "initialisation": "Random weights from which the network began.",
+    "pretraining": "How the dense network was trained, in words: only what differs from others of "
+    "the table, such as `pretraining epochs 5`.",
     "strategy": "Pruning strategy, as in the leaderboard.",
     "training": "`no retraining`, `retraining`, `sparse from the beginning` (new weights, then "
     "trained), `at initialisation` (pruned before training), or the experiment's recovery.",
-    "initialisation": "Random weights from which the network began.",
+    "conditions": "All other settings in words, only what differs: schedule, rounds, recipe, ….",
     "settings": "Hash of all settings but strategy, target and seed, as in the leaderboard: what "
     "differs in it is not averaged.",
-    "sparsity": "Fraction of zeros among the prunable weights.",
+}
+
+SCHEME_COLUMNS: dict[str, str] = {
+    **_LINE_COLUMNS,
+    "target": "How far to prune, as it was asked for: `80 %` or `4×`.",
+    "sparsity": "Fraction of zeros among the prunable weights, mean over seeds.",
     "seeds": "Seeds whose run finished: those that the means are over.",
-    "<quality>": "Mean over seeds of the quality metric on the test set.",
+    "<quality>": "Mean over seeds of the quality metric on the test set; empty if it is not finite "
+    "for some seed.",
     "<quality>_std": "Sample standard deviation over seeds; empty for one seed.",
-    "<quality>_dense": "The same of the unpruned network.",
+    "<quality>_by_seed": "Its value of each seed by ascending seed, with spaces between.",
+    "<quality>_dense": "Mean over the same seeds of the unpruned network's value.",
+    "<quality>_better": "Whether a `higher` or a `lower` value is better.",
 }
 """Column → definition of the table of schemes, in its order."""
 
 MEDIAN_COLUMNS: dict[str, str] = {
-    "dataset": "As in the table of schemes.",
-    "model": "As in the table of schemes.",
-    "strategy": "As in the table of schemes.",
-    "training": "As in the table of schemes.",
-    "initialisation": "As in the table of schemes.",
-    "settings": "As in the table of schemes.",
+    **dict.fromkeys(_LINE_COLUMNS, "As in the table of schemes."),
     "sparsities": "Number of sparsities that the median is over.",
-    "<quality>": "Median of the quality metric over sparsities.",
+    "targets": "Which these are: those that all schemes of the data set and model have.",
+    "<quality>": "Median of the quality metric over these sparsities; empty where there are none.",
 }
 """Column → definition of the table of medians, in its order."""
 
 CLASS_COLUMNS: dict[str, str] = {
-    "dataset": "As in the table of schemes.",
-    "model": "As in the table of schemes.",
-    "strategy": "As in the table of schemes.",
-    "initialisation": "As in the table of schemes.",
+    **dict.fromkeys(_LINE_COLUMNS, "As in the table of schemes."),
+    "training": "As in the table of schemes, but empty where the masks were made at once from the "
+    "trained network: how it was trained after that leaves them as they are, and counts as one.",
+    "settings": "Hash of those settings on which the masks depend.",
+    "target": "As in the table of schemes.",
     "sparsity": "Fraction of zeros among all prunable weights.",
     "weight_class": "Class of weights (See et al. 2016); in a plain network each layer is one.",
     "weights": "Number of weights in the class.",
     "pruned": "Fraction of them that is zero, mean over seeds.",
+    "pruned_std": "Sample standard deviation over seeds; empty for one seed.",
 }
 """Column → definition of the table of classes, in its order."""
 
-_SCHEME = ["dataset", "model", "strategy", "training", "initialisation", "settings"]
-_TRAINING = {
-    "NoRecovery": "no retraining",
-    "FineTune": "retraining",
-    "Reinitialise": "sparse from the beginning",
-}
-_LINES = ("-", "--", ":", "-.")
-_PANEL_INCHES = (5.8, 4.4)
-_TITLE_CHARACTERS = 60
-_LABEL_CHARACTERS = 56
-_BAR_WIDTH = 8.0
-_BAR_INCHES = 0.42
+# What comes after the masks, where they are made at once.
+_AFTER_MASKS = ("recovery", "finetuning", "finetuned_network", "metrics")
+_NAMED = ("dataset", "model", "strategy")
+
+
+class _Line(NamedTuple):
+    """What tells a line of a figure from others, in the order of the columns."""
+
+    dataset: str
+    model: str
+    initialisation: str
+    pretraining: str
+    strategy: str
+    training: str
+    conditions: str
+    settings: str
+
+
+class _Settings(NamedTuple):
+    """The way of training, those settings that count, and a digest that differs where they do."""
+
+    training: str
+    settings: Mapping[str, str]
+    digest: str
 
 
 def schemes(records: Iterable[Record]) -> pd.DataFrame:
-    """A row for each strategy, way of training and sparsity, over seeds; failed runs are left out.
+    """A row for each scheme, way of training, settings and target, over seeds.
+
+    Failed runs are left out, and a record that is there twice counts once.
 
     Raises:
         UsageError: no run has finished.
     """
-    rows = []
-    qualities: dict[str, None] = {}
-    records = list(records)
-    called = _called(records)
-    for record in records:
-        if not record.finished:
-            continue
-        qualities |= dict.fromkeys(record.quality)
-        rows.append(
-            _identity(record.experiment, called)
-            | {"training": _training(record.experiment)}
-            | {"settings": comparable(record.experiment).settings}
-            | {"target": _target(record.experiment)}
-            | {"sparsity": record.final["prunable_sparsity"]}
-            | {name: record.final.get(name) for name in record.quality}
-            | {f"{name}_dense": record.dense.get(name) for name in record.quality}
-        )
-    if not rows:
+    finished = _finished(records)
+    if not finished:
         raise UsageError("there is nothing to compare: no run has finished")
-    keys = [*_SCHEME, "target"]
-    groups = pd.DataFrame(rows).groupby(keys)
-    table = groups.mean()
-    table["seeds"] = groups.size()
-    for name in qualities:
-        table[f"{name}_std"] = groups[name].std()
-    return table.reset_index()[_expanded(SCHEME_COLUMNS, qualities)]
+    qualities = {name: way for record in finished for name, way in record.quality.items()}
+    rows = []
+    for line, target, group in _grouped(finished, _lines(finished, _all_settings)):
+        row: dict[str, Any] = line._asdict() | {"target": target}
+        row["sparsity"] = describe(_values(group, "final", "prunable_sparsity")).mean
+        row["seeds"] = len(group)
+        for name, better in qualities.items():
+            values = _values(group, "final", name)
+            found = describe(values)
+            row |= {
+                name: found.mean,
+                f"{name}_std": found.std,
+                f"{name}_by_seed": " ".join(f"{value:.6g}" for value in values),
+                f"{name}_dense": describe(_values(group, "dense", name)).mean,
+                f"{name}_better": better,
+            }
+        rows.append(row)
+    return pd.DataFrame(rows)[_expanded(SCHEME_COLUMNS, qualities)]
 
 
 def medians(table: pd.DataFrame) -> pd.DataFrame:
-    """The median over sparsities of each scheme's quality, of the table of :func:`schemes`."""
+    """The median of each scheme's quality over the targets that all schemes of a network have.
+
+    ``table`` is that of :func:`schemes`.
+    """
     qualities = qualities_of(table)
-    groups = table.groupby(_SCHEME, sort=False)
-    middle = groups[qualities].median()
-    middle["sparsities"] = groups.size()
-    return middle.reset_index()[_expanded(MEDIAN_COLUMNS, qualities)]
+    rows = []
+    for _, network in table.groupby(["dataset", "model"], sort=False):
+        lines = list(network.groupby(list(_LINE_COLUMNS), sort=False, dropna=False))
+        common = [
+            target
+            for target in dict.fromkeys(network["target"])
+            if all((line["target"] == target).any() for _, line in lines)
+        ]
+        for key, line in lines:
+            shared = line[line["target"].isin(common)]
+            row = dict(zip(_LINE_COLUMNS, key, strict=True))
+            row |= {"sparsities": len(common), "targets": ", ".join(common)}
+            rows.append(row | {name: shared[name].median(skipna=False) for name in qualities})
+    return pd.DataFrame(rows)[_expanded(MEDIAN_COLUMNS, qualities)]
 
 
 def classes(records: Iterable[Record]) -> pd.DataFrame:
-    """A row for each strategy, sparsity and class of weights: how much of the class is pruned.
+    """A row for each scheme, target and class of weights: how much of the class is pruned.
 
-    How a network was trained after pruning leaves that as it is, but for methods that prune while
-    it trains, so that all ways of training count as one.
+    Raises:
+        UsageError: no record says of which class its weights are.
     """
-    rows = []
-    records = list(records)
-    called = _called(records)
-    for record in records:
-        counts: dict[str, list[int]] = {}
-        for layer in record.layers:
-            if layer.weight_class:
-                count = counts.setdefault(layer.weight_class, [0, 0])
-                count[0] += layer.parameters
-                count[1] += layer.parameters - layer.nonzero
-        rows += [
-            _identity(record.experiment, called)
-            | {"target": _target(record.experiment)}
-            | {"sparsity": record.final["prunable_sparsity"]}
-            | {"weight_class": name, "weights": weights, "pruned": zeros / weights}
-            for name, (weights, zeros) in counts.items()
-        ]
-    if not rows:
+    finished = [record for record in _finished(records) if _counts(record)]
+    if not finished:
         raise UsageError("no record says of which class its weights are: run the experiment again")
-    keys = ["dataset", "model", "strategy", "initialisation", "target", "weight_class"]
-    order = list(dict.fromkeys(row["weight_class"] for row in rows))
-    table = pd.DataFrame(rows).groupby(keys).mean().reset_index()
-    table["weights"] = table["weights"].astype(int)
-    place = table["weight_class"].map(order.index)
-    table = table.assign(place=place).sort_values([*keys[:-1], "place"], kind="stable")
-    return table[list(CLASS_COLUMNS)].reset_index(drop=True)
+    rows = []
+    for line, target, group in _grouped(finished, _lines(finished, _settings_of_masks)):
+        counts = [_counts(record) for record in group]
+        sparsity = describe(_values(group, "final", "prunable_sparsity")).mean
+        rows += [
+            line._asdict()
+            | {"target": target, "sparsity": sparsity, "weight_class": name, "weights": weights}
+            | _share(name, counts)
+            for name, (weights, _) in counts[0].items()
+        ]
+    return pd.DataFrame(rows)[list(CLASS_COLUMNS)]
 
 
 def qualities_of(table: pd.DataFrame) -> list[str]:
@@ -163,214 +179,114 @@ def qualities_of(table: pd.DataFrame) -> list[str]:
     return [name.removesuffix("_dense") for name in table.columns if name.endswith("_dense")]
 
 
-def plot_schemes(table: pd.DataFrame, path: str | Path) -> None:
-    """Write a PNG of quality against sparsity, a panel for each network and quality metric.
-
-    That is the task's primary one, and one that was chosen beside it. Colours are strategies, lines
-    ways of training.
-
-    Raises:
-        OSError: the file could not be written.
-    """
-    panels = [
-        (title, rows, name)
-        for title, rows in _networks(table)
-        for name in dict.fromkeys((qualities_of(table)[0], _chosen_quality(qualities_of(table))))
-    ]
-    looks = looks_of(table["strategy"])
-    kinds = list(dict.fromkeys(zip(table["training"], table["initialisation"], strict=True)))
-    lines = dict(zip(kinds, cycle(_LINES), strict=False))
-    with style_context(["default", style()]):
-        figure, places = _figure(len(panels), len(looks) + len(lines))
-        for axes, (title, rows, name) in zip(places, panels, strict=True):
-            for (strategy, *kind, _), line in rows.groupby(_SCHEME[2:], sort=False):
-                colour, marker, _ = looks[str(strategy)]
-                axes.plot(
-                    100 * line["sparsity"],
-                    line[name],
-                    color=colour,
-                    marker=marker,
-                    ls=lines[str(kind[0]), str(kind[1])],
-                    **LINE,
-                )
-            axes.axhline(rows[f"{name}_dense"].mean(), lw=1.1, ls=(0, (5, 3)), color=INK)
-            grows = rows[name].median() > rows[f"{name}_dense"].median() > 0
-            if grows and rows[name].max() > 5 * rows[name].min():
-                axes.set_yscale("log")
-                axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-            _label(axes, title, "Pruned weights, %", quality_title(name))
-        several = len({initialisation for _, initialisation in kinds}) > 1
-        handles = [Line2D([], [], color=c, marker=m, **LINE) for c, m, _ in looks.values()]
-        handles += [Line2D([], [], color=FAINT_INK, ls=line, lw=1.9) for line in lines.values()]
-        handles.append(Line2D([], [], lw=1.1, ls=(0, (5, 3)), color=INK))
-        names = [*looks, *(", ".join(kind) if several else kind[0] for kind in lines)]
-        _legend(figure, handles, [*names, "unpruned network"])
-        save_png(figure, Path(path))
+def _finished(records: Iterable[Record]) -> list[Record]:
+    """The finished ones, each once, although folders may share them."""
+    return list({record.id: record for record in records if record.finished}.values())
 
 
-def plot_medians(table: pd.DataFrame, path: str | Path) -> None:
-    """Write a PNG of the table of :func:`medians`: a bar for each scheme and way of training.
-
-    Raises:
-        OSError: the file could not be written.
-    """
-    name = _chosen_quality([each for each in table.columns if each not in MEDIAN_COLUMNS])
-    panels = _networks(table)
-    with style_context(["default", style()]):
-        heights = [_BAR_INCHES * len(rows) + 1.2 for _, rows in panels]
-        figure = Figure(figsize=(_BAR_WIDTH, sum(heights)), dpi=DOTS_PER_INCH, layout="constrained")
-        places = figure.subplots(len(panels), squeeze=False, height_ratios=heights)[:, 0]
-        for axes, (title, rows) in zip(places, panels, strict=True):
-            several = rows["initialisation"].nunique() > 1
-            labels = [
-                f"{fill(str(row.strategy), _LABEL_CHARACTERS)}\n{row.training}"
-                + (f", {row.initialisation}" if several else "")
-                for row in rows.itertuples()
-            ]
-            colours = dict(zip(dict.fromkeys(rows["training"]), cycle(COLOURS), strict=False))
-            bars = axes.barh(
-                [literal(label) for label in labels],
-                rows[name],
-                color=[colours[each] for each in rows["training"]],
-            )
-            axes.bar_label(bars, fmt="%#.3g", padding=3, fontsize=8)
-            axes.invert_yaxis()
-            axes.tick_params(axis="y", labelsize=7.5)
-            _label(axes, title, f"Median {quality_title(name)} over sparsities", "")
-            axes.grid(visible=False, axis="y")
-            axes.set_axisbelow(True)
-        save_png(figure, Path(path))
-
-
-def plot_classes(table: pd.DataFrame, path: str | Path) -> None:
-    """Write a PNG of what each class of weights loses, a panel for each strategy and network.
-
-    Raises:
-        OSError: the file could not be written.
-    """
-    looks = looks_of(table["weight_class"])
-    keys = ["dataset", "model", "strategy", "initialisation"]
-    several = table["initialisation"].nunique() > 1
-    panels = list(table.groupby(keys, sort=False))
-    with style_context(["default", style()]):
-        figure, places = _figure(len(panels), len(looks))
-        for axes, ((_, _, strategy, initialisation), rows) in zip(places, panels, strict=True):
-            for name, line in rows.groupby("weight_class", sort=False):
-                colour, marker, dashes = looks[str(name)]
-                axes.plot(
-                    100 * line["sparsity"],
-                    100 * line["pruned"],
-                    color=colour,
-                    marker=marker,
-                    ls=dashes,
-                    **LINE,
-                )
-            title = f"{strategy}, {initialisation}" if several else str(strategy)
-            _label(axes, title, "Pruned weights, %", "Pruned weights of the class, %")
-        handles = [Line2D([], [], color=c, marker=m, ls=d, **LINE) for c, m, d in looks.values()]
-        _legend(figure, handles, list(looks))
-        save_png(figure, Path(path))
-
-
-_Names = dict[str, dict[tuple[str, str], str]]
-
-
-def _called(records: Iterable[Record]) -> _Names:
-    """What each version of each data set, network and strategy is called."""
+def _lines(records: Sequence[Record], told_by: Callable[[Record], _Settings]) -> dict[str, _Line]:
+    """The line to which each record belongs, by the record's id."""
+    told = {record.id: told_by(record) for record in records}
+    settings: dict[str, dict[str, str]] = {}
+    for each in told.values():  # an older record may lack some
+        settings[each.digest] = {**each.settings, **settings.get(each.digest, {})}
+    training = {each.digest: each.training for each in told.values()}
+    words = settings_in_words(settings, training)
+    called = {place: told_apart(_version(each, place) for each in records) for place in _NAMED}
     return {
-        place: told_apart(_version(record.experiment, place) for record in records)
-        for place in ("dataset", "model", "strategy")
+        record.id: _Line(
+            **{place: called[place][_version(record, place)] for place in _NAMED},
+            initialisation=shown(record.experiment.get("initialisation", "Default")),
+            pretraining=words[told[record.id].digest][0],
+            training=told[record.id].training,
+            conditions=words[told[record.id].digest][1],
+            settings=told[record.id].digest,
+        )
+        for record in records
     }
 
 
-def _version(experiment: Any, place: str) -> tuple[str, str]:
-    return named(experiment[place]), experiment.get("sources", {}).get(place, "")
+def _version(record: Record, place: str) -> tuple[str, str]:
+    """The name of a component and the digest of its source."""
+    return named(record.experiment[place]), record.experiment.get("sources", {}).get(place, "")
 
 
-def _identity(experiment: Any, called: _Names) -> dict[str, Any]:
-    names = {place: called[place][_version(experiment, place)] for place in called}
-    return {**names, "initialisation": shown(experiment.get("initialisation", "Default"))}
+def _all_settings(record: Record) -> _Settings:
+    experiment = record.experiment
+    settings = columns_of(experiment) | further_settings(experiment)
+    for place in _NAMED:  # whose versions their names tell
+        settings.pop(f"{place}_source", None)
+    texts = {name: "" if value is None else as_text(value) for name, value in settings.items()}
+    way = way_of_training(texts["recovery"], texts["start_epoch"])
+    return _Settings(way, texts, comparable(experiment).settings)
 
 
-def _training(experiment: Any) -> str:
-    if experiment.get("start_epoch") == 0:
-        return "at initialisation"
-    recovery = shown(experiment["recovery"])
-    return _TRAINING.get(recovery, recovery)
+def _settings_of_masks(record: Record) -> _Settings:
+    """Without what comes after the masks, where they are made at once."""
+    way, settings, _ = _all_settings(record)
+    if settings["rounds"] == "1" and settings["timing"] == "BetweenTrainings":
+        way = way if way == AT_INITIALISATION else ""
+        settings = {
+            name: value for name, value in settings.items() if not name.startswith(_AFTER_MASKS)
+        }
+    canonical = json.dumps([way, settings], sort_keys=True, separators=(",", ":"))
+    return _Settings(way, settings, digest(hashlib.sha256(canonical.encode()).hexdigest()[:8]))
 
 
-def _target(experiment: Any) -> str:
-    """How far it was pruned, so that it sorts."""
-    return next(
-        f"{name} {experiment[name]:012.6f}" for name in TARGETS if experiment.get(name) is not None
-    )
+def _grouped(
+    records: Iterable[Record], lines: Mapping[str, _Line]
+) -> list[tuple[_Line, str, list[Record]]]:
+    """The records of each line and target by ascending seed, in the order of the table."""
+    groups: dict[tuple[_Line, tuple[int, float]], list[Record]] = {}
+    for record in records:
+        groups.setdefault((lines[record.id], _target(record)), []).append(record)
+    return [
+        (
+            line,
+            cells.target(pd.Series({f"target_{TARGETS[kind]}": value})),
+            sorted(group, key=lambda record: int(record.experiment["seed"])),
+        )
+        for (line, (kind, value)), group in sorted(groups.items())
+    ]
+
+
+def _target(record: Record) -> tuple[int, float]:
+    """The kind of a record's target, as its place in ``TARGETS``, and its value."""
+    given = [record.experiment.get(name) for name in TARGETS]
+    return next((kind, float(value)) for kind, value in enumerate(given) if value is not None)
+
+
+def _values(records: Iterable[Record], part: str, name: str) -> list[float]:
+    """A measurement of the dense or the final networks of some records; NaN where not finite."""
+    found = [getattr(record, part).get(name) for record in records]
+    return [math.nan if value is None else float(value) for value in found]
+
+
+def _share(name: str, counts: Sequence[Mapping[str, tuple[int, int]]]) -> dict[str, float]:
+    """How much of a class is pruned, over seeds."""
+    found = describe([each[name][1] / each[name][0] for each in counts])
+    return {"pruned": found.mean, "pruned_std": found.std}
+
+
+def _counts(record: Record) -> dict[str, tuple[int, int]]:
+    """The number of weights, and of pruned ones, in each class."""
+    counts: dict[str, tuple[int, int]] = {}
+    for layer in record.layers:
+        if layer.weight_class:
+            weights, pruned = counts.get(layer.weight_class, (0, 0))
+            counts[layer.weight_class] = (
+                weights + layer.parameters,
+                pruned + layer.parameters - layer.nonzero,
+            )
+    return counts
 
 
 def _expanded(columns: Iterable[str], qualities: Iterable[str]) -> list[str]:
-    names: list[str] = []
-    for column in columns:
-        if "<quality>" not in column:
-            names.append(column)
-    return names + [
+    """The columns of a table with these quality metrics."""
+    plain = [column for column in columns if "<quality>" not in column]
+    return plain + [
         column.replace("<quality>", quality)
         for quality in qualities
         for column in columns
         if "<quality>" in column
     ]
-
-
-def quality_title(name: str) -> str:
-    """A quality metric in words."""
-    return QUALITY_TITLES.get(name, name.replace("_", " "))
-
-
-def _chosen_quality(names: Sequence[str]) -> str:
-    """The quality metric that was chosen beside the task's own, if one was, else the primary."""
-    return names[-1] if names[-1] != "loss" else names[0]
-
-
-def _networks(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    groups = table.groupby(["dataset", "model"], sort=False)
-    return [(f"{model} on {dataset}", rows) for (dataset, model), rows in groups]
-
-
-def looks_of(names: Iterable[str]) -> dict[str, tuple[str, str, str]]:
-    """A colour, a marker and a kind of line for each name, all different."""
-    different = list(dict.fromkeys(names))
-    return {
-        name: (
-            COLOURS[place % len(COLOURS)],
-            MARKERS[place % len(MARKERS)],
-            _LINES[place // len(COLOURS) % len(_LINES)],
-        )
-        for place, name in enumerate(different)
-    }
-
-
-def _figure(panels: int, legend: int) -> tuple[Figure, Sequence[Axes]]:
-    across = min(panels, 2)
-    down = math.ceil(panels / across)
-    width, height = _PANEL_INCHES
-    figure = Figure(
-        figsize=(across * width, down * height + 0.24 * math.ceil(legend / 2) + 0.2),
-        dpi=DOTS_PER_INCH,
-        layout="constrained",
-    )
-    return figure, [figure.add_subplot(down, across, place + 1) for place in range(panels)]
-
-
-def _label(axes: Axes, title: str, x: str, y: str) -> None:
-    axes.set_title(literal(fill(title, _TITLE_CHARACTERS)), fontsize=10, fontweight="bold")
-    axes.set_xlabel(x)
-    axes.set_ylabel(y)
-
-
-def _legend(figure: Figure, handles: list[Line2D], names: list[str]) -> None:
-    figure.legend(
-        handles,
-        [literal(fill(name, _LABEL_CHARACTERS)) for name in names],
-        loc="outside lower left",
-        ncols=2,
-        frameon=False,
-        fontsize=8.5,
-    )

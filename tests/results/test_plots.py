@@ -8,11 +8,21 @@ import sys
 
 import matplotlib.image
 import numpy as np
+import pandas as pd
 import pytest
+from matplotlib.colors import to_hex
 
 from prunebench.errors import UsageError
-from prunebench.results import leaderboard
-from prunebench.results.plots import accuracy_vs_compression, accuracy_vs_speedup
+from prunebench.results import leaderboard, write_csv
+from prunebench.results.drawing import looks
+from prunebench.results.plots import (
+    accuracy_vs_compression,
+    accuracy_vs_speedup,
+    figure_of_compression,
+    figure_of_speedup,
+)
+from prunebench.strategies import STRATEGIES
+from prunebench.strategies.random import Random
 
 PLOTS = pytest.mark.parametrize("plot", [accuracy_vs_compression, accuracy_vs_speedup])
 
@@ -55,6 +65,124 @@ def test_long_titles_are_broken_and_not_cut_off(make_sweep, tmp_path):
     pixels = matplotlib.image.imread(tmp_path / "plot.png")[..., :3]
     assert pixels[:100].min() < 0.5, "there is no title"
     assert pixels[:100, -8:].min() == 1, "the title goes on to the edge"
+
+
+def drawn(axes):
+    """The lines with markers on some axes, each as its colour, marker, kind of line and fill."""
+    return [
+        (line.get_color(), line.get_marker(), str(line.get_linestyle()), line.get_markerfacecolor())
+        for line in axes.lines
+        if line.get_marker() not in ("", "None") and line.get_markersize() > 4
+    ]
+
+
+def names_of_rows(axes):
+    """What stands beside the rows of dots, from top to bottom, without breaks of lines."""
+    return [label.get_text().replace("\n", "") for label in axes.get_yticklabels()]
+
+
+FIGURES = pytest.mark.parametrize("figure", [figure_of_compression, figure_of_speedup])
+
+
+@FIGURES
+def test_a_comparison_at_one_target_is_a_sorted_row_of_dots_with_intervals(make_sweep, figure):
+    strategies = ["Worst", "Middle(alpha=2)", "Best"]
+    tops = dict(zip(strategies, (0.5, 0.9, 0.95), strict=True))
+    records = [
+        make.model_copy(update={"final": {**make.final, "top1": tops[name] - 0.02 * seed}})
+        for name in strategies
+        for seed, make in enumerate(make_sweep([name], [4]))
+    ]
+    (axes,) = figure(leaderboard(records)).axes
+    assert names_of_rows(axes) == ["Best", "Middle(alpha=2)", "Worst"]
+    bars = [collection for collection in axes.collections if len(collection.get_segments())]
+    assert len(bars) == 3
+    for bar, name in zip(bars, ("Best", "Middle(alpha=2)", "Worst"), strict=True):
+        (((low, _), (high, _)),) = bar.get_segments()
+        assert low == pytest.approx(tops[name] - 0.04, abs=1e-6)  # mean − std of three even steps
+        assert high == pytest.approx(tops[name], abs=1e-6)
+    seeds = [line for line in axes.lines if line.get_markersize() == 3]
+    for dots, name in zip(seeds, ("Best", "Middle(alpha=2)", "Worst"), strict=True):
+        assert sorted(dots.get_xdata()) == pytest.approx(
+            [tops[name] - 0.04, tops[name] - 0.02, tops[name]]
+        )
+    dense = [line for line in axes.lines if line.get_linestyle() == "--"]
+    assert [float(line.get_xdata()[0]) for line in dense] == [pytest.approx(0.991)]
+
+
+def test_what_a_file_without_single_seeds_has_is_drawn_all_the_same(make_sweep, tmp_path):
+    frame = leaderboard(make_sweep(compressions=[4]))
+    write_csv(frame.drop(columns=["top1_by_seed", "loss_by_seed"]), tmp_path / "old.csv")
+    (axes,) = figure_of_compression(pd.read_csv(tmp_path / "old.csv")).axes
+    assert names_of_rows(axes) == ["GlobalMagnitude", "Random"]
+    assert len(axes.collections) == 2
+
+
+def test_a_band_is_wholly_in_sight(make_record):
+    records = [
+        make_record(strategy=strategy, compression=compression, seed=seed, top1=top1)
+        for strategy, spread in (("Sure", 0.001), ("Unsure", 0.06))
+        for compression in (2.0, 4.0)
+        for seed, top1 in enumerate((0.97 - spread, 0.97, min(0.97 + spread, 0.999)))
+    ]
+    frame = leaderboard(records)
+    (axes,) = figure_of_compression(frame).axes
+    low, high = axes.get_ylim()
+    assert len(axes.collections) == 2
+    for band, strategy in zip(axes.collections, ("Sure", "Unsure"), strict=True):
+        heights = band.get_paths()[0].vertices[:, 1]
+        assert low < heights.min() < heights.max() < high
+        row = frame[frame["strategy"] == strategy].iloc[0]
+        assert heights.min() == pytest.approx(row["top1_mean"] - row["top1_std"])
+        if row["top1_mean"] + row["top1_std"] < 0.9999:
+            assert heights.max() == pytest.approx(row["top1_mean"] + row["top1_std"])
+
+
+@FIGURES
+def test_thirty_methods_at_several_targets_are_in_panels_in_which_no_two_look_alike(
+    make_sweep, figure
+):
+    names = [f"Method{number:02}" for number in range(30)]
+    made = figure(leaderboard(make_sweep(names, seeds=[0])))
+    looks_in_panels = [drawn(axes) for axes in made.axes]
+    assert sum(map(len, looks_in_panels)) == 30
+    assert all(len(panel) <= 16 for panel in looks_in_panels)
+    everything = [look for panel in looks_in_panels for look in panel]
+    assert len(set(everything)) == 30
+    assert len({axes.get_ylim() for axes in made.axes}) == 1, "panels are not comparable"
+    assert [axes.get_title(loc="left") for axes in made.axes] == [
+        "LeNet5 on MNIST, part 1 of 2",
+        "LeNet5 on MNIST, part 2 of 2",
+    ]
+    (legend,) = made.legends
+    assert [text.get_text() for text in legend.get_texts()] == [*names, "unpruned network"]
+
+
+def test_no_two_of_hundreds_of_names_look_alike_and_84_differ_without_the_kind_of_line():
+    names = [f"name {number}" for number in range(420)]
+    assert len(set(looks(names).values())) == 420
+    assert len({look._replace(dashes="-") for look in looks(names[:84]).values()}) == 84
+
+
+def test_only_the_random_baselines_are_grey(make_sweep):
+    def is_grey(strategy, **settings):
+        (axes,) = figure_of_compression(leaderboard(make_sweep([strategy], **settings))).axes
+        ((colour, *_),) = drawn(axes)
+        red, green, blue = (int(to_hex(colour)[place : place + 2], 16) for place in (1, 3, 5))
+        return red == green == blue
+
+    ours = [
+        name
+        for name in STRATEGIES.names()
+        if issubclass(STRATEGIES.find(name), Random) and STRATEGIES.find(name).score is Random.score
+    ]
+    assert {name for name in STRATEGIES.names() if is_grey(name)} == {
+        name for name in ours if not STRATEGIES.find(name).dynamic
+    }
+    assert is_grey("Random(structure=Filters)")
+    assert not is_grey("RandomisedSmoothing")
+    assert not is_grey("SNIP(tie_break='Random')")
+    assert not is_grey("mine.py:Random", sources={"strategy": "0123abcd"})
 
 
 def test_methods_are_drawn_in_colour_and_the_random_baseline_in_grey(make_sweep, tmp_path):
