@@ -49,7 +49,8 @@ _LEGEND_LINE_INCHES = 0.24
 _ROW_NAME_CHARACTERS = 38
 _LEGEND_CHARACTERS = 75
 _MOST_LEGEND_COLUMNS = 3
-_SEED_DOT: dict[str, Any] = {"marker": "o", "ms": 3, "ls": "", "mew": 0, "alpha": 0.5}
+_SEED_DOT: dict[str, Any] = {"marker": "o", "ms": 3, "ls": "", "mew": 0, "alpha": 0.8}
+_BELOW = 0.24  # of a row, so that single seeds are not hidden by their mean
 _BAR: dict[str, Any] = {"ls": "", "marker": "", "elinewidth": 1.4, "capsize": 2.5}
 
 
@@ -310,7 +311,7 @@ def _draw_dots(axes: Axes, panel: Panel, known: _Looks) -> None:
         _bars(axes, points.assign(x=row), low, high, look, across=True)
         for seeds in points["by_seed"]:
             seen = [scale.clipped(value) for value in seeds if math.isfinite(value)]
-            axes.plot(seen, [row] * len(seen), color=look.colour, zorder=2.8, **_SEED_DOT)
+            axes.plot(seen, [row + _BELOW] * len(seen), color=look.colour, zorder=2.8, **_SEED_DOT)
         axes.plot(
             [scale.clipped(value) for value in points["mean"]],
             [row] * len(points),
@@ -469,5 +470,5 @@ def _legend(figure: Figure, handles: list[tuple[str, Line2D]], columns: int, cap
 
 def _legend_columns(names: Sequence[str]) -> int:
     """As many as the longest name lets stand side by side."""
-    longest = max(map(len, names))
+    longest = max(map(len, names), default=0)
     return max(1, min(_LEGEND_CHARACTERS // (longest + 1), _MOST_LEGEND_COLUMNS))

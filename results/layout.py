@@ -29,7 +29,7 @@ FIELDS: dict[str, str] = {
 
 _OF_THE_DENSE_NETWORK = ("dataset", "model", "initialisation", "pretraining")
 _SHARED_BY_DENSE = ("pretraining", "device", "threads", "model_source", "dataset_source")
-_OF_THE_TRAINING = ("recovery", "start_epoch", "finetuning")
+_OF_THE_TRAINING = ("recovery", "start_epoch", "finetun")
 _MOST_NAMED_MODELS = 3
 AT_INITIALISATION = "at initialisation"
 _TRAINING = {

@@ -74,7 +74,7 @@ CLASS_COLUMNS: dict[str, str] = {
 """Column → definition of the table of classes, in its order."""
 
 # What comes after the masks, where they are made at once.
-_AFTER_MASKS = ("recovery", "finetuning", "finetuned_network", "metrics")
+_AFTER_MASKS = ("recovery", "finetuning", "finetuned_network")
 _NAMED = ("dataset", "model", "strategy")
 
 
@@ -223,7 +223,8 @@ def _all_settings(record: Record) -> _Settings:
 
 def _settings_of_masks(record: Record) -> _Settings:
     """Without what comes after the masks, where they are made at once."""
-    way, settings, _ = _all_settings(record)
+    way, everything, _ = _all_settings(record)
+    settings = {name: value for name, value in everything.items() if name != "metrics"}
     if settings["rounds"] == "1" and settings["timing"] == "BetweenTrainings":
         way = way if way == AT_INITIALISATION else ""
         settings = {

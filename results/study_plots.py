@@ -165,7 +165,7 @@ def classes_at_figure(table: pd.DataFrame, sparsities: Sequence[float]) -> Figur
     Raises:
         UsageError: no scheme was run at one of the sparsities.
     """
-    fields = _telling(table)
+    fields = [field for field in _telling(table) if field not in LAYOUT.panel]
     bars = _bar_styles(table, fields)
     panels = [panel for sparsity in sparsities for panel in _panels_at(table, sparsity, fields)]
     with in_our_style():
@@ -183,7 +183,7 @@ def classes_at_figure(table: pd.DataFrame, sparsities: Sequence[float]) -> Figur
                 _draw_bars(axes, own, place, len(schemes), bars[name])
                 handles[name] = Patch(**bars[name])
             axes.axhline(100 * rows["sparsity"].mean(), **DENSE_LINE)
-            _label_classes(axes, rows)
+            _label_classes(axes, rows, [f for f in _telling(table) if f in LAYOUT.panel])
         handles["all weights"] = Line2D([], [], **DENSE_LINE)
         figure.legend(
             list(handles.values()),
@@ -326,7 +326,7 @@ def _panels_at(table: pd.DataFrame, sparsity: float, fields: list[str]) -> list[
         there = ", ".join(f"{value:.3g}" for value in sorted(set(table["sparsity"].round(3))))
         raise UsageError(f"--at: {sparsity:g} is not allowed: the runs have {there}")
     panels = []
-    for _, network in here.groupby(["dataset", "model"], sort=False):
+    for _, network in here.groupby(list(LAYOUT.panel), sort=False, dropna=False):
         schemes = [rows for _, rows in network.groupby(fields, sort=False, dropna=False)]
         count = math.ceil(len(schemes) / _MOST_SCHEMES)
         size = math.ceil(len(schemes) / count)
@@ -347,7 +347,7 @@ def _draw_bars(
     axes.bar([order[name] + shift for name in own.index], 100 * own, width=width, **style)
 
 
-def _label_classes(axes: Axes, rows: pd.DataFrame) -> None:
+def _label_classes(axes: Axes, rows: pd.DataFrame, telling: Sequence[str]) -> None:
     """The title, and at each class its name and its share of all weights."""
     sizes = rows.drop_duplicates("weight_class").set_index("weight_class")["weights"]
     shares = 100 * sizes / sizes.sum()
@@ -365,5 +365,11 @@ def _label_classes(axes: Axes, rows: pd.DataFrame) -> None:
     head(
         axes,
         f"{first['model']} on {first['dataset']}",
-        f"{100 * rows['sparsity'].mean():.3g} % of all weights pruned",
+        " · ".join(
+            filter(
+                None,
+                [f"{100 * rows['sparsity'].mean():.3g} % of all weights pruned"]
+                + [_text(first[field]) for field in telling],
+            )
+        ),
     )

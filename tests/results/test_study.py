@@ -294,6 +294,7 @@ def test_all_methods_stand_side_by_side_above_each_class_at_the_sparsities_asked
     with pytest.raises(UsageError, match=r"--at: 0\.7 is not allowed: the runs have 0\.5, 0\.8"):
         classes_at_figure(table, [0.7])
     assert len(classes_figure(table).axes) == 2
+    assert len(classes_figure(table[table["target"] == "50 %"]).axes) == 2
 
 
 def test_masks_of_more_rounds_are_not_averaged_with_those_made_at_once(scheme):
