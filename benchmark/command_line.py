@@ -605,12 +605,13 @@ def _study(options: argparse.Namespace) -> int:
     layout = _layout(options, study_plots.LAYOUT)
     records = [record for runs in options.runs for record in read_records(runs)]
     schemes = study.schemes(records)
-    medians = study.medians(schemes)
-    classes = study.classes(records)
-    for name, frame in (("schemes", schemes), ("medians", medians), ("classes", classes)):
-        write_csv(frame, options.output / f"{name}.csv")
+    write_csv(schemes, options.output / "schemes.csv")
     study_plots.plot_schemes(schemes, options.output / "schemes.png", layout)
+    medians = study.medians(schemes)
+    write_csv(medians, options.output / "medians.csv")
     study_plots.plot_medians(medians, options.output / "medians.png")
+    classes = study.classes(records)
+    write_csv(classes, options.output / "classes.csv")
     study_plots.plot_classes(classes, options.output / "classes.png")
     study_plots.plot_classes_at(classes, options.output / "classes-at.png", options.at)
     for name in ("schemes", "medians", "classes"):

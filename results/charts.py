@@ -309,7 +309,7 @@ def _draw_dots(axes: Axes, panel: Panel, known: _Looks) -> None:
             continue
         low, high = panel.interval(points)
         _bars(axes, points.assign(x=row), low, high, look, across=True)
-        for seeds in points["by_seed"]:
+        for seeds in (seeds for seeds in points["by_seed"] if len(seeds) > 1):
             seen = [scale.clipped(value) for value in seeds if math.isfinite(value)]
             axes.plot(seen, [row + _BELOW] * len(seen), color=look.colour, zorder=2.8, **_SEED_DOT)
         axes.plot(
