@@ -185,6 +185,8 @@ def _by_seed(rows: pd.DataFrame, quality: str) -> Sequence[object]:
 def _words(among: Sequence[Comparison]) -> dict[str, tuple[str, str]]:
     """What tells the settings of comparisons apart, by their digest."""
     settings = {_digest(each): each.settings() for each in among}
+    for own in settings.values():
+        own.pop("target", None)  # a kind of target has panels of its own
     return settings_in_words(settings, {_digest(each): _training(each) for each in among})
 
 
