@@ -2,9 +2,10 @@
 
 from .accuracy import Accuracy
 from .bleu import BLEU
+from .conditions import Conditions, load_between, processor_times
 from .distribution import Histograms, histograms
 from .flops import Flops, Work, flops_by_module, work_by_weight, work_left
-from .inference import InferenceTime, inference_times
+from .inference import InferenceTime, inference_times, pass_times
 from .latency import Latency
 from .layers import LayerRow, layer_table
 from .metric import METRICS, Measurements, Metric, Subject, register
@@ -13,7 +14,7 @@ from .perplexity import Perplexity
 from .runtimes import RUNTIMES, NetworkKind, Runtime, UnsupportedError, as_onnx
 from .size import Size
 from .storage import Storage, decode, encode
-from .timing import STANDARD, Protocol, keep_memory, pinned
+from .timing import STANDARD, Protocol, Ratio, interleaved, keep_memory, pinned, ratio
 
 __all__ = [
     "BLEU",
@@ -21,6 +22,7 @@ __all__ = [
     "RUNTIMES",
     "STANDARD",
     "Accuracy",
+    "Conditions",
     "Flops",
     "Histograms",
     "InferenceTime",
@@ -31,6 +33,7 @@ __all__ = [
     "NetworkKind",
     "Perplexity",
     "Protocol",
+    "Ratio",
     "Runtime",
     "Size",
     "Storage",
@@ -44,9 +47,14 @@ __all__ = [
     "histograms",
     "inference",
     "inference_times",
+    "interleaved",
     "keep_memory",
     "layer_table",
+    "load_between",
+    "pass_times",
     "pinned",
+    "processor_times",
+    "ratio",
     "register",
     "work_by_weight",
     "work_left",

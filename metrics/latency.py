@@ -6,6 +6,8 @@ What other runtimes and the shrunk network make of it is measured in :mod:`.runt
 
 from __future__ import annotations
 
+import copy
+import math
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
@@ -13,11 +15,10 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
+from .conditions import FEWEST_SAMPLES, Conditions, load_between, processor_times
 from .metric import Measurements, Metric, Subject, register
 from .modes import inference
-from .timing import Protocol, interleaved, ratio
-
-_FEWEST = 5
+from .timing import Protocol, Ratio, interleaved, ratio
 
 
 @register
@@ -25,11 +26,13 @@ _FEWEST = 5
 class Latency(Metric):
     """Milliseconds of one forward pass, dense and pruned, at the process's number of threads.
 
+    A speedup that cannot be believed, because the machine was busy, is not a number.
+
     Args:
         batch_sizes: how many examples a forward pass takes; each size is measured.
         repeats: timed samples of each model.
         sample_ms: the least duration of a sample, in milliseconds.
-        seconds: after which there are fewer samples, but five at least.
+        seconds: after which there are fewer samples, but six at least.
     """
 
     batch_sizes: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False)] = (1, 256)
@@ -43,36 +46,68 @@ class Latency(Metric):
         "latency_batch<n>_dense_iqr_ms": "interquartile range of the same",
         "latency_batch<n>_pruned_ms": "median milliseconds of a forward pass, pruned",
         "latency_batch<n>_pruned_iqr_ms": "interquartile range of the same",
+        "latency_batch<n>_control": "dense / an identical copy of it, as the speedup is measured",
+        "latency_batch<n>_control_low": "lower end of its 95 % confidence interval",
+        "latency_batch<n>_control_high": "upper end of the same",
+        "latency_batch<n>_load": "share of the processor that other processes took meanwhile",
         "measured_speedup_batch<n>": "median over pairs of samples of dense / pruned",
+        "measured_speedup_batch<n>_low": "lower end of its 95 % confidence interval",
+        "measured_speedup_batch<n>_high": "upper end of the same",
         "measured_speedup_batch<n>_shrunk": "the same of dense / the network without the channels "
         "that are gone (only where whole channels were removed)",
+        "measured_speedup_batch<n>_shrunk_low": "lower end of its 95 % confidence interval",
+        "measured_speedup_batch<n>_shrunk_high": "upper end of the same",
     }
 
     def measure(self, subject: Subject) -> Measurements:
         """Time both models at each batch size."""
+        return self.measure_and_doubt(subject)[0]
+
+    def measure_and_doubt(self, subject: Subject) -> tuple[Measurements, dict[str, str]]:
+        """The same, and by the names of those speedups that are not numbers the reason why."""
         measured: Measurements = {}
+        doubts: dict[str, str] = {}
         protocol = Protocol(
-            repeats=min(self.repeats, _FEWEST),
+            repeats=min(self.repeats, FEWEST_SAMPLES),
             most_repeats=self.repeats,
             precision=1e-9,  # there are as many samples as time allows, however near they are
             sample_ms=self.sample_ms,
             most_seconds=self.seconds,
         )
-        networks = {"dense": subject.dense, "pruned": subject.model}
+        networks = {
+            "dense": subject.dense,
+            "control": copy.deepcopy(subject.dense),
+            "pruned": subject.model,
+        }
         if subject.shrunk is not None:
             networks["shrunk"] = subject.shrunk
         with inference(*networks.values()):
             for size in self.batch_sizes:
                 inputs = subject.task.inputs(size)
                 calls = {name: partial(network, inputs) for name, network in networks.items()}
+                before = processor_times()
                 times = interleaved(calls, protocol, [("dense", "pruned")], inputs.is_cuda)
+                load = load_between(before, processor_times())
+                control = ratio(times["dense"], times["control"])
+                conditions = Conditions(len(times["dense"]), load, control)
                 for name in ("dense", "pruned"):
                     measured |= _summary(f"latency_batch{size}_{name}", times[name])
-                label = f"measured_speedup_batch{size}"
-                measured[label] = ratio(times["dense"], times["pruned"]).median
-                if "shrunk" in times:
-                    measured[f"{label}_shrunk"] = ratio(times["dense"], times["shrunk"]).median
-        return measured
+                measured |= _with_interval(f"latency_batch{size}_control", control)
+                measured[f"latency_batch{size}_load"] = math.nan if load is None else load
+                for name, suffix in (("pruned", ""), ("shrunk", "_shrunk")):
+                    if name not in networks:
+                        continue
+                    label = f"measured_speedup_batch{size}{suffix}"
+                    speedup = ratio(times["dense"], times[name])
+                    if doubt := conditions.doubt(speedup):
+                        doubts[label] = doubt
+                        speedup = Ratio(math.nan, math.nan, math.nan)
+                    measured |= _with_interval(label, speedup)
+        return measured, doubts
+
+
+def _with_interval(name: str, found: Ratio) -> Measurements:
+    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
 
 
 def _summary(name: str, seconds: np.ndarray) -> Measurements:

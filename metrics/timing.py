@@ -3,7 +3,9 @@
 All calls are timed in turn, in another random order each time, so that whatever slows the machine
 down meets all of them. A sample repeats its call until the clock's resolution does not matter. What
 is told is the median and the interquartile range; a ratio is the median of the ratios of samples
-taken in the same turn, with its confidence interval. On a GPU, events on the device are timed.
+taken in the same turn, with its confidence interval. Whole passes over a split are timed in turn
+too, and told by their means. On a GPU, events on the device are timed. Whether any of it can be
+believed is judged in :mod:`.conditions`.
 """
 
 from __future__ import annotations
@@ -11,18 +13,24 @@ from __future__ import annotations
 import ctypes
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, NamedTuple
 
 import numpy as np
 import torch
 from pydantic import Field
+from scipy.special import stdtrit
+from torch import Tensor
 
 Call = Callable[[], object]
 
 _CHECKED_EVERY = 10
+
+# What takes so many samples' time at once is not taken for it because it was interrupted.
+_LONG = 20
 
 # The numbers of options in glibc's malloc.h.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
@@ -53,16 +61,20 @@ STANDARD = Protocol()
 
 
 class Ratio(NamedTuple):
-    """The median of ratios, and its 95 % confidence interval."""
+    """A ratio of times, and its 95 % confidence interval."""
 
-    median: float
+    value: float
     low: float
     high: float
 
     @property
     def precision(self) -> float:
-        """Half the width of the interval, relative to the median."""
-        return (self.high - self.low) / (2 * self.median)
+        """Half the width of the interval, relative to the ratio."""
+        return (self.high - self.low) / (2 * self.value)
+
+    def __str__(self) -> str:
+        """As ``1.02× (0.99–1.05)``."""
+        return f"{self.value:.2f}× ({self.low:.2f}–{self.high:.2f})"
 
 
 def interleaved(
@@ -79,7 +91,7 @@ def interleaved(
         pairs: names whose ratios are to be known as precisely as the protocol says.
         cuda: whether the calls compute on the current CUDA device.
     """
-    seconds = _device_seconds if cuda else _seconds
+    seconds = _clock(cuda)
     # Calibrating runs each call for a few samples' time: it is the warm-up as well.
     passes = {
         name: _passes_in_a_sample(call, protocol.sample_ms / 1000, seconds)
@@ -102,6 +114,38 @@ def interleaved(
     return {name: np.array(taken) for name, taken in samples.items()}
 
 
+def whole_passes(
+    networks: Mapping[str, Callable[[Tensor], object]],
+    batches: Callable[[], Iterable[Tensor]],
+    passes: int,
+    cuda: bool = False,
+) -> dict[str, np.ndarray]:
+    """Seconds that each network computes in a whole pass over some batches, pass by pass.
+
+    The networks take turns, in another random order each time, after a pass each that is not
+    counted. The clock stands still while a batch is made.
+
+    Args:
+        networks: what is timed, by name.
+        batches: gives the batches of a pass, the same ones each time.
+        passes: of each network.
+        cuda: whether they compute on the current CUDA device.
+    """
+    seconds = _clock(cuda)
+
+    def one_pass(network: Callable[[Tensor], object]) -> float:
+        return sum(seconds(partial(network, inputs), 1) for inputs in batches())
+
+    for network in networks.values():
+        one_pass(network)
+    order = np.random.default_rng(0)
+    samples: dict[str, list[float]] = {name: [] for name in networks}
+    for _ in range(passes):
+        for name in order.permutation(list(networks)):
+            samples[name].append(one_pass(networks[name]))
+    return {name: np.array(taken) for name, taken in samples.items()}
+
+
 def ratio(numerators: np.ndarray, denominators: np.ndarray) -> Ratio:
     """The median of ratios of samples that were taken in the same turn.
 
@@ -114,6 +158,21 @@ def ratio(numerators: np.ndarray, denominators: np.ndarray) -> Ratio:
     low = max(int(np.floor(count / 2 - spread)), 0)
     high = min(int(np.ceil(count / 2 + spread)), count - 1)
     return Ratio(float(np.median(ratios)), float(ratios[low]), float(ratios[high]))
+
+
+def ratio_of_means(numerators: np.ndarray, denominators: np.ndarray) -> Ratio:
+    """The ratio of the means of two samples or more that were taken in the same turns.
+
+    The interval is Student's with the variance of the ratio estimator: that of the differences
+    between the numerators and what the ratio makes of the denominators.
+
+    Source: Cochran: Sampling Techniques, 3rd edition, 1977, section 2.11.
+    """
+    count, mean = len(numerators), float(denominators.mean())
+    value = float(numerators.mean()) / mean
+    deviation = float(np.std(numerators - value * denominators, ddof=1))
+    margin = float(stdtrit(count - 1, 0.975)) * deviation / (np.sqrt(count) * mean)
+    return Ratio(value, value - margin, value + margin)
 
 
 @contextmanager
@@ -151,10 +210,31 @@ def keep_memory() -> None:
 def _passes_in_a_sample(call: Call, least: float, seconds: Callable[[Call, int], float]) -> int:
     seconds(call, 1)
     passes = 1
-    while (elapsed := seconds(call, passes)) < least:
+    while (elapsed := _uninterrupted(call, passes, least, seconds)) < least:
         needed = passes * least / max(elapsed, 1e-6)
         passes = max(passes + 1, min(10 * passes, round(1.1 * needed)))
     return passes
+
+
+def _uninterrupted(
+    call: Call, passes: int, least: float, seconds: Callable[[Call, int], float]
+) -> float:
+    """Seconds of so many passes, the least of five where they seem to be enough for a sample.
+
+    Else a call that another process interrupted once would be sampled by fewer passes than its like
+    for the whole of the measurement, and short samples slip in between interruptions that long ones
+    meet: identical networks were found to differ by a factor of three.
+    """
+    fastest = seconds(call, passes)
+    for _ in range(4):
+        if not least <= fastest < _LONG * least:
+            break
+        fastest = min(fastest, seconds(call, passes))
+    return fastest
+
+
+def _clock(cuda: bool) -> Callable[[Call, int], float]:
+    return _device_seconds if cuda else _seconds
 
 
 def _seconds(call: Call, passes: int) -> float:

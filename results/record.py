@@ -134,6 +134,12 @@ class Inference(_Frozen):
     95 % confidence interval; ``speedup_over_eager`` that over the dense network in eager PyTorch.
     ``peak_bytes`` is the memory at the peak of a forward pass, and ``difference`` the largest one
     of outputs from those in eager PyTorch, relative to the largest output.
+
+    Where it was whole passes over the test split that were timed, ``passes`` says how many, and
+    ``pass_seconds`` is the mean of them. ``control`` is the speedup of an identical copy of the
+    dense network over it, ``load`` the share of the processor that other processes took meanwhile,
+    and ``doubt`` says why the speedups cannot be believed, if they cannot. Records that are older
+    than these have none of them.
     """
 
     runtime: str
@@ -150,6 +156,15 @@ class Inference(_Frozen):
     peak_bytes: int | None
     difference: float | None
     reason: str
+    speedup_over_eager_low: float | None = None
+    speedup_over_eager_high: float | None = None
+    passes: int | None = None
+    pass_seconds: float | None = None
+    control: float | None = None
+    control_low: float | None = None
+    control_high: float | None = None
+    load: float | None = None
+    doubt: str = ""
 
 
 class Outcome(BaseModel):
@@ -158,8 +173,9 @@ class Outcome(BaseModel):
     ``id`` is the experiment's identity. ``quality`` names the task's quality metrics, the primary
     one first, and which direction is better. ``dense`` and ``final`` are the measurements of the
     network before the first and after the last round. ``least_dense_quality`` is the primary
-    quality on the validation split that the unpruned network had to reach. ``inference`` is what
-    was measured of the finished network since, in ``inference_environment``.
+    quality on the validation split that the unpruned network had to reach. ``doubts`` says of those
+    of the ``timings`` that are speedups and None why they could not be believed. ``inference`` is
+    what was measured of the finished network since, in ``inference_environment``.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
@@ -173,6 +189,7 @@ class Outcome(BaseModel):
     final: Measurements
     timings: Timings
     least_dense_quality: float | None = None
+    doubts: Mapping[str, str] = {}
     inference: tuple[Inference, ...] = ()
     inference_environment: Document = {}
 
@@ -228,7 +245,7 @@ class Record(Outcome):
 
     def result(self) -> dict[str, Any]:
         """All that a rerun must reproduce exactly: the record without times and environments."""
-        times = {"timings", "environment", "inference", "inference_environment"}
+        times = {"timings", "doubts", "environment", "inference", "inference_environment"}
         return self.model_dump(mode="json", exclude=times)
 
     def to_json(self) -> bytes:
