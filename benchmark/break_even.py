@@ -15,9 +15,11 @@ from ..errors import UsageError
 from ..metrics import (
     RUNTIMES,
     STANDARD,
+    Conditions,
     InferenceTime,
     NetworkKind,
     Protocol,
+    Ratio,
     Runtime,
     inference_times,
     keep_memory,
@@ -129,7 +131,29 @@ def break_even(
             networks: Networks = {"dense": model, **pruned}
             for each in inference_times(networks, inputs, chosen, batch_sizes, protocol):
                 rows.append({**head, **_measurements(each)})
-    return pd.DataFrame(rows, columns=list(BREAK_EVEN_COLUMNS))
+    return _doubted(pd.DataFrame(rows, columns=list(BREAK_EVEN_COLUMNS)))
+
+
+def _doubted(frame: pd.DataFrame) -> pd.DataFrame:
+    """With what a network of which nothing was removed says of all others of its line.
+
+    It is a control too, wherever the dense network was run in the same runtime: identical to it,
+    and made and run as the pruned ones are.
+    """
+    frame = frame.copy()
+    line = ["kind", "batch_size", "runtime"]
+    with_dense = set(
+        frame.loc[frame["network"] == "dense", line].itertuples(index=False, name=None)
+    )
+    untouched = frame[(frame["sparsity"] == 0) & (frame["network"] != "dense")]
+    for _, row in untouched.dropna(subset=["speedup"]).iterrows():
+        if tuple(row[line]) not in with_dense:
+            continue
+        found = Ratio(row["speedup"], row["speedup_low"], row["speedup_high"])
+        doubt = Conditions(row["repeats"], None, found).doubt(found)
+        same = (frame[[*line, "network"]] == row[[*line, "network"]]).all(axis=1)
+        frame.loc[same & (frame["doubt"] == "") & frame["speedup"].notna(), "doubt"] = doubt
+    return frame
 
 
 def _effective_flops(masked: nn.Module, shrunk: nn.Module | None, inputs: Tensor) -> float:

@@ -188,6 +188,14 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         "--seed", nargs="+", type=int, metavar="N", help="measure only the runs of these seeds"
     )
     _add_trust(measure)
+    measure.add_argument(
+        "--passes",
+        type=_positive_or_zero,
+        default=0,
+        metavar="N",
+        help="time N whole passes over the test split as well, in eager PyTorch; 0 times none "
+        "(default: 0)",
+    )
     _add_measuring_options(measure)
     measure.set_defaults(command=_measure)
 
@@ -577,6 +585,7 @@ def _measure(options: argparse.Namespace) -> int:
         runtimes=options.runtimes or DEFAULT_RUNTIMES,
         batch_sizes=options.batch_sizes,
         protocol=Protocol(repeats=max(options.repeats, 3)),
+        passes=options.passes,
         device=_device(options),
         trust=options.trust,
     )

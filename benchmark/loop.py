@@ -426,6 +426,7 @@ def _measured(
         before |= (
             pretrained.measured(metric, name) if metric.quality else metric.measure(dense_subject)
         )
+    latency, doubts = Latency().measure_and_doubt(final_subject)
     record = Record(
         id=experiment.id,
         status="collapsed" if dead else "ok",
@@ -461,8 +462,9 @@ def _measured(
         timings={
             "pretraining_seconds": report.seconds,
             **pruned.seconds,
-            **Latency().measure(final_subject),
+            **latency,
         },
+        doubts=doubts,
         environment=environment(),
     )
     return record, copy_of_state(pruned.model)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from torch import Tensor
 from tqdm import tqdm
 
 from ..errors import UsageError
@@ -16,6 +17,7 @@ from ..metrics import (
     Runtime,
     inference_times,
     keep_memory,
+    pass_times,
     pinned,
 )
 from ..results import Inference, Record, Store
@@ -36,6 +38,7 @@ def measure(
     runtimes: Sequence[str] = DEFAULT_RUNTIMES,
     batch_sizes: Sequence[int] = (1, 256),
     protocol: Protocol = STANDARD,
+    passes: int = 0,
     device: str = "cpu",
     progress: bool = True,
     trust: bool = False,
@@ -52,14 +55,18 @@ def measure(
         runtimes: names of runtimes; ``Eager`` is always among them.
         batch_sizes: examples in a forward pass; each is measured.
         protocol: for how long.
+        passes: whole passes over the test split to time in ``Eager`` as well, at each batch size:
+            two at least, or 0 for none.
         device: ``cpu`` or ``cuda``, whatever the runs were trained on.
         progress: whether to show a progress bar.
         trust: whether Python from outside prunebench that a record names may be executed.
 
     Raises:
-        UsageError: a runtime is unknown, the weights of a run are not there, or it would execute
-            code that is not trusted or has changed since.
+        UsageError: a runtime is unknown, one pass alone is asked for, the weights of a run are not
+            there, or it would execute code that is not trusted or has changed since.
     """
+    if passes == 1:
+        raise UsageError("passes: 1 is not allowed: an interval needs at least 2; 0 is for none")
     chosen: list[Runtime] = [RUNTIMES.component(name).create() for name in runtimes]
     store, folder = Store(runs), data_folder(data)
     finished = [record for record in records if record.finished]
@@ -73,7 +80,7 @@ def measure(
     for record in bar:
         bar.set_description(title(record.experiment))
         restored = restore(record, store, folder, device, trust=trust)
-        measured.append(_measured(record, restored, chosen, batch_sizes, protocol))
+        measured.append(_measured(record, restored, chosen, batch_sizes, protocol, passes))
         store.save(measured[-1])
     return measured
 
@@ -84,12 +91,21 @@ def _measured(
     runtimes: Sequence[Runtime],
     batch_sizes: Sequence[int],
     protocol: Protocol,
+    passes: int,
 ) -> Record:
     count = restored.experiment.threads
+
+    def split(batch_size: int) -> Iterator[Tensor]:
+        return (inputs for inputs, _ in restored.task.batches("test", batch_size))
+
     with threads(count), pinned(count) as cores:
-        times = inference_times(
-            restored.networks, restored.task.inputs, runtimes, batch_sizes, protocol
+        times = list(
+            inference_times(
+                restored.networks, restored.task.inputs, runtimes, batch_sizes, protocol
+            )
         )
+        if passes:
+            times += pass_times(restored.networks, split, passes, batch_sizes)
         rows = tuple(as_inference(each) for each in times)
         where = {**environment(), "pinned_to_cores": cores}
         where["processor"] = processor(restored.task.device)

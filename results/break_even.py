@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 from textwrap import fill
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -41,6 +42,14 @@ BREAK_EVEN_COLUMNS: dict[str, str] = {
     "speedup_low": "Lower end of its 95 % confidence interval.",
     "speedup_high": "Upper end of the same.",
     "speedup_over_eager": "The dense network's time in `Eager` / this one's.",
+    "speedup_over_eager_low": "Lower end of its 95 % confidence interval.",
+    "speedup_over_eager_high": "Upper end of the same.",
+    "control": "The dense network's time / that of an identical copy, by the same protocol in the "
+    "same turns, where 1 is the truth.",
+    "control_low": "Lower end of its 95 % confidence interval.",
+    "control_high": "Upper end of the same.",
+    "load": "Share of the processor that other processes took meanwhile.",
+    "doubt": "Why the speedups cannot be believed, so that they say nothing; empty where they can.",
     "peak_bytes": "Memory at the peak of a forward pass; known in `Eager` only.",
     "memory_format": "Order of images in memory.",
     "threads": "CPU threads.",
@@ -54,34 +63,57 @@ NOTICEABLE = 1.05
 
 _PANEL_INCHES = (5.6, 4.4)
 _TITLE_CHARACTERS = 60
+_BAND = ("speedup", "speedup_low", "speedup_high")
+_UNSURE: dict[str, Any] = {"s": 36, "facecolors": "none", "alpha": 0.4}
 
 
 def break_even_sentences(frame: pd.DataFrame) -> list[str]:
     """For each runtime, kind and batch size the sparsity from which on it pays, in words.
 
     That is where the line through the measured speedups, logarithms against sparsity, passes 1 for
-    good, if it comes to :data:`NOTICEABLE` after that.
+    good, if it comes to :data:`NOTICEABLE` after that, and the interval there is above 1. There is
+    no verdict if any of the measurements is in doubt.
     """
-    sentences = []
+    # As it is made, as it is read from CSV, and from CSV that is older than some of the columns.
+    frame = frame.reindex(columns=list(BREAK_EVEN_COLUMNS)).astype({"doubt": object})
+    frame = frame.fillna({"doubt": ""})
     keys = ["network_title", "kind", "batch_size", "runtime", "network"]
     pruned = frame[frame["network"] != "dense"]
-    for (title, kind, batch, runtime, network), rows in pruned.groupby(keys, sort=False):
-        head = f"{title}, {kind} pruned, batch of {batch}, {runtime} {network}:"
-        measured = rows.dropna(subset=["speedup"]).sort_values("sparsity")
-        if measured.empty:
-            sentences.append(f"{head} not measured ({rows['reason'].iloc[0]})")
-            continue
-        sparsities, speedups = measured["sparsity"].tolist(), measured["speedup"].tolist()
-        sparsity = crossing(sparsities, speedups)
-        beyond = [v for s, v in zip(sparsities, speedups, strict=True) if s >= (sparsity or 0)]
-        if sparsity is None or max(beyond) < NOTICEABLE:
-            sentences.append(f"{head} does not pay; {min(speedups):.2f}× to {max(speedups):.2f}×")
-        else:
-            best = sparsities[speedups.index(max(speedups))]
-            always = sparsity == sparsities[0]
-            from_on = f"pays {'at all measured' if always else f'from {100 * sparsity:.0f} % on'}"
-            sentences.append(f"{head} {from_on}; {max(speedups):.2f}× at {100 * best:.4g} %")
-    return sentences
+    return [
+        f"{title}, {kind} pruned, batch of {batch}, {runtime} {network}: {_verdict(rows)}"
+        for (title, kind, batch, runtime, network), rows in pruned.groupby(keys, sort=False)
+    ]
+
+
+def _verdict(rows: pd.DataFrame) -> str:
+    measured = rows.dropna(subset=["speedup"]).sort_values("sparsity")
+    if measured.empty:
+        return f"not measured ({rows['reason'].iloc[0]})"
+    doubted = measured[measured["doubt"] != ""]
+    if not doubted.empty:
+        at = ", ".join(f"{100 * sparsity:.4g} %" for sparsity in doubted["sparsity"])
+        return f"no verdict; at {at} {doubted['doubt'].iloc[0]}"
+    old = "" if measured["control"].notna().all() else ", measured without a control"
+    speedups = measured["speedup"].tolist()
+    worst, best = measured.iloc[int(measured["speedup"].to_numpy().argmin())], _best(measured)
+    sparsity = crossing(measured["sparsity"].tolist(), speedups)
+    beyond = measured[measured["sparsity"] >= (0 if sparsity is None else sparsity)]
+    if sparsity is None or beyond["speedup"].max() < NOTICEABLE:
+        return f"does not pay; {_with_interval(worst)} to {_with_interval(best)}{old}"
+    best = _best(beyond)
+    at = f"{_with_interval(best)} at {100 * best['sparsity']:.4g} %{old}"
+    if best["speedup_low"] <= 1:
+        return f"may pay; {at}"
+    always = sparsity == measured["sparsity"].iloc[0]
+    return f"pays {'at all measured' if always else f'from {100 * sparsity:.0f} % on'}; {at}"
+
+
+def _best(rows: pd.DataFrame) -> pd.Series[Any]:
+    return rows.iloc[int(rows["speedup"].to_numpy().argmax())]
+
+
+def _with_interval(row: pd.Series[Any]) -> str:
+    return f"{row['speedup']:.2f}× ({row['speedup_low']:.2f}–{row['speedup_high']:.2f})"
 
 
 def crossing(sparsities: list[float], speedups: list[float]) -> float | None:
@@ -103,6 +135,7 @@ def plot_break_even(frame: pd.DataFrame, path: str | Path) -> None:
     """Write a PNG of the measured speedup against sparsity, a panel for each kind and batch size.
 
     Dotted is the theoretical speedup, that of the multiply–adds. Bands are confidence intervals.
+    What is in doubt is drawn hollow and faint, and no line leads there.
 
     Raises:
         OSError: the file could not be written.
@@ -119,7 +152,10 @@ def plot_inference(frame: pd.DataFrame, path: str | Path) -> None:
     Raises:
         OSError: the file could not be written.
     """
-    frame = frame.assign(network_title=frame.apply(row_title, axis="columns"))
+    title = frame.apply(row_title, axis="columns")
+    if "passes" in frame:
+        title = title.where(frame["passes"].isna(), title + ", whole passes")
+    frame = frame.assign(network_title=title)
     _write_panels(_panels(frame, "strategy"), "theoretical_speedup", Path(path))
 
 
@@ -173,6 +209,8 @@ def _draw_panel(axes: Axes, panel: _Panel, places: list[tuple[str, str]], x: str
     title, what, batch, rows = panel
     measured = rows.dropna(subset=["speedup"]).sort_values(x)
     pruned = measured[measured["network"] != "dense"]
+    doubts = pruned.get("doubt", pd.Series("", index=pruned.index))
+    doubted = doubts.notna() & (doubts != "")
     axes.set_yscale("log", base=2)
     axes.axhline(1, color=INK, lw=1.0)
     theory = rows[rows["network"] != "dense"].sort_values(x)
@@ -183,22 +221,22 @@ def _draw_panel(axes: Axes, panel: _Panel, places: list[tuple[str, str]], x: str
         line = pruned[(pruned["runtime"] == runtime) & (pruned["network"] == network)]
         if line.empty:
             continue
-        colour = COLOURS[index % len(COLOURS)]
+        colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
+        unsure = line[doubted[line.index]]
+        # A line breaks where a value is missing.
+        sure = line.assign(**{name: line[name].mask(doubted[line.index]) for name in _BAND})
         axes.fill_between(
-            line[x], line["speedup_low"], line["speedup_high"], color=colour, alpha=0.16, lw=0
+            line[x], sure["speedup_low"], sure["speedup_high"], color=colour, alpha=0.16, lw=0
         )
-        axes.plot(
-            line[x],
-            line["speedup"],
-            color=colour,
-            marker=MARKERS[index % len(MARKERS)],
-            label=f"{runtime}, {network}",
-            **LINE,
-        )
+        label = f"{runtime}, {network}"
+        axes.plot(line[x], sure["speedup"], color=colour, marker=marker, label=label, **LINE)
+        axes.scatter(unsure[x], unsure["speedup"], marker=marker, **_UNSURE, edgecolors=colour)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
     axes.yaxis.set_minor_formatter(NullFormatter())
     examples = "1 example" if batch == 1 else f"{batch} examples"
     subtitle = f"{examples} in a batch"
+    if doubted.any():
+        subtitle += f" · hollow: no verdict, {int(doubted.sum())} of {len(pruned)} are in doubt"
     if x == "sparsity":
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
         axes.set_xlabel(f"Sparsity ({what})")

@@ -64,6 +64,11 @@ def marks(row: pd.Series[Any], space: str) -> str:
     return collapsed + fewer
 
 
+def with_interval(row: pd.Series[Any], name: str) -> str:
+    """A ratio with the ends of its interval, which are in the columns ``_low`` and ``_high``."""
+    return f"{row[name]:.2f} ({row[f'{name}_low']:.2f}–{row[f'{name}_high']:.2f})"
+
+
 def number(comparison: Comparison, value: float) -> str:
     """A value of the primary quality metric, accuracies in percent."""
     if math.isnan(value):

@@ -67,6 +67,41 @@ _QUALITY = {
     "<quality>_change_ci95_high": "Upper end of the 95 % Student-t interval of that change.",
 }
 
+
+def _speedups(batch: int, suffix: str) -> dict[str, str]:
+    """The columns of a measured speedup."""
+    name = f"measured_speedup_batch{batch}{suffix}"
+    what = (
+        "of the network without the channels that are gone; empty where no whole channels were "
+        "removed."
+        if suffix
+        else "dense time / pruned time."
+    )
+    return {
+        name: f"Median over seeds of the speedup measured with a batch of {batch}: {what} Seeds "
+        "whose time is in doubt are left out, such as those measured while other workers computed.",
+        f"{name}_low": "Lower end of its 95 % confidence interval; the lowest of all seeds. Empty "
+        "in records that are older than it.",
+        f"{name}_high": "Upper end of the same; the highest of all seeds.",
+        f"{name}_doubt": "Why there is no such speedup though it was measured: that of the first "
+        "seed, where the times of all are in doubt.",
+    }
+
+
+def _control(batch: int) -> dict[str, str]:
+    """The columns of what was seen while latencies were measured."""
+    name = f"latency_batch{batch}"
+    return {
+        f"{name}_control": "Speedup of an identical copy of the unpruned network over it, measured "
+        f"beside the others with a batch of {batch}, where 1 is the truth: of the seed where it is "
+        "furthest from 1. Empty in records that are older than it.",
+        f"{name}_control_low": "Lower end of its 95 % confidence interval.",
+        f"{name}_control_high": "Upper end of the same.",
+        f"{name}_load": "Share of the processor that other processes took meanwhile, other workers "
+        "among them; the largest of all seeds.",
+    }
+
+
 _COST = {
     "compression_mean": "Achieved compression of the whole network: parameters per nonzero one.",
     "prunable_sparsity_mean": "Achieved fraction of zeros among the prunable weights.",
@@ -83,13 +118,14 @@ _COST = {
     "latency_batch1_dense_ms": "Inference time of the unpruned network for a batch of 1, in "
     "milliseconds: the median over repeats, and of these the median over the seeds measured.",
     "latency_batch1_pruned_ms": "The same of the pruned network as it is, zeros and all.",
-    "measured_speedup_batch1": "Median over seeds of dense time / pruned time, batch of 1.",
+    **_speedups(1, ""),
     "latency_batch256_dense_ms": "As latency_batch1_dense_ms, for a batch of 256.",
     "latency_batch256_pruned_ms": "As latency_batch1_pruned_ms, for a batch of 256.",
-    "measured_speedup_batch256": "As measured_speedup_batch1, for a batch of 256.",
-    "measured_speedup_batch1_shrunk": "As measured_speedup_batch1, of the network without the "
-    "channels that are gone; empty where no whole channels were removed.",
-    "measured_speedup_batch256_shrunk": "The same for a batch of 256.",
+    **_speedups(256, ""),
+    **_speedups(1, "_shrunk"),
+    **_speedups(256, "_shrunk"),
+    **_control(1),
+    **_control(256),
     "training_seconds_mean": "Wall-clock time of pretraining and fine-tuning together, in "
     "seconds, over the seeds measured; a shared pretraining counts in full for each run.",
 }
@@ -139,6 +175,10 @@ TEXT_COLUMNS = (
     "settings",
     "quality",
     "better",
+    "measured_speedup_batch1_doubt",
+    "measured_speedup_batch256_doubt",
+    "measured_speedup_batch1_shrunk_doubt",
+    "measured_speedup_batch256_shrunk_doubt",
 )
 """The columns of text; all that are in neither list are floating-point numbers."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -32,16 +32,31 @@ INFERENCE_COLUMNS: dict[str, str] = {
     "network": "Which network it is: `dense`, `masked` (with its zeros) or `shrunk` (without the "
     "channels that are gone).",
     "batch_size": "Examples in a forward pass.",
-    "seeds": "Seeds measured.",
+    "passes": "Whole passes over the test split that were timed; empty where single forward passes "
+    "were.",
+    "seeds": "Seeds measured, without those that are in doubt unless all are.",
     "theoretical_speedup": "FLOPs of the unpruned network per effective FLOP, mean over seeds.",
     "median_ms": "Milliseconds of a forward pass: the median over samples, and of these over "
-    "seeds. Empty where there is a reason.",
+    "seeds. Empty where there is a reason, and of whole passes.",
     "iqr_ms": "Interquartile range of the samples, median over seeds.",
+    "pass_seconds": "Mean seconds of a whole pass over the test split, in which batches are made "
+    "while the clock stands still; median over seeds.",
     "speedup": "The dense network's time in the same runtime / this one's, median over samples "
-    "taken in turn, and of these over seeds. For `SparseCSR` the dense network runs in `Eager`.",
+    "taken in turn, and of these over seeds; of whole passes the ratio of means. For `SparseCSR` "
+    "the dense network runs in `Eager`.",
     "speedup_low": "Lower end of the speedup's 95 % confidence interval; the lowest of all seeds.",
     "speedup_high": "Upper end of the same; the highest of all seeds.",
     "speedup_over_eager": "The dense network's time in `Eager` / this one's.",
+    "speedup_over_eager_low": "Lower end of its 95 % confidence interval; the lowest of all seeds.",
+    "speedup_over_eager_high": "Upper end of the same; the highest of all seeds.",
+    "control": "The dense network's time / that of an identical copy, by the same protocol in the "
+    "same turns, where 1 is the truth: of the seed where it is furthest from 1. Empty in records "
+    "that are older than it.",
+    "control_low": "Lower end of its 95 % confidence interval.",
+    "control_high": "Upper end of the same.",
+    "load": "Share of the processor that other processes took meanwhile, the largest of all seeds.",
+    "doubt": "Why the speedups cannot be believed, so that they say nothing; empty where they can. "
+    "That of the first seed where all are in doubt.",
     "peak_bytes": "Memory at the peak of a forward pass: parameters, inputs, and what PyTorch "
     "allocates; known in `Eager` only.",
     "file_bytes": "Bytes of a safetensors file of this network, of the masked one with a bitmask "
@@ -57,6 +72,8 @@ INFERENCE_COLUMNS: dict[str, str] = {
 _COMPARISON = ("dataset", "model", "settings", "differences", "conditions")
 _IDENTITY = tuple(name for name in INFERENCE_COLUMNS if name.startswith("target_"))
 
+_NEWER = ("passes", "pass_seconds", "control", "control_low", "control_high", "doubt")
+
 
 def inference_table(records: Iterable[Outcome]) -> pd.DataFrame:
     """One row for each point of the leaderboard, runtime, network and batch size, over seeds.
@@ -68,7 +85,7 @@ def inference_table(records: Iterable[Outcome]) -> pd.DataFrame:
     for record in records:
         point = comparable(record.experiment)
         for each in record.inference:
-            key = (*point, each.batch_size, each.runtime, each.network)
+            key = (*point, each.passes or 0, each.batch_size, each.runtime, each.network)
             groups.setdefault(key, []).append((record, each))
     headings, called = _headings(records), told_apart(map(_version, records))
     rows = [_row(members, headings, called) for members in groups.values()]
@@ -85,22 +102,29 @@ def row_title(row: pd.Series[Any]) -> str:
 def inference_as_text(frame: pd.DataFrame, width: int = 100) -> str:
     """The table for people: one for each comparison and batch size, a column for each runtime.
 
-    Cells are speedups over the dense network in the same runtime; beside them are the size of the
+    Cells are speedups over the dense network in the same runtime with their 95 % confidence
+    intervals, or a question mark where they cannot be believed; beside them are the size of the
     file relative to the dense network's, and the theoretical speedup.
     """
-    frame = frame.fillna({"reason": ""})  # as it is read from CSV
+    # As it is read from CSV, and from CSV that is older than some of the columns.
+    frame = frame.reindex(columns=list(dict.fromkeys([*frame, *_NEWER])))
+    frame = frame.astype({"reason": object, "doubt": object, "passes": float})
+    frame = frame.fillna({"reason": "", "doubt": "", "passes": 0})
     parts = []
-    keys = [name for name in (*_COMPARISON, "batch_size") if name in frame]
-    for (*_, batch), rows in frame.groupby(keys, sort=False, dropna=False):
+    keys = [name for name in (*_COMPARISON, "passes", "batch_size") if name in frame]
+    for (*_, passes, batch), rows in frame.groupby(keys, sort=False, dropna=False):
         pruned, dense = rows[rows["network"] != "dense"], rows[rows["network"] == "dense"]
         columns = list(dict.fromkeys(zip(pruned["runtime"], pruned["network"], strict=True)))
         common = rows.iloc[0]
-        timed = f"batch of {batch}, {common['threads']} CPU threads"
+        what = f"{passes:.0f} passes over the test split in batches" if passes else "batch"
+        timed = f"{what} of {batch}, {common['threads']} CPU threads"
         heading = [
             *cells.wrapped(f"{row_title(common)} · {timed}", width),
             *cells.wrapped(common.get("conditions", f"settings {common['settings']}"), width),
-            "Measured speedup over the dense network in the same runtime",
+            "Measured speedup over the dense network in the same runtime (95 % interval)",
         ]
+        if passes:
+            heading.append(f"Dense network: {dense['pass_seconds'].median():.4g} s a pass")
         lines = []
         points = ["strategy", *_IDENTITY]
         for _, point in pruned.groupby(points, sort=False, dropna=False):
@@ -118,10 +142,33 @@ def inference_as_text(frame: pd.DataFrame, width: int = 100) -> str:
         headers = ["strategy", "target", "file", "theory", *(f"{r}\n{n}" for r, n in columns)]
         align = ["left", *["right"] * (3 + len(columns))]
         table = tabulate(lines, headers=headers, disable_numparse=True, colalign=align)
-        reasons = rows[rows["reason"] != ""].groupby(["runtime", "reason"], sort=False)
-        notes = [f"— {runtime}: {reason}" for (runtime, reason), _ in reasons]
-        parts.append("\n".join([*heading, "", table, *([""] if notes else []), *notes]))
+        notes = [*_notes(rows, "—", "reason"), *_notes(pruned, "? no verdict:", "doubt")]
+        notes += _controls(rows)
+        parts.append("\n".join([*heading, "", table, "", *notes]))
     return "\n\n".join(parts)
+
+
+def _notes(rows: pd.DataFrame, mark: str, column: str) -> list[str]:
+    """Each thing that a column says of a runtime, once."""
+    said = rows[rows[column] != ""].groupby(["runtime", column], sort=False)
+    return [f"{mark} {runtime}: {text}" for (runtime, text), _ in said]
+
+
+def _controls(rows: pd.DataFrame) -> list[str]:
+    """Of each runtime that control which is furthest from 1."""
+    dense = rows[rows["network"] == "dense"].dropna(subset=["control"])
+    worst = [
+        f"{runtime} " + cells.with_interval(_furthest(controls), "control")
+        for runtime, controls in dense.groupby("runtime", sort=False)
+    ]
+    if not worst:
+        return ["measured without a control of identical networks"]
+    return [f"identical networks, at worst: {', '.join(worst)}"]
+
+
+def _furthest(controls: pd.DataFrame) -> pd.Series[Any]:
+    distances = [abs(math.log(value)) for value in controls["control"]]
+    return controls.iloc[distances.index(max(distances))]
 
 
 def _headings(records: Iterable[Outcome]) -> dict[tuple[str, ...], dict[str, str]]:
@@ -148,9 +195,12 @@ def _row(
     called: Mapping[tuple[str, str], str],
 ) -> dict[str, Any]:
     record, first = members[0]
-    measured = [each for _, each in members if each.median_ms is not None]
+    timed = [each for _, each in members if each.speedup is not None]
+    measured = [each for each in timed if not each.doubt] or timed
     experiment = record.experiment
     point = comparable(experiment)
+    controls = [each for each in measured if each.control is not None]
+    control = max(controls, key=lambda each: abs(math.log(each.control or 1.0)), default=None)
     return {
         "dataset": point.dataset,
         "model": point.model,
@@ -161,6 +211,7 @@ def _row(
         "runtime": first.runtime,
         "network": first.network,
         "batch_size": first.batch_size,
+        "passes": first.passes,
         "seeds": len(measured),
         "theoretical_speedup": statistics.fmean(
             (outcome.dense if first.network == "dense" else outcome.final)["theoretical_speedup"]
@@ -168,11 +219,19 @@ def _row(
             for outcome, _ in members
         ),
         **{
-            name: statistics.median(getattr(each, name) for each in measured) if measured else None
-            for name in ("median_ms", "iqr_ms", "speedup", "speedup_over_eager")
+            name: _over_seeds(statistics.median, measured, name)
+            for name in ("median_ms", "iqr_ms", "pass_seconds", "speedup", "speedup_over_eager")
         },
-        "speedup_low": min((each.speedup_low or 0.0 for each in measured), default=None),
-        "speedup_high": max((each.speedup_high or 0.0 for each in measured), default=None),
+        **{
+            f"{name}_{end}": _over_seeds(choose, measured, f"{name}_{end}")
+            for name in ("speedup", "speedup_over_eager")
+            for end, choose in (("low", min), ("high", max))
+        },
+        "control": control and control.control,
+        "control_low": control and control.control_low,
+        "control_high": control and control.control_high,
+        "load": _over_seeds(max, measured, "load"),
+        "doubt": measured[0].doubt if measured else "",
         "peak_bytes": max((each.peak_bytes or 0 for each in measured), default=0) or None,
         "file_bytes": statistics.fmean(
             _file_bytes(outcome, first.network) for outcome, _ in members
@@ -182,6 +241,14 @@ def _row(
         "processor": record.inference_environment.get("processor"),
         "reason": "; ".join(dict.fromkeys(each.reason for _, each in members if each.reason)),
     }
+
+
+def _over_seeds(
+    choose: Callable[[list[float]], float], measured: Sequence[Inference], name: str
+) -> float | None:
+    """What is chosen of those values that were measured; None where there are none."""
+    values = [value for each in measured if (value := getattr(each, name)) is not None]
+    return choose(values) if values else None
 
 
 def _file_bytes(record: Outcome, network: str) -> float:
@@ -202,4 +269,6 @@ def _file(rows: pd.DataFrame, dense: pd.DataFrame) -> str:
 
 
 def _cell(row: pd.Series[Any] | None) -> str:
-    return "—" if row is None or pd.isna(row["speedup"]) else f"{row['speedup']:.2f}"
+    if row is None or pd.isna(row["speedup"]):
+        return "—"
+    return "?" if row["doubt"] else cells.with_interval(row, "speedup")

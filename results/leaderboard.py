@@ -11,7 +11,7 @@ import itertools
 import json
 import math
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -132,6 +132,7 @@ class _Run(NamedTuple):
     final: Mapping[str, float | None]
     timings: Mapping[str, float | None]
     least_dense_quality: float | None
+    doubts: Mapping[str, str]
 
     @property
     def finished(self) -> bool:
@@ -223,6 +224,7 @@ def _compare(records: Iterable[Outcome]) -> list[_Comparison]:
                 record.final,
                 record.timings,
                 record.least_dense_quality,
+                record.doubts,
             )
     return [comparisons[key] for key in sorted(comparisons)]
 
@@ -286,7 +288,7 @@ def _quality_cells(runs: list[_Run]) -> dict[str, float | str]:
     return cells
 
 
-def _cost_cells(runs: list[_Run]) -> dict[str, float | None]:
+def _cost_cells(runs: list[_Run]) -> dict[str, Any]:
     training = [
         _number(run.timings.get("pretraining_seconds"))
         + _number(run.timings.get("finetuning_seconds"))
@@ -295,12 +297,7 @@ def _cost_cells(runs: list[_Run]) -> dict[str, float | None]:
     latencies = (
         f"{name}_batch{size}{unit}"
         for size in (1, 256)
-        for name, unit in (
-            ("latency", "_dense_ms"),
-            ("latency", "_pruned_ms"),
-            ("measured_speedup", ""),
-            ("measured_speedup", "_shrunk"),
-        )
+        for name, unit in (("latency", "_dense_ms"), ("latency", "_pruned_ms"))
     )
     return {
         "compression_mean": _mean(_final(runs, "compression")),
@@ -315,7 +312,9 @@ def _cost_cells(runs: list[_Run]) -> dict[str, float | None]:
             f"{name}_mean": _mean(_final(runs, name))
             for name in ("file_bytes_sparse", "file_bytes_compressed", "file_bytes_shrunk")
         },
-        **{name: _median_of_measured(runs, name) for name in latencies},
+        **{name: _of_measured(statistics.median, runs, name) for name in latencies},
+        **_speedup_cells(runs),
+        **_control_cells(runs),
         "training_seconds_mean": _mean(
             [seconds for seconds in training if not math.isnan(seconds)]
         ),
@@ -335,6 +334,35 @@ def _mean(values: list[float]) -> float:
     return math.fsum(values) / len(values) if values else math.nan
 
 
-def _median_of_measured(runs: list[_Run], name: str) -> float:
+def _speedup_cells(runs: list[_Run]) -> dict[str, Any]:
+    """The measured speedups of those seeds that can be believed, or why there are none."""
+    cells: dict[str, Any] = {}
+    for size, suffix in itertools.product((1, 256), ("", "_shrunk")):
+        name = f"measured_speedup_batch{size}{suffix}"
+        cells[name] = _of_measured(statistics.median, runs, name)
+        cells[f"{name}_low"] = _of_measured(min, runs, f"{name}_low")
+        cells[f"{name}_high"] = _of_measured(max, runs, f"{name}_high")
+        doubts = [run.doubts[name] for run in runs if name in run.doubts]
+        if doubts and math.isnan(cells[name]):
+            cells[f"{name}_doubt"] = doubts[0]
+    return cells
+
+
+def _control_cells(runs: list[_Run]) -> dict[str, float]:
+    """Of each batch size the control that is furthest from 1, and the largest load."""
+    cells = {}
+    for size in (1, 256):
+        name = f"latency_batch{size}"
+        control = f"{name}_control"
+        known = [run.timings for run in runs if run.timings.get(control)]
+        worst = max(known, key=lambda timings: abs(math.log(_number(timings[control]))), default={})
+        for column in (control, f"{control}_low", f"{control}_high"):
+            cells[column] = _number(worst.get(column))
+        cells[f"{name}_load"] = _of_measured(max, runs, f"{name}_load")
+    return cells
+
+
+def _of_measured(choose: Callable[[list[float]], float], runs: list[_Run], name: str) -> float:
+    """What is chosen of those seeds' values that were measured."""
     values = [value for run in runs if (value := run.timings.get(name)) is not None]
-    return statistics.median(values) if values else math.nan
+    return choose(values) if values else math.nan

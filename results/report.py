@@ -185,10 +185,20 @@ def _finite(row: pd.Series[Any], column: str) -> float | None:
 
 
 def _measured(row: pd.Series[Any], column: str) -> str:
-    """The speedup of the network with its zeros, and of that without them if there is one."""
-    shrunk = _finite(row, f"{column}_shrunk")
-    masked = _times(row[column])
-    return masked if shrunk is None else f"{masked}, shrunk {_times(shrunk)}"
+    """The speedup of the network with its zeros, and of that without them if there is one.
+
+    With its interval; where it could not be believed, that is said in its place.
+    """
+    masked, shrunk = (_speedup(row, name) for name in (column, f"{column}_shrunk"))
+    return masked if shrunk == _UNKNOWN else f"{masked}, shrunk {shrunk}"
+
+
+def _speedup(row: pd.Series[Any], column: str) -> str:
+    value, low, high = (_finite(row, column + end) for end in ("", "_low", "_high"))
+    if value is None:
+        doubt = row.get(f"{column}_doubt")
+        return _UNKNOWN if pd.isna(doubt) or not doubt else f"no verdict: {doubt}"
+    return _times(value) if low is None else f"{_times(value)} ({low:.2f}–{high:.2f})"
 
 
 def _times(value: float) -> str:

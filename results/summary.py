@@ -36,6 +36,8 @@ def summary(record: Record) -> str:
         if record.signatures:
             parts.append(_pairs("signatures", record.signatures))
         parts += [_rounds(record), _layers(record), _timings(record)]
+        if record.doubts:
+            parts.append(_pairs("no verdict on", record.doubts))
     parts.append(_pairs("environment", record.environment))
     return "\n\n".join(parts)
 

@@ -1,14 +1,24 @@
 """From which sparsity on pruning pays, on timings that are given and on some that are measured."""
 
+import math
+from importlib import import_module
+
 import pandas as pd
 import pytest
+from matplotlib.collections import PathCollection
 from torch import nn
 
 from prunebench.benchmark.break_even import KINDS, break_even, linear, network
 from prunebench.benchmark.command_line import main
 from prunebench.errors import UsageError
 from prunebench.metrics import Protocol
-from prunebench.results.break_even import BREAK_EVEN_COLUMNS, break_even_sentences, crossing
+from prunebench.metrics.conditions import ProcessorTimes
+from prunebench.results.break_even import (
+    BREAK_EVEN_COLUMNS,
+    break_even_sentences,
+    crossing,
+    plot_break_even,
+)
 
 QUICK = Protocol(repeats=3, most_repeats=3, sample_ms=1e-3)
 
@@ -39,8 +49,11 @@ def rows_of(speedups, runtime="SparseCSR", reason=""):
             "network": "masked",
             "sparsity": sparsity,
             "speedup": speedup,
-            "speedup_low": speedup,
+            "speedup_low": speedup and speedup - 0.02,
+            "speedup_high": speedup and speedup + 0.02,
+            "control": 1.0,
             "reason": reason,
+            "doubt": "",
         }
         for sparsity, speedup in zip((0.5, 0.7, 0.9), speedups, strict=True)
     ]
@@ -53,15 +66,110 @@ def test_sentences_state_the_sparsity_or_that_it_does_not_pay():
         + rows_of((None, None, None), "OnnxRuntime", "not installed")
         + rows_of((1.2, 1.3, 0.9), "Compiled")
         + rows_of((1.2, 1.3, 1.4), "SemiStructured")
-    ).astype({"speedup": float, "speedup_low": float})
+    ).astype({"speedup": float, "speedup_low": float, "speedup_high": float})
     head = "Linear(8, 8), weights pruned, batch of 4,"
     assert break_even_sentences(frame) == [
-        f"{head} SparseCSR masked: pays from 70 % on; 4.00× at 90 %",
-        f"{head} Eager masked: does not pay; 0.99× to 1.04×",
+        f"{head} SparseCSR masked: pays from 70 % on; 4.00× (3.98–4.02) at 90 %",
+        f"{head} Eager masked: does not pay; 0.99× (0.97–1.01) to 1.04× (1.02–1.06)",
         f"{head} OnnxRuntime masked: not measured (not installed)",
-        f"{head} Compiled masked: does not pay; 0.90× to 1.30×",
-        f"{head} SemiStructured masked: pays at all measured; 1.40× at 90 %",
+        f"{head} Compiled masked: does not pay; 0.90× (0.88–0.92) to 1.30× (1.28–1.32)",
+        f"{head} SemiStructured masked: pays at all measured; 1.40× (1.38–1.42) at 90 %",
     ]
+
+
+def test_where_one_measurement_is_in_doubt_there_is_no_verdict():
+    """What was once announced as paying from 45 % on, 2.82×, where identical networks had 0.35."""
+    frame = pd.DataFrame(rows_of((0.5, 1.0, 2.82)) + rows_of((0.5, 1.0, 2.82), "Eager"))
+    frame.loc[1, "doubt"] = "identical networks came out at 0.35× (0.30–0.40)"
+    head = "Linear(8, 8), weights pruned, batch of 4,"
+    assert break_even_sentences(frame) == [
+        f"{head} SparseCSR masked: no verdict; at 70 % identical networks came out at 0.35× "
+        "(0.30–0.40)",
+        f"{head} Eager masked: pays from 70 % on; 2.82× (2.80–2.84) at 90 %",
+    ]
+
+
+def test_what_is_above_1_by_less_than_its_interval_only_may_pay():
+    frame = pd.DataFrame(rows_of((0.9, 1.02, 1.06))).assign(speedup_low=0.98)
+    (sentence,) = break_even_sentences(frame)
+    assert sentence.endswith("SparseCSR masked: may pay; 1.06× (0.98–1.08) at 90 %")
+
+
+def test_a_table_that_is_older_than_the_control_says_so():
+    frame = pd.DataFrame(rows_of((0.5, 1.0, 4.0))).drop(columns=["control", "doubt"])
+    (sentence,) = break_even_sentences(frame)
+    assert sentence.endswith("4.00× (3.98–4.02) at 90 %, measured without a control")
+
+
+def test_what_is_in_doubt_is_drawn_hollow_and_without_a_line(tmp_path, monkeypatch):
+    frame = pd.DataFrame(rows_of((0.5, 1.0, 2.82))).reindex(columns=list(BREAK_EVEN_COLUMNS))
+    frame = frame.assign(theoretical_speedup=[2.0, 3.3, 10.0])
+    frame.loc[1, "doubt"] = "other processes took 55 % of the processor"
+    drawn = []
+    monkeypatch.setattr(
+        "prunebench.results.break_even.save_png", lambda figure, path: drawn.append(figure)
+    )
+    plot_break_even(frame, tmp_path / "x.png")
+    (axes,) = drawn[0].axes
+    (line,) = (each for each in axes.lines if each.get_label() == "SparseCSR, masked")
+    assert [math.isnan(value) for value in line.get_ydata()] == [False, True, False]
+    (hollow,) = (each for each in axes.collections if isinstance(each, PathCollection))
+    assert hollow.get_offsets().tolist() == [[0.7, 1.0]]
+    assert hollow.get_facecolors().size == 0
+    assert any("1 of 3 are in doubt" in text.get_text() for text in axes.texts)
+
+
+class _Slower(nn.Sequential):
+    """A layer on a machine where all copies but the first take three times as long."""
+
+    def __init__(self, clock, seconds=0.01, copies=None):
+        super().__init__(nn.Linear(6, 4))
+        self.clock, self.seconds = clock, seconds
+        self.copies = [] if copies is None else copies
+
+    def forward(self, inputs):
+        self.clock.now += self.seconds
+        return super().forward(inputs)
+
+    def __deepcopy__(self, memo):
+        # The masked network is copied before the control at each sparsity.
+        self.copies.append(len(self.copies))
+        twin = _Slower(self.clock, self.seconds * (3 if self.copies[-1] == 0 else 1), self.copies)
+        twin.load_state_dict(self.state_dict())
+        return twin
+
+
+class _Clock:
+    now = 0.0
+
+    def perf_counter(self):
+        return self.now
+
+
+def test_the_network_of_which_nothing_is_pruned_is_a_control_too(monkeypatch):
+    clock = _Clock()
+    monkeypatch.setattr(import_module("prunebench.metrics.timing"), "time", clock)
+    books = ProcessorTimes(0, 0, {}, frozenset(), None, 2)
+    monkeypatch.setattr(
+        import_module("prunebench.metrics.inference"), "processor_times", lambda: books
+    )
+    frame = break_even(
+        "x",
+        _Slower(clock),
+        (6,),
+        kinds=["weights"],
+        sparsities=[0.0, 0.5],
+        runtimes=[],
+        batch_sizes=[1],
+        protocol=Protocol(repeats=6, most_repeats=6, sample_ms=1e-3),
+        progress=False,
+    )
+    masked = frame[frame["network"] == "masked"]
+    assert masked["control"].tolist() == pytest.approx([1, 1])
+    assert set(masked["doubt"]) == {"identical networks came out at 0.33× (0.33–0.33)"}
+    assert set(frame.loc[frame["network"] == "dense", "doubt"]) == {""}
+    (sentence,) = break_even_sentences(frame)
+    assert "no verdict; at 0 %, 50 % identical networks" in sentence
 
 
 @pytest.mark.slow

@@ -98,9 +98,17 @@ def test_a_second_measurement_takes_the_place_of_the_first(runs):
 
 @pytest.mark.slow
 def test_the_command_writes_a_table_and_a_plot(runs, capsys):
-    arguments = ["--runtimes", "Eager", "--batch-sizes", "2", "--repeats", "3"]
+    arguments = ["--runtimes", "Eager", "--batch-sizes", "200", "--repeats", "3", "--passes", "2"]
     assert main(["measure", str(runs), *arguments]) == 0
     out = capsys.readouterr().out
+    assert "2 passes over the test split in batches of 200, 1 CPU threads" in out
+    assert "? no verdict: Eager: 2 samples are too few" in out
+    for record in Store(runs).records():
+        whole = [row for row in record.inference if row.passes]
+        assert {row.passes for row in whole} == {2}
+        assert all(row.pass_seconds > 0 and row.median_ms is None for row in whole)
+        # One pass takes several batches, of which a forward pass was timed.
+        assert whole[0].network == record.inference[0].network == "dense"
     assert "GlobalMagnitude" in out
     assert (runs / "inference.csv").read_text().startswith("dataset,model,strategy,target_compr")
     assert (runs / "inference.png").read_bytes().startswith(b"\x89PNG")
@@ -112,6 +120,7 @@ def test_the_command_writes_a_table_and_a_plot(runs, capsys):
         (["measure", "{runs}", "--runtimes", "Egaer"], "did you mean 'Eager'"),
         (["measure", "{runs}", "--batch-sizes", "0"], "'0' is not allowed"),
         (["measure", "{runs}/none"], "there is no folder"),
+        (["measure", "{runs}", "--passes", "1"], "passes: 1 is not allowed"),
         (["measure", "{runs}", "--seed", "7"], "there are no finished runs"),
         (["export", "{id}", "--runs", "{runs}", "--format", "pickle"], "'pickle' is not allowed"),
         (["export", "nothing", "--runs", "{runs}"], "there is no record nothing"),

@@ -23,6 +23,7 @@ def _make_record(
     final: dict[str, Any] | None = None,
     dense: dict[str, Any] | None = None,
     timings: dict[str, Any] | None = None,
+    doubts: dict[str, str] | None = None,
     **experiment: Any,
 ) -> Record:
     """A record whose id, as in the benchmark, is a hash of the experiment and of nothing else."""
@@ -70,6 +71,7 @@ def _make_record(
         layers=(),
         collapsed_layers=("fc.weight",) if status == "collapsed" else (),
         timings=timings or {},
+        doubts=doubts or {},
         environment={},
     )
 

@@ -178,6 +178,43 @@ def test_a_seed_whose_loss_is_not_finite_empties_the_mean_instead_of_leaving_it(
     assert row["top1_mean"] == pytest.approx(0.9)
 
 
+def test_speedups_that_are_in_doubt_are_left_out_and_the_interval_is_the_widest(make_record):
+    name = "measured_speedup_batch1"
+    control = "latency_batch1_control"
+    doubt = "other processes took 55 % of the processor"
+    seeds = [
+        (1.9, 1.8, 2.0, 0.02, 0.99, {}),
+        (None, None, None, 0.55, 1.3, {name: doubt}),
+        (2.1, 2.0, 2.3, 0.03, 1.01, {}),
+    ]
+    records = [
+        make_record(
+            seed=seed,
+            timings={
+                name: value,
+                f"{name}_low": low,
+                f"{name}_high": high,
+                "latency_batch1_load": load,
+                control: identical,
+                f"{control}_low": identical - 0.01,
+                f"{control}_high": identical + 0.01,
+            },
+            doubts=doubts,
+        )
+        for seed, (value, low, high, load, identical, doubts) in enumerate(seeds)
+    ]
+    row = leaderboard(records).iloc[0]
+    assert row[name] == pytest.approx(2.0)
+    assert (row[f"{name}_low"], row[f"{name}_high"]) == (1.8, 2.3)
+    assert pd.isna(row[f"{name}_doubt"])
+    assert row["latency_batch1_load"] == 0.55
+    assert row[control] == 1.3
+    assert row[f"{control}_low"] == pytest.approx(1.29)
+    alone = leaderboard(records[1:2]).iloc[0]
+    assert pd.isna(alone[name])
+    assert alone[f"{name}_doubt"] == doubt
+
+
 def test_latency_is_the_median_over_those_seeds_that_measured_it(make_record):
     name = "latency_batch1_dense_ms"
     values = [1.0, 2.0, 9.0, None]

@@ -110,6 +110,20 @@ def test_the_speedup_of_a_shrunk_network_stands_beside_that_of_the_masked_one(ma
     assert page([make_record(timings=timings)]).tables[1][1][-2:] == ["1.00×, shrunk 1.83×", "—"]
 
 
+def test_a_speedup_stands_with_its_interval_or_with_the_doubt_in_its_place(make_record, page):
+    timings = {
+        "measured_speedup_batch1": 1.0,
+        "measured_speedup_batch1_low": 0.981,
+        "measured_speedup_batch1_high": 1.022,
+        "measured_speedup_batch256": None,
+    }
+    doubts = {"measured_speedup_batch256": "other processes took 55 % of the processor"}
+    assert page([make_record(timings=timings, doubts=doubts)]).tables[1][1][-2:] == [
+        "1.00× (0.98–1.02)",
+        "no verdict: other processes took 55 % of the processor",
+    ]
+
+
 def test_speedups_that_nobody_measured_are_dashes(make_record, page):
     assert page([make_record()]).tables[1][1][-2:] == ["—", "—"]
 
