@@ -1,8 +1,10 @@
 """The store: one immutable JSON file per record in a folder, written atomically.
 
 ``<folder>/<first two digits of the id>/<id>.json``, with the pruned weights beside it as
-``<id>.safetensors``. A crash leaves either no record or a whole one, and any number of processes
-on a shared file system may write at once, so there is no index and no lock.
+``<id>.safetensors``. The record of a run that failed is ``<id>.failed.json``, a file of its own, so
+that no failure ever takes the place of a result, whoever saves what at the same time. A crash
+leaves either no record or a whole one, and any number of processes on a shared file system may
+write at once, so there is no index and no lock.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 from uuid import uuid4
@@ -91,42 +94,100 @@ class Store:
         self.folder = Path(folder)
 
     def record_path(self, record_id: str) -> Path:
-        """Where the record of this id is or would be."""
+        """Where the record of the finished run of this id is or would be."""
         return self.folder / record_id[:2] / f"{record_id}.json"
+
+    def failure_path(self, record_id: str) -> Path:
+        """Where the record of a failed run of this id is or would be."""
+        return self.folder / record_id[:2] / f"{record_id}.failed.json"
 
     def weights_path(self, record_id: str) -> Path:
         """Where the pruned weights of the record of this id are or would be."""
         return self.folder / record_id[:2] / f"{record_id}.safetensors"
 
     def load(self, record_id: str) -> Record | None:
-        """The record of this id, or None where there is none.
+        """The record of this id, that of a finished run if there is one, or None.
 
         Raises:
             UsageError: the file is damaged, or of another schema version.
         """
-        try:
-            return _read(Record, self.record_path(record_id))
-        except FileNotFoundError:
-            return None
+        return self._load(Record, record_id)
 
     def is_finished(self, record_id: str) -> bool:
-        """Whether the run of this id came to its end; a failed one did not.
+        """Whether the run of this id came to its end; a failed or a damaged one did not.
 
         Raises:
-            UsageError: the file is damaged, or of another schema version.
+            UsageError: the file is of another schema version.
         """
-        record = self.load(record_id)
+        try:
+            record = self.load(record_id)
+        except DamagedRecordError:
+            return False
         return record is not None and record.finished
 
-    def save(self, record: Record) -> Path:
-        """Write the record, in place of an earlier one of the same id, and return its path.
+    def save(self, record: Record, weights: bytes | None = None) -> Path:
+        """Write the record, and the pruned weights before it, and return the record's path.
+
+        It takes the place of an earlier one of the same id, but a failed run never that of a
+        finished one: the record that is there then stays, and its path is returned.
 
         Raises:
+            UsageError: it would be written through a symbolic link.
             OSError: it could not be written.
         """
-        path = self.record_path(record.id)
-        write_atomically(path, record.to_json())
+        self.refuse_links(record.id)
+        path, failure = self.record_path(record.id), self.failure_path(record.id)
+        if not record.finished:
+            if self.is_finished(record.id):
+                return path
+            write_atomically(failure, record.to_json())
+            return failure
+        if weights is not None:
+            write_atomically(self.weights_path(record.id), weights)
+        write_atomically(path, record.to_json())  # last: a record means that all of it is there
+        failure.unlink(missing_ok=True)
         return path
+
+    def refuse_links(self, record_id: str) -> None:
+        """Make sure that what is saved under this id will lie in the store's folder.
+
+        Raises:
+            UsageError: a symbolic link is in the way.
+        """
+        path, weights = self.record_path(record_id), self.weights_path(record_id)
+        for each in (path.parent, path, self.failure_path(record_id), weights):
+            if each.is_symlink():
+                raise UsageError(
+                    f"{each} is a symbolic link, through which records would be written outside "
+                    f"{self.folder}; replace it by what it leads to"
+                )
+
+    def set_aside(self, record_id: str) -> list[Path]:
+        """Give the damaged files of a record other names, under which nothing looks for it.
+
+        Returns:
+            The names that they had.
+
+        Raises:
+            UsageError: a file is of another schema version.
+        """
+        damaged = []
+        for path in (self.record_path(record_id), self.failure_path(record_id)):
+            try:
+                _read(Record, path)
+            except FileNotFoundError:
+                continue
+            except DamagedRecordError:
+                aside = path.with_name(f"{path.name}.damaged-{uuid4().hex[:8]}")
+            else:
+                continue
+            with suppress(FileNotFoundError):  # another process has set it aside
+                path.rename(aside)
+                damaged.append(path)
+                with suppress(DamagedRecordError):
+                    _read(Record, aside)
+                    aside.rename(path)  # another process had mended it in between
+        return damaged
 
     def records(self) -> Iterator[Record]:
         """All records by ascending id, read one at a time.
@@ -135,8 +196,7 @@ class Store:
             UsageError: the folder does not exist, or a file in it is damaged or of another schema
                 version.
         """
-        for record_id in self._ids():
-            yield _read(Record, self.record_path(record_id))
+        yield from filter(None, (self._load(Record, record_id) for record_id in self.ids()))
 
     def outcomes(self) -> Iterator[Outcome]:
         """What a leaderboard needs of all records, by ascending id, read one at a time.
@@ -145,8 +205,15 @@ class Store:
             UsageError: the folder does not exist, or a file in it is damaged or of another schema
                 version.
         """
-        for record_id in self._ids():
-            yield _read(Outcome, self.record_path(record_id))
+        yield from filter(None, (self.outcome(record_id) for record_id in self.ids()))
+
+    def outcome(self, record_id: str) -> Outcome | None:
+        """What a leaderboard needs of the record of this id; None where there is none.
+
+        Raises:
+            UsageError: the file is damaged, or of another schema version.
+        """
+        return self._load(Outcome, record_id)
 
     def find(self, reference: str | Path) -> Record:
         """The record that ``reference`` means: an id, a unique beginning of one, or a path.
@@ -160,14 +227,17 @@ class Store:
             except FileNotFoundError:
                 raise UsageError(f"there is no record {reference}") from None
         prefix = str(reference).lower().removeprefix("sha256:")  # as tables have it
-        candidates = [record_id for record_id in self._ids() if record_id.startswith(prefix)]
+        candidates = [record_id for record_id in self.ids() if record_id.startswith(prefix)]
         if not candidates:
             raise UsageError(f"there is no record {reference!s} in {self.folder}")
         if len(candidates) > 1 and prefix not in candidates:
             more = ", …" if len(candidates) > _SHOWN_CANDIDATES else ""
             shown = ", ".join(candidates[:_SHOWN_CANDIDATES]) + more
             raise UsageError(f"{reference!s} begins the ids of {len(candidates)} records: {shown}")
-        return _read(Record, self.record_path(prefix if prefix in candidates else candidates[0]))
+        found = self.load(prefix if prefix in candidates else candidates[0])
+        if found is None:
+            raise UsageError(f"there is no record {reference!s} in {self.folder}")
+        return found
 
     @classmethod
     def holding(cls, reference: str | Path, folder: str | Path) -> Store:
@@ -180,15 +250,35 @@ class Store:
         path = Path(reference)
         return cls(path.absolute().parent.parent if path.suffix == ".json" else folder)
 
-    def _ids(self) -> Iterator[str]:
-        """The ids that have a record, ascending; other files and folders are not looked at."""
+    def ids(self) -> Iterator[str]:
+        """The ids that have a record, ascending; other files and folders are not looked at.
+
+        Raises:
+            UsageError: the folder does not exist.
+        """
         if not self.folder.is_dir():
             raise UsageError(f"there is no folder {self.folder} to read records from")
         for folder in sorted(self.folder.glob("[0-9a-f][0-9a-f]")):
-            stems = sorted(path.stem for path in folder.iterdir() if path.suffix == ".json")
-            for stem in stems:
-                if stem.startswith(folder.name) and re.match(RECORD_ID_PATTERN, stem):
-                    yield stem
+            names = (path.name.removesuffix(".json") for path in folder.glob("*.json"))
+            for record_id in sorted({name.removesuffix(".failed") for name in names}):
+                if record_id.startswith(folder.name) and re.match(RECORD_ID_PATTERN, record_id):
+                    yield record_id
+
+    def _load(self, model: type[AnyOutcome], record_id: str) -> AnyOutcome | None:
+        """What ``model`` holds of the record of this id."""
+        # The failure first: when it is gone, the finished record that took its place is there.
+        failure = finished = None
+        with suppress(FileNotFoundError):
+            failure = _read(model, self.failure_path(record_id))
+        with suppress(FileNotFoundError):
+            finished = _read(model, self.record_path(record_id))
+        if finished is not None and finished.finished:
+            return finished
+        return failure or finished  # failures had the same name once
+
+
+class DamagedRecordError(UsageError):
+    """The file of a record holds none, or that of another experiment."""
 
 
 def _read(model: type[AnyOutcome], path: Path) -> AnyOutcome:
@@ -196,12 +286,17 @@ def _read(model: type[AnyOutcome], path: Path) -> AnyOutcome:
     try:
         record = model.from_json(content)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        reason = f"{place}: {first['msg']}" if place else first["msg"]
-        raise UsageError(f"{path} is not a record this version can read ({reason})") from None
-    if record.id != path.stem:
-        raise UsageError(f"{path} holds the record of another experiment, {record.id}")
+        errors = error.errors(include_url=False)
+        place = ".".join(map(str, errors[0]["loc"]))
+        reason = f"{place}: {errors[0]['msg']}" if place else errors[0]["msg"]
+        sentence = f"{path} is not a record this version can read ({reason})"
+        foreign = any(
+            each["type"] == "extra_forbidden" or each["loc"] == ("schema_version",)
+            for each in errors
+        )
+        raise (UsageError if foreign else DamagedRecordError)(sentence) from None
+    if record.id != path.name.partition(".")[0]:
+        raise DamagedRecordError(f"{path} holds the record of another experiment, {record.id}")
     return record
 
 

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -106,9 +107,44 @@ def test_what_was_never_saved_is_none_and_not_finished(tmp_path):
 
 def test_saving_again_replaces_the_earlier_record(make_record, tmp_path):
     store = Store(tmp_path)
-    path = store.save(make_record(status="failed"))
+    failed = store.save(make_record(status="failed"))
+    path = store.save(make_record(top1=0.8))
+    assert not failed.exists()
     assert store.save(make_record()) == path
-    assert store.is_finished(make_record().id)
+    assert store.load(path.stem) == make_record()
+
+
+def test_no_failure_takes_the_place_of_a_result_whoever_saves_when(make_record, tmp_path):
+    store = Store(tmp_path)
+    finished, failed = make_record(), make_record(status="failed")
+    for first, second in ((finished, failed), (failed, finished)):
+        store.save(first)
+        store.save(second)
+        assert store.load(finished.id) == finished
+        assert list(store.records()) == [finished]
+        store.record_path(finished.id).unlink()
+    together = threading.Barrier(8)
+
+    def save(record):
+        together.wait()
+        for _ in range(20):
+            store.save(record)
+
+    threads = [threading.Thread(target=save, args=[r]) for r in [failed] * 7 + [finished]]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert store.load(finished.id) == finished
+
+
+def test_the_record_of_a_failure_that_an_earlier_version_left_is_read(make_record, tmp_path):
+    store, failed = Store(tmp_path), make_record(status="failed")
+    store.save(failed).rename(store.record_path(failed.id))
+    assert store.load(failed.id) == failed
+    assert not store.is_finished(failed.id)
+    store.save(make_record())
+    assert store.is_finished(failed.id)
 
 
 def test_records_come_by_ascending_id_and_nothing_else_is_taken_for_one(make_sweep, tmp_path):
