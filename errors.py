@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import reprlib
+import sys
 from collections.abc import Iterable, Sequence
 
 from pydantic import BaseModel, ValidationError
@@ -19,6 +20,19 @@ class UsageError(Exception):
 
     def __init__(self, sentence: str) -> None:
         super().__init__(" ".join(sentence.split()))
+
+
+def tell(sentence: str) -> None:
+    """Print a sentence beside the output proper, which another program may read."""
+    print(f"prunebench: {sentence}", file=sys.stderr, flush=True)
+
+
+def message_of(error: BaseException) -> str:
+    """The text of an exception, also of one of a user's that has none to give."""
+    try:
+        return str(error)
+    except (Exception, SystemExit) as second:
+        return f"no message, since reading it raises {type(second).__name__}"
 
 
 def suggestion(name: str, allowed: Iterable[str], meant: Sequence[str] = ()) -> str:

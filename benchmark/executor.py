@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
+from collections import deque
 from collections.abc import Generator, Sequence
-from concurrent.futures import FIRST_COMPLETED, TimeoutError, wait
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
-import torch
-from pebble import ProcessExpired, ProcessPool
-
+from ..errors import UsageError
 from ..metrics import keep_memory
 from ..results import Record, Store
 from ..results.naming import shown
@@ -22,12 +16,12 @@ from .experiment import Experiment
 from .loop import failed, load_task, run_cell, threads
 from .pretraining import Pretrained
 from .progress import Listener, listen
+from .workers import Ended, Task, Workers
 
 Results = Generator["Record | str", None, None]
 """Records as they are finished, and in between texts that say what is going on."""
 
 _LISTENING_SECONDS = 0.5
-_SLOTS = 1024
 
 
 @dataclass(frozen=True)
@@ -90,108 +84,73 @@ def in_processes(
         workers: number of processes, started afresh ("spawn"), so that they are all alike.
         timeout: seconds after which a job is stopped and fails.
     """
-    context = multiprocessing.get_context("spawn")
-    numbers, told = context.Value("i", 0), 0.0
-    # A place for each worker there will be: one number that all of them add to would need a lock,
-    # which a worker that is killed might keep.
-    trained = context.RawArray("d", _SLOTS)
-    pool = ProcessPool(
-        max_workers=workers,
-        initializer=_become_worker,
-        initargs=[numbers, trained],
-        context=context,
-    )
     waiting: dict[str, list[Job]] = {}
     for job in jobs:
         waiting.setdefault(job.experiment.pretraining_id, []).append(job)
-    networks = {
-        pool.schedule(_pretrain, args=_plain(same[0])): identity
-        for identity, same in waiting.items()
-    }
-    running: dict[Any, Job] = {}
+    tasks = deque(Task(_pretrain, _plain(same[0])) for same in waiting.values())
+    by_id, told = {job.experiment.id: job for job in jobs}, 0.0
+    pool = Workers(min(workers, len(jobs)))
     try:
-        while networks or running:
-            if networks:
-                yield f"dense networks to train: {len(networks)}"
-            done: set[Any] = set()
+        while tasks or pool.busy:
+            if waiting:
+                yield f"dense networks to train: {len(waiting)}"
+            done: list[Ended] = []
             while not done:
-                every = [*networks, *running]
-                done, _ = wait(every, _LISTENING_SECONDS, return_when=FIRST_COMPLETED)
-                now = sum(trained)
-                listener(now - told)
-                told = now
-            for future in done:
-                if future in networks:
-                    # A network that could not be trained fails again, on record, in each job.
-                    for job in waiting.pop(networks.pop(future)):
-                        running[pool.schedule(_run, args=_plain(job), timeout=timeout)] = job
-                    if not networks:
-                        yield "dense networks trained"
-                else:
-                    yield _record_of(future, running.pop(future), timeout)
+                done = pool.work(tasks, _LISTENING_SECONDS)
+                listener(pool.trained - told)
+                told = pool.trained
+            for ended in done:
+                job = by_id[ended.task.arguments[0]]
+                if ended.task.function is _run:
+                    yield _record_of(job, ended.error)
+                    continue
+                # A network that could not be trained fails again, on record, in each job.
+                same = waiting.pop(job.experiment.pretraining_id)
+                tasks.extend(Task(_run, _plain(each), timeout) for each in same)
+                if not waiting:
+                    yield "dense networks trained"
     finally:
-        pool.stop()
-        pool.join()
+        pool.close()
 
 
-def _record_of(future: Any, job: Job, timeout: float | None) -> Record:
+def _record_of(job: Job, error: Exception | None) -> Record:
     """The record that a job left, or else one that says why it left none."""
     store = Store(job.runs)
-    error = future.exception()
-    if isinstance(error, TimeoutError):
-        error = TimeoutError(f"not finished after {timeout:g} seconds")
-    elif isinstance(error, ProcessExpired):
-        code = error.exitcode
-        by = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        error = ChildProcessError(f"the worker process ended with {by}")
-    if error is not None:
-        store.save(failed(job.experiment, error))
     record = store.load(job.experiment.id)
-    assert record is not None  # one of the two was saved
-    return record
+    if error is None and record is not None:
+        return record
+    if error is None:
+        error = FileNotFoundError("the record is gone")
+    failure = failed(job.experiment, error)
+    store.save(failure)
+    return failure
 
 
 def _plain(job: Job) -> tuple[Any, ...]:
     """A job as data that another process can read before it has loaded the user's files."""
     settings = job.experiment.model_dump(mode="json")
-    return settings, job.runs, job.data, job.weights, job.checkpoint_seconds
+    options = job.runs, job.data, job.weights, job.checkpoint_seconds
+    return job.experiment.id, settings, *options
 
 
-def _run(settings: dict[str, Any], *options: Any) -> None:
-    Job(Experiment(**settings), *options).run()
+def _job(identity: str, settings: dict[str, Any], *options: Any) -> Job:
+    """The job of which :func:`_plain` gave the data.
 
-
-def _pretrain(settings: dict[str, Any], *options: Any) -> None:
-    Job(Experiment(**settings), *options).pretrain()
-
-
-def _become_worker(numbers: Any, trained: Any) -> None:
-    """Leave Ctrl-C to the parent, start with one thread, and end when the parent ends.
-
-    Where there are several GPUs, workers take them in turn, so that each has a cell of its own.
-
-    Args:
-        numbers: how many workers there have been, shared by all.
-        trained: how many epochs each of them has trained.
+    Raises:
+        UsageError: it would be another one, since a user's file has been changed.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1)
-    keep_memory()
-    with numbers.get_lock():
-        number = numbers.value
-        numbers.value += 1
+    experiment = Experiment(**settings)
+    if experiment.id != identity:
+        raise UsageError(
+            f"a file of {experiment.strategy} on {experiment.model} and {experiment.dataset} has "
+            "changed since the sweep began: start it again"
+        )
+    return Job(experiment, *options)
 
-    def listener(epochs: float) -> None:
-        trained[number % _SLOTS] += epochs
 
-    listen(listener)
-    if (gpus := torch.cuda.device_count()) > 1:
-        torch.cuda.set_device(number % gpus)
-    parent = multiprocessing.parent_process()
-    assert parent is not None  # a worker is always started by another process
+def _run(*data: Any) -> None:
+    _job(*data).run()
 
-    def end_with_parent() -> None:
-        parent.join()
-        os._exit(1)
 
-    Thread(target=end_with_parent, daemon=True).start()
+def _pretrain(*data: Any) -> None:
+    _job(*data).pretrain()
