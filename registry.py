@@ -33,7 +33,7 @@ from typing import Annotated, Any, ClassVar, Generic, TypeVar, get_args, get_ori
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
-from .errors import UsageError, sentence_of, shown, suggestion
+from .errors import UsageError, message_of, sentence_of, shown, suggestion
 
 T = TypeVar("T")
 
@@ -135,19 +135,22 @@ class Component(Generic[T]):
             return self.factory(**{**offered, **dict(self.arguments)})
         except UsageError:
             raise
-        except Exception as error:  # whatever a user's class raises
-            raise UsageError(f"{self} cannot be made: {type(error).__name__}: {error}") from error
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # whatever a user's class raises, SystemExit too
+            reason = f"{type(error).__name__}: {message_of(error)}"
+            raise UsageError(f"{self} cannot be made: {reason}") from error
 
     @property
     def source(self) -> str | None:
         """SHA-256 of the file that defines the class; None for prunebench's own components.
 
-        Editing a method makes it another method.
+        Editing a method makes it another method, but not in a process that has loaded it before.
         """
         module = sys.modules[self.factory.__module__]
         if module.__name__.split(".")[0] == _PACKAGE.split(".")[0] or not module.__file__:
             return None
-        return hashlib.sha256(Path(module.__file__).read_bytes()).hexdigest()
+        return _digest(module.__name__, module.__file__)
 
     @property
     def identity(self) -> str:
@@ -389,6 +392,12 @@ def _checker(factory: type[Any], names: tuple[str, ...]) -> type[BaseModel]:
     return create_model(factory.__name__, __config__=config, **fields)
 
 
+@cache
+def _digest(module: str, path: str) -> str:
+    """SHA-256 of a module's file: of what was loaded from it, whatever becomes of the file."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
 @dataclass(frozen=True)
 class _Call:
     """A component written inside another one's arguments."""
@@ -436,10 +445,12 @@ def _imported(module: str, reference: str) -> ModuleType:
         raise UsageError(f"cannot load {reference!r}: there is no file {module!r}") from None
     except UsageError:
         raise
-    except Exception as error:  # whatever a user's file raises while it is imported
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever a user's file raises as it is imported
         raise UsageError(
             f"cannot load {reference!r}: importing {module} failed with "
-            f"{type(error).__name__}: {error}"
+            f"{type(error).__name__}: {message_of(error)}"
         ) from error
 
 

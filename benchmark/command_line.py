@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ruamel.yaml.error import YAMLError
 
 from .. import __version__
-from ..errors import UsageError, option_suggestion, shown
-from ..results import Record, Store
+from ..errors import UsageError, message_of, option_suggestion, shown
+from ..results import Outcome, Record, Store
 from ..results.record import MOST_THREADS
 
 if TYPE_CHECKING:
@@ -434,6 +434,7 @@ def _run(options: argparse.Namespace) -> int:
     settings = read_settings(options.config) if options.config else {}
     experiments = grid(**_overlaid(settings, options))
     labels = _labels(options, experiments)
+    from ..results.summary import title
     from . import distributed
     from .sweep import check, data_folder, sweep, unfinished
 
@@ -446,8 +447,12 @@ def _run(options: argparse.Namespace) -> int:
     store = Store(options.runs)
     if options.dry_run:
         waiting = experiments if options.force else unfinished(experiments, store)
-        check(waiting, data_folder(options.data))
-        return _print_grid(experiments, {experiment.id for experiment in waiting})
+        broken = check(waiting, data_folder(options.data))
+        _print_grid(experiments, {experiment.id for experiment in waiting})
+        for id_, (experiment, error) in broken.items():
+            reason = f"{type(error).__name__}: {message_of(error)}"
+            _say(f"will fail: {title(experiment.model_dump(mode='json'))} ({id_}): {reason}")
+        return 1 if broken else 0
     try:
         records = sweep(
             experiments,
@@ -521,7 +526,7 @@ def _value(text: str) -> Any:
     return value if isinstance(value, int | float | bool) else text
 
 
-def _print_grid(experiments: Sequence[Experiment], waiting: set[str]) -> int:
+def _print_grid(experiments: Sequence[Experiment], waiting: set[str]) -> None:
     from ..results.summary import title
 
     for experiment in experiments:
@@ -529,35 +534,55 @@ def _print_grid(experiments: Sequence[Experiment], waiting: set[str]) -> int:
         print(f"{experiment.id}  {state:8}  {title(experiment.model_dump(mode='json'))}")
     done = sum(experiment.id not in waiting for experiment in experiments)
     print(f"{len(experiments)} cells, {done} finished, {len(experiments) - done} to run")
-    return 0
 
 
 def _report(records: Sequence[Record], runs: Path, labels: Mapping[str, str]) -> int:
-    """Print and draw the leaderboard of what was run, and say what failed and what is stale."""
+    """Print what was run, write and draw all that is in its folder, and say what is amiss."""
     from ..results import as_text, leaderboard, write_csv
     from ..results.changes import staleness
     from ..results.naming import with_labels
     from ..results.report import report
     from ..results.summary import title
 
-    frame = with_labels(leaderboard(records), labels)
+    store = Store(runs)
+    shown, frame = with_labels(leaderboard(records), labels), leaderboard(_readable(store))
+    try:
+        frame = with_labels(frame, labels)
+    except UsageError as error:
+        _say(f"prunebench: no labels in {runs}, where there are more strategies: {error}")
     write_csv(frame, runs / "leaderboard.csv")
     failures = [record for record in records if record.error is not None]
     if len(failures) < len(records):
-        plots = _plots(frame, runs)
-        report(frame, runs / "report.html")
-        print(as_text(frame))
+        print(as_text(shown))
         print(f"\nleaderboard: {runs / 'leaderboard.csv'}")
-        print(f"plots:       {', '.join(map(str, plots))}")
+        try:
+            print(f"plots:       {', '.join(map(str, _plots(frame, runs)))}")
+        except UsageError as error:
+            _say(f"prunebench: no plots: {error}")
+        report(frame, runs / "report.html")
         print(f"report:      {runs / 'report.html'}")
         print(f"records:     {runs}/??/*.json")
     for sentence in staleness(records):
         _say(f"prunebench: stale results, {sentence}; --force runs them again")
     for record in failures:
-        error = record.error
-        assert error is not None  # these are the records that have one
-        _say(f"failed: {title(record.experiment)} ({record.id}): {error.type}: {error.message}")
+        failure = record.error
+        assert failure is not None  # these are the records that have one
+        kept = "; its finished record stays" if store.is_finished(record.id) else ""
+        reason = f"{failure.type}: {failure.message}{kept}"
+        _say(f"failed: {title(record.experiment)} ({record.id}): {reason}")
     return 1 if failures else 0
+
+
+def _readable(store: Store) -> Iterator[Outcome]:
+    """All of a folder that can be read; what cannot, is named."""
+    for record_id in store.ids():
+        try:
+            outcome = store.outcome(record_id)
+        except UsageError as error:
+            _say(f"prunebench: left out of the leaderboard: {error}")
+            continue
+        if outcome is not None:
+            yield outcome
 
 
 def _plots(frame: DataFrame, folder: Path, layout: Layout | None = None) -> list[Path]:

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..errors import UsageError
+from ..errors import UsageError, message_of
 from ..seeding import generator, seeded
 from ..strategies import (
     ERK,
@@ -112,8 +112,10 @@ def _first_violation(find: _FinderOnOne, strategy: Strategy, network: Network) -
         return next(find(strategy, model), None) if _has_work(strategy, model) else None
     except UsageError as error:
         return f"is refused: {error}"
-    except Exception as error:  # whatever a user's code raises is a finding, not our failure
-        return f"raises {type(error).__name__}: {error}{_place(error, strategy)}"
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever a user's code raises is a finding, SystemExit too
+        return f"raises {type(error).__name__}: {message_of(error)}{_place(error, strategy)}"
 
 
 def _has_work(strategy: Strategy, model: nn.Module) -> bool:
@@ -127,7 +129,7 @@ def _has_work(strategy: Strategy, model: nn.Module) -> bool:
     return True
 
 
-def _place(error: Exception, strategy: Strategy) -> str:
+def _place(error: BaseException, strategy: Strategy) -> str:
     """Where in the strategy's own file ``error`` arose, for the end of a sentence."""
     source = getattr(sys.modules[type(strategy).__module__], "__file__", None)
     lines = [
@@ -141,7 +143,7 @@ def _place(error: Exception, strategy: Strategy) -> str:
 def _prunes_something(strategy: Strategy, given: Sequence[Network]) -> list[str]:
     """At least one of the networks has weights that the strategy prunes."""
     # An error of prunable() itself is a finding of every other check.
-    with suppress(Exception):
+    with suppress(Exception, SystemExit):
         if not any(_has_work(strategy, network.fresh()) for network in given or ORDINARY):
             which = ", ".join(each.title for each in given) or "any network of the kit"
             return [f"prunable() finds no weights in {which}, so that nothing can be tried"]

@@ -15,6 +15,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from ..datasets import DATASETS, Task
+from ..errors import message_of
 from ..metrics import (
     METRICS,
     Flops,
@@ -36,7 +37,6 @@ from ..results import (
     Record,
     Round,
     Store,
-    write_atomically,
 )
 from ..results.changes import CHANGES
 from ..seeding import generator
@@ -99,7 +99,8 @@ def run_cell(
 ) -> Record:
     """Run one experiment and save its record, and the final weights beside it.
 
-    Whatever goes wrong in the run itself becomes a record with status ``failed``.
+    Whatever goes wrong in the run itself becomes a record with status ``failed``, which takes the
+    place of no finished one.
 
     Args:
         experiment: what to run.
@@ -117,13 +118,13 @@ def run_cell(
             task = load_task(experiment.dataset, data, experiment.device)
             pretrained = Pretrained(experiment, task, store.folder, checkpoint_seconds)
             record, state = _measured(experiment, task, pretrained, checkpoints)
-        except Exception as error:
-            record, state = failed(experiment, error), None
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a user's code may raise anything, SystemExit too
+            record, state = failed(experiment, error), {}
     if distributed.number() == 0:
-        if weights and state is not None:
-            contiguous = {name: tensor.contiguous() for name, tensor in state.items()}
-            write_atomically(store.weights_path(experiment.id), save(contiguous))
-        store.save(record)  # last: a record means that all of it is there
+        contiguous = {name: tensor.contiguous() for name, tensor in state.items()}
+        store.save(record, save(contiguous) if weights and record.finished else None)
         if record.finished:
             checkpoints.remove()
     distributed.wait()
@@ -313,7 +314,7 @@ def failed(experiment: Experiment, error: BaseException) -> Record:
         status="failed",
         error=Failure(
             type=type(error).__name__,
-            message=str(error),
+            message=message_of(error),
             traceback="".join(traceback.format_exception(error)),
         ),
         experiment=described(experiment),

@@ -11,13 +11,13 @@ from torch import cuda
 from torch.backends import mps
 
 from ..datasets import cache_folder
-from ..errors import UsageError
+from ..errors import UsageError, tell
 from ..results import Record, Store
 from ..strategies import try_shrinking
 from . import distributed
 from .executor import Job, in_processes, in_this_process
 from .experiment import Experiment
-from .loop import load_task, threads
+from .loop import failed, load_task, threads
 from .pretraining import build, epochs_missing
 from .progress import SweepBar
 from .target import target_of
@@ -65,7 +65,9 @@ def sweep(
 
     Each record is saved as soon as its experiment ends, so that after an interruption the same
     call goes on where it stopped. A failed experiment has a record that says why; it is tried
-    again by the next sweep.
+    again by the next sweep. With ``force``, an experiment that fails although it was finished once
+    is returned as failed, and its finished record stays. A damaged record is set aside under
+    another name, and its experiment run again.
 
     Args:
         experiments: what to run; one that occurs twice is run once.
@@ -88,14 +90,24 @@ def sweep(
     store, folder = Store(runs), data_folder(data)
     if store.folder.exists() and not store.folder.is_dir():
         raise UsageError(f"records cannot be kept in {store.folder}, which is a file")
+    if distributed.number() == 0:
+        _set_aside(distinct, store)
+    distributed.wait()
     waiting = distinct if force else unfinished(distinct, store)
     distributed.wait()  # until none of the processes looks any more
-    check(waiting, folder)
+    for experiment in waiting:
+        store.refuse_links(experiment.id)
+    broken = check(waiting, folder)
+    failures = {id_: failed(experiment, error) for id_, (experiment, error) in broken.items()}
+    waiting = [experiment for experiment in waiting if experiment.id not in failures]
+    if distributed.number() == 0:
+        for failure in failures.values():
+            store.save(failure)
     seconds = 60 * checkpoint_minutes or None
     jobs = [Job(experiment, store.folder, folder, weights, seconds) for experiment in waiting]
     bar = SweepBar(
         cells=len(distinct),
-        finished=len(distinct) - len(waiting),
+        finished=len(distinct) - len(waiting) - len(failures),
         epochs=epochs_to_train(waiting, store.folder),
         hidden=not progress or distributed.number() > 0,
     )
@@ -104,14 +116,27 @@ def sweep(
             results = in_this_process(jobs, bar.train)
         else:
             results = in_processes(jobs, bar.train, workers, timeout)
+        for failure in failures.values():
+            bar.finish(failure)
         with closing(results):
             for result in results:
                 if isinstance(result, str):
                     bar.describe(result)
                 else:
                     bar.finish(result)
-    # Read back rather than remembered: what is returned is what is on the disk.
-    return [record for record in map(store.load, (e.id for e in experiments)) if record]
+                    if not result.finished:
+                        failures[result.id] = result
+    # Read back rather than remembered: what is returned is what is on the disk, unless that is
+    # the result of an earlier sweep and not what was forced now.
+    forced = failures if force else {}
+    found = (forced.get(each.id) or store.load(each.id) for each in experiments)
+    return [record for record in found if record]
+
+
+def _set_aside(experiments: Iterable[Experiment], store: Store) -> None:
+    for experiment in experiments:
+        for path in store.set_aside(experiment.id):
+            tell(f"{path} is damaged: it is kept under another name, and the cell is run again")
 
 
 def unfinished(experiments: Iterable[Experiment], store: Store) -> list[Experiment]:
@@ -119,16 +144,22 @@ def unfinished(experiments: Iterable[Experiment], store: Store) -> list[Experime
     return [experiment for experiment in experiments if not store.is_finished(experiment.id)]
 
 
-def check(experiments: Sequence[Experiment], data: Path) -> None:
+def check(
+    experiments: Sequence[Experiment], data: Path
+) -> dict[str, tuple[Experiment, BaseException]]:
     """Make sure, before anything is run, that data are there, and targets and metrics fit them.
 
     Where channels are to be removed, it is tried whether the network can be shrunk.
 
+    Returns:
+        By id the experiments that cannot be run since a user's code fails, and what it raises.
+
     Raises:
         UsageError: the first thing that is wrong.
     """
-    checked: set[tuple[object, ...]] = set()
+    checked: dict[tuple[object, ...], BaseException | None] = {}
     shrinkable: set[tuple[object, ...]] = set()
+    broken = {}
     for experiment in experiments:
         if not _is_there(experiment.device):
             raise UsageError(
@@ -139,18 +170,40 @@ def check(experiments: Sequence[Experiment], data: Path) -> None:
         more = (*experiment.target, experiment.prune_classifier, *map(str, experiment.metrics))
         key = (*map(str, parts), *more)
         if key not in checked:
-            checked.add(key)
-            with threads(experiment.threads):
-                task = load_task(experiment.dataset, data)
-                model = build(experiment, task)
-                strategy = experiment.strategy.create()
-                target_of(experiment, strategy, model, task.inputs(1))
-                if strategy.couples and key[:3] not in shrinkable:
-                    coupling = strategy.coupling(model, task.inputs(1))
-                    try_shrinking(model, coupling, task.inputs(2))
-                    shrinkable.add(key[:3])
-                for metric in experiment.metrics:
-                    metric.create().check(task, model)
+            checked[key] = _fault(experiment, data, key[:3] not in shrinkable)
+            if checked[key] is None:
+                shrinkable.add(key[:3])
+        if (fault := checked[key]) is not None:
+            broken[experiment.id] = experiment, fault
+    return broken
+
+
+def _fault(experiment: Experiment, data: Path, shrinks: bool) -> BaseException | None:
+    """What a user's code raises in the preparations of an experiment.
+
+    Args:
+        experiment: what is to be run.
+        data: the folder of data sets.
+        shrinks: whether to try if the network can be shrunk, where channels are to be removed.
+
+    Raises:
+        UsageError: data are not to be had, or a target or a metric does not fit them.
+    """
+    try:
+        with threads(experiment.threads):
+            task = load_task(experiment.dataset, data)
+            model = build(experiment, task)
+            strategy = experiment.strategy.create()
+            target_of(experiment, strategy, model, task.inputs(1))
+            if strategy.couples and shrinks:
+                try_shrinking(model, strategy.coupling(model, task.inputs(1)), task.inputs(2))
+            for metric in experiment.metrics:
+                metric.create().check(task, model)
+    except (UsageError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # a user's code may raise anything, SystemExit too
+        return error
+    return None
 
 
 def epochs_to_train(experiments: Sequence[Experiment], folder: Path) -> int:

@@ -31,14 +31,24 @@ def _plain(value: Any, info: ValidationInfo) -> Any:
 
 
 def _as_json_value(value: Any) -> Any:
+    if isinstance(value, str):
+        return _as_unicode(value)
     if isinstance(value, dict):
-        return {key: _as_json_value(item) for key, item in value.items()}
+        return {_as_json_value(key): _as_json_value(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_as_json_value(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
 
+
+def _as_unicode(text: str) -> str:
+    """A text that UTF-8 can write: bytes of a path that are no text become ``\\udcff``."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+Text: TypeAlias = Annotated[str, BeforeValidator(_as_json_value)]
+"""Any text, as it can be written."""
 
 Measurements: TypeAlias = Annotated[Mapping[str, float | int | None], BeforeValidator(_plain)]
 """Metric name → value: fractions for accuracies; None where the value is not finite."""
@@ -57,9 +67,9 @@ class _Frozen(BaseModel):
 class Failure(_Frozen):
     """Why a run gave no result: the exception's type, its message and its traceback."""
 
-    type: str
-    message: str
-    traceback: str
+    type: Text
+    message: Text
+    traceback: Text
 
 
 class Layer(_Frozen):
