@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import shutil
 import time
@@ -10,7 +11,11 @@ from typing import Any
 
 import torch
 
+from ..datasets import discard
 from . import distributed
+
+_FORMAT = b"prunebench checkpoint 1\n"
+"""What a checkpoint begins with; then come the SHA-256 of its content, and the content."""
 
 STEPS_BETWEEN_QUESTIONS = 20
 """Steps of an epoch between two at which processes agree whether it is time for a checkpoint."""
@@ -34,11 +39,26 @@ class Checkpoint:
 
     def load(self) -> dict[str, Any] | None:
         """What was saved last: tensors, numbers and texts; None if nothing was."""
-        if not self.exists():
+        content = self._whole()
+        if not distributed.agreed(content is not None):
+            if distributed.number() == 0:
+                discard(self._path)
             return None
-        content: dict[str, Any] = torch.load(self._path, map_location="cpu", weights_only=True)
-        self.seconds_before = content["seconds"]
-        return content
+        assert content is not None  # all processes read the same file
+        saved: dict[str, Any] = torch.load(
+            io.BytesIO(content), map_location="cpu", weights_only=True
+        )
+        self.seconds_before = saved["seconds"]
+        return saved
+
+    def _whole(self) -> bytes | None:
+        """What is in the file behind its digest, unless it is not there or damaged."""
+        try:
+            file = self._path.read_bytes()
+        except OSError:
+            return None
+        content = file[len(_FORMAT) + hashlib.sha256().digest_size :]
+        return content if file == _sealed(content) else None
 
     def is_due(self, step: int = 0) -> bool:
         """Whether it is time for one after this step of an epoch.
@@ -58,8 +78,12 @@ class Checkpoint:
         buffer = io.BytesIO()
         seconds = self.seconds_before + time.monotonic() - self._start
         torch.save({**content, "seconds": seconds}, buffer)
-        distributed.write(self._path, buffer.getvalue())
+        distributed.write(self._path, _sealed(buffer.getvalue()))
         self._last = time.monotonic()
+
+
+def _sealed(content: bytes) -> bytes:
+    return _FORMAT + hashlib.sha256(content).digest() + content
 
 
 class Checkpoints:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from filelock import FileLock
 from safetensors.torch import load_file, save
 from torch import nn
 
-from ..datasets import Task
+from ..datasets import Task, discard, note_digest, whole
 from ..errors import UsageError
 from ..metrics import METRICS, Measurements, Metric, Subject
 from ..results import Epoch
@@ -26,6 +26,9 @@ from . import distributed
 from .checkpoint import Checkpoints
 from .experiment import Experiment
 from .training import Purpose, copy_of_state, epochs, quality, train
+
+_Make = Callable[[], None]
+_Read = Callable[[Path], object]
 
 
 class UntrainedError(UsageError):
@@ -111,10 +114,8 @@ class Pretrained:
 
     def report(self) -> Report:
         """The report on the network, which is trained first if that has not been done."""
-        path = _report(self._stem)
-        self._ensure(path, self._train)
-        known = json.loads(path.read_bytes())
-        return Report(**{**known, "curve": [Epoch(**point) for point in known["curve"]]})
+        self._ensure_trained()
+        return _read_report(_report(self._stem))
 
     def measured(self, metric: Metric, name: str) -> Measurements:
         """What a metric of quality, such as BLEU, says of the network on the test split.
@@ -132,16 +133,15 @@ class Pretrained:
             model = build(self._experiment, self._task)
             model.load_state_dict(self.state())
             found = metric.measure(Subject(model, model, self._task, ()))
-            distributed.write(path, json.dumps(found).encode())
+            _write(path, json.dumps(found).encode())
 
-        self._ensure(path, measure)
-        measured: Measurements = json.loads(path.read_bytes())
-        return measured
+        self._ensure({path: _read_measured}, measure)
+        return _read_measured(path)
 
     def state(self) -> State:
         """Parameters and buffers of the network."""
-        self.report()
-        return load_file(self._stem.with_suffix(".safetensors"))
+        self._ensure_trained()
+        return load_file(_weights(self._stem))
 
     def at_epoch(self, epoch: int) -> State:
         """Parameters and buffers as they were after ``epoch`` epochs of the same training.
@@ -149,8 +149,13 @@ class Pretrained:
         Training again gives the same bits, so nothing but what is asked for is ever stored.
         """
         path = _after(self._stem, epoch)
-        self._ensure(path, lambda: distributed.write(path, save(dict(self._trained_for(epoch)))))
+        self._ensure({path: load_file}, lambda: _write(path, save(dict(self._trained_for(epoch)))))
         return load_file(path)
+
+    def _ensure_trained(self) -> None:
+        weights, report = _weights(self._stem), _report(self._stem)
+        files: Mapping[Path, _Read] = {weights: load_file, report: _read_report}
+        self._ensure(files, self._train)
 
     def _train(self) -> None:
         start = time.perf_counter()
@@ -166,10 +171,9 @@ class Pretrained:
             seconds=before + time.perf_counter() - start,
             curve=trained.curve,
         )
-        # The weights go first: a report means that they are there.
         weights = {name: tensor.contiguous() for name, tensor in copy_of_state(model).items()}
-        distributed.write(self._stem.with_suffix(".safetensors"), save(weights))
-        distributed.write(_report(self._stem), _as_json(report))
+        _write(_weights(self._stem), save(weights))
+        _write(_report(self._stem), _as_json(report))
         self._checkpoints.remove()
 
     def _trained_for(self, epoch: int) -> State:
@@ -184,17 +188,32 @@ class Pretrained:
     def _purpose(self) -> Purpose:
         return Purpose(self._experiment.seed, "pretraining")
 
-    def _ensure(self, path: Path, make: Callable[[], None]) -> None:
-        """Have ``make`` write a file that is not there, in one of all processes that want it."""
-        if distributed.agreed(path.exists()):
+    def _ensure(self, files: Mapping[Path, _Read], make: _Make) -> None:
+        """Have ``make`` write files of which one is not there or damaged, in one of all processes.
+
+        Args:
+            files: each with what reads it.
+            make: writes all of them.
+        """
+
+        def are_there() -> bool:
+            found = [whole(path, read) is not None for path, read in files.items()]
+            return distributed.agreed(all(found))
+
+        if are_there():
             return
         self._stem.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self._stem.with_suffix(".lock"))
         # Processes that share the work share the lock.
         with lock if distributed.number() == 0 else nullcontext():
             # Another process may have made it meanwhile.
-            if not distributed.agreed(path.exists()):
-                make()
+            if are_there():
+                return
+            if distributed.number() == 0:
+                for path, read in files.items():
+                    if whole(path, read) is None:
+                        discard(path)
+            make()
 
 
 def epochs_missing(experiments: Iterable[Experiment], folder: Path) -> int:
@@ -223,8 +242,30 @@ def _as_json(report: Report) -> bytes:
     return json.dumps({**vars(report), "curve": points}).encode()
 
 
+def _read_report(path: Path) -> Report:
+    known = json.loads(path.read_bytes())
+    return Report(**{**known, "curve": [Epoch(**point) for point in known["curve"]]})
+
+
+def _read_measured(path: Path) -> Measurements:
+    measured: Measurements = dict(json.loads(path.read_bytes()))
+    return measured
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file and its digest, which are there when this returns in any process."""
+    distributed.write(path, content)
+    if distributed.number() == 0:
+        note_digest(path)
+    distributed.wait()
+
+
 def _report(stem: Path) -> Path:
     return stem.with_suffix(".json")
+
+
+def _weights(stem: Path) -> Path:
+    return stem.with_suffix(".safetensors")
 
 
 def _after(stem: Path, epoch: int) -> Path:

@@ -1,6 +1,6 @@
 """What is learned: the data sets, each of which loads as a :class:`Task`."""
 
-from .cache import cache_folder
+from .cache import cache_folder, discard, note_digest, whole
 from .cifar import CIFAR10, CIFAR100, SVHN
 from .classification import Classification, sampled_labels
 from .digits import Digits
@@ -31,6 +31,9 @@ __all__ = [
     "TinyImageNet",
     "Translation",
     "cache_folder",
+    "discard",
+    "note_digest",
     "register",
     "sampled_labels",
+    "whole",
 ]

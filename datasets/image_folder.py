@@ -13,7 +13,6 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
-from filelock import FileLock
 from PIL import Image
 from pydantic import Field
 from torch import Tensor
@@ -22,7 +21,7 @@ from tqdm import tqdm
 
 from ..errors import UsageError
 from ..seeding import generator as seeded_generator
-from .cache import cache_folder, in_one_go
+from .cache import cache_folder, kept
 from .classification import Classification, ImageClassification
 from .task import Batch, Dataset, Split, Task, register
 
@@ -281,13 +280,18 @@ def _decoded(files: Files, size: int) -> Batch:
         digest.update(f"{path.resolve()} {path.stat().st_mtime_ns} {label}\n".encode())
     cached = cache_folder() / "images" / f"{digest.hexdigest()[:16]}.pt"
     labels = torch.tensor([label for _, label in files])
+
+    def read(path: Path) -> Tensor:
+        images: Tensor = torch.load(path, mmap=True)
+        if images.dtype != torch.uint8 or images.shape != (len(files), 3, size, size):
+            raise ValueError(f"{path} holds other images")
+        return images
+
+    def make(path: Path) -> None:
+        torch.save(_all_images(files, size), path)
+
     try:
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(cached.with_suffix(".lock")):
-            if not cached.exists():
-                with in_one_go(cached) as part:
-                    torch.save(_all_images(files, size), part)
-            return torch.load(cached, mmap=True), labels
+        return kept(cached, read, make), labels
     except OSError:  # nothing is kept where nothing can be written
         return _all_images(files, size), labels
 

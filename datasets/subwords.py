@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import sentencepiece
-from filelock import FileLock
 
 from ..errors import UsageError
-from .cache import in_one_go
+from .cache import kept
 
 PADDING, UNKNOWN, BEGIN, END = range(4)
 """The tokens that stand for no text."""
@@ -47,15 +46,17 @@ class Subwords:
         text = hashlib.sha256("\n".join(sentences).encode())
         text.update(f"{size} {sentencepiece.__version__}".encode())
         path = cache / f"{text.hexdigest()[:16]}.model"
-        if not path.exists():
-            model = _trained(sentences, size)
-            try:
-                cache.mkdir(parents=True, exist_ok=True)
-                with FileLock(path.with_suffix(".lock")), in_one_go(path) as part:
-                    part.write_bytes(model)
-            except OSError:
-                return cls(model)  # nothing is kept where nothing can be written
-        return cls(path.read_bytes())
+
+        def read(path: Path) -> Subwords:
+            vocabulary = cls(path.read_bytes())
+            if len(vocabulary) != size:
+                raise ValueError(f"{path} holds another vocabulary")
+            return vocabulary
+
+        try:
+            return kept(path, read, lambda part: part.write_bytes(_trained(sentences, size)))
+        except OSError:
+            return cls(_trained(sentences, size))  # nothing is kept where nothing can be written
 
     def __len__(self) -> int:
         """The number of tokens."""

@@ -91,6 +91,24 @@ def test_a_finished_training_is_not_repeated(digits, tmp_path, monkeypatch):
         assert torch.equal(other.state_dict()[name], tensor)
 
 
+@pytest.mark.parametrize(
+    "damage", [lambda c: c[:-9], lambda c: c[:99] + b"?" + c[100:], bytes.upper]
+)
+def test_a_damaged_checkpoint_is_named_and_the_training_begins_again(
+    digits, tmp_path, capsys, damage
+):
+    path, recipe = tmp_path / "x.pt", RECIPES["Adam"]
+    found = train(network(), enlarged(digits), recipe, Purpose(0, "t"))
+    with pytest.raises(KeyboardInterrupt):
+        train(
+            network(), enlarged(digits, 13), recipe, Purpose(0, "t"), None, 1, Checkpoint(path, 0)
+        )
+    path.write_bytes(damage(path.read_bytes()))
+    arguments = (recipe, Purpose(0, "t"), None, 1, Checkpoint(path, 0))
+    assert train(network(), enlarged(digits), *arguments) == found
+    assert f"{path} is damaged" in capsys.readouterr().err
+
+
 def test_masks_are_kept_up_after_an_interruption(digits, tmp_path):
     masks = {"linear1.weight": torch.rand(network().linear1.weight.shape) > 0.7}
     path = tmp_path / "x.pt"

@@ -288,3 +288,40 @@ def test_workers_that_cannot_be_started_end_the_sweep_with_a_sentence(tmp_path):
     )
     assert done.returncode == 1
     assert "no worker process can be started" in done.stderr.splitlines()[-1]
+
+
+def cut(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def turned(content: bytes) -> bytes:
+    """The last bit but a few of the middle byte is another one."""
+    middle = len(content) * 3 // 4
+    return content[:middle] + bytes([content[middle] ^ 4]) + content[middle + 1 :]
+
+
+@pytest.mark.parametrize("damage", [cut, turned, lambda content: b""])
+@pytest.mark.parametrize("kind", [".safetensors", ".json", "-epoch-1.safetensors"])
+def test_a_damaged_file_of_the_dense_network_is_named_and_made_anew(tmp_path, capsys, damage, kind):
+    (made,) = few(strategy="Random", recovery="Rewind(epoch=1)")
+    expected = prunebench.run(made, runs=tmp_path)
+    path = tmp_path / "pretrained" / f"{made.pretraining_id}{kind}"
+    before = path.read_bytes()
+    path.write_bytes(damage(before))
+    again = prunebench.run(made, runs=tmp_path, force=True)
+    assert again.result() == expected.result()
+    assert capsys.readouterr().err.count(f"{path} is damaged") == 1
+    if kind != ".json":  # it has the seconds that the training took
+        assert path.read_bytes() == before
+    prunebench.run(made, runs=tmp_path, force=True)
+    assert "damaged" not in capsys.readouterr().err
+
+
+def test_files_of_the_dense_network_that_have_no_digest_yet_are_used(tmp_path, capsys):
+    (made,) = few(strategy="Random")
+    expected = prunebench.run(made, runs=tmp_path)
+    for path in (tmp_path / "pretrained").glob("*.sha256"):
+        path.unlink()
+    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "pretrained").iterdir()}
+    assert prunebench.run(made, runs=tmp_path, force=True).result() == expected.result()
+    assert {path: path.stat().st_mtime_ns for path in times} == times

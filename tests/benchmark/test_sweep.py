@@ -220,7 +220,7 @@ def test_killing_the_whole_sweep_at_any_moment_loses_and_repeats_no_finished_cel
     for path in runs.rglob("*"):
         assert (
             path.is_dir()
-            or path.suffix in {".json", ".safetensors", ".lock"}
+            or path.suffix in {".json", ".safetensors", ".lock", ".sha256", ".part"}
             or (
                 path.name.endswith("~")  # what a process was writing when it was killed
             )

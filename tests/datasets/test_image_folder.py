@@ -9,7 +9,15 @@ import scipy.io
 import torch
 from PIL import Image
 
-from prunebench.datasets import CIFAR10, CIFAR100, SVHN, ImageFolder, ImageNet, TinyImageNet
+from prunebench.datasets import (
+    CIFAR10,
+    CIFAR100,
+    SVHN,
+    ImageFolder,
+    ImageNet,
+    TinyImageNet,
+    note_digest,
+)
 from prunebench.datasets.augmentation import crop_and_flip
 from prunebench.datasets.image_folder import decode
 from prunebench.errors import UsageError
@@ -86,6 +94,43 @@ def test_pictures_are_decoded_once_for_all_processes(folder, monkeypatch):
     expected = load(folder, augmentation="none", size=12).inputs(12)
     monkeypatch.setattr("prunebench.datasets.image_folder.decode", None)
     assert torch.equal(load(folder, augmentation="none", size=12).inputs(12), expected)
+
+
+def other_shape(path):
+    """Pictures of another size, with a digest as if they belonged there."""
+    torch.save(torch.zeros(12, 3, 5, 5, dtype=torch.uint8), path)
+    note_digest(path)
+
+
+def without_digest(path):
+    """Pictures of another size, as an earlier version might have left them."""
+    torch.save(torch.zeros(12, 3, 5, 5, dtype=torch.uint8), path)
+    path.with_name(f"{path.name}.sha256").unlink()
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def turned(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [cut, turned, other_shape, without_digest])
+def test_damaged_pictures_in_the_cache_are_named_and_decoded_again(
+    folder, tmp_path, monkeypatch, capsys, damage
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    expected = load(folder, augmentation="none").inputs(12)
+    for path in (tmp_path / "prunebench" / "images").glob("*.pt"):
+        damage(path)
+    capsys.readouterr()
+    assert torch.equal(load(folder, augmentation="none").inputs(12), expected)
+    assert capsys.readouterr().err.count(".pt is damaged") == 3  # one of each split
+    assert torch.equal(load(folder, augmentation="none").inputs(12), expected)
+    assert "damaged" not in capsys.readouterr().err
 
 
 def test_the_middle_of_a_picture_is_scaled(tmp_path):

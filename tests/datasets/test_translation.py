@@ -42,6 +42,19 @@ def test_a_vocabulary_has_the_size_that_was_asked_for_and_is_learned_once(corpus
     assert first.tokens(sentences) == again.tokens(sentences)
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [lambda content: content[:50], lambda content: content.replace(b"e", b"f"), lambda _: b""],
+)
+def test_a_damaged_vocabulary_is_named_and_learned_again(corpus, tmp_path, capsys, damage):
+    sentences = (corpus / "train.yy").read_text().splitlines()
+    expected = Subwords.learned(sentences, 40, tmp_path).tokens(sentences)
+    (model,) = tmp_path.glob("*.model")
+    model.write_bytes(damage(model.read_bytes()))
+    assert Subwords.learned(sentences, 40, tmp_path).tokens(sentences) == expected
+    assert f"{model} is damaged" in capsys.readouterr().err
+
+
 def test_a_folder_that_cannot_be_written_is_no_obstacle(corpus):
     (corpus / "file").touch()
     sentences = (corpus / "train.yy").read_text().splitlines()
