@@ -156,6 +156,7 @@ class Pretrained:
         weights, report = _weights(self._stem), _report(self._stem)
         files: Mapping[Path, _Read] = {weights: load_file, report: _read_report}
         self._ensure(files, self._train)
+        self._checkpoints.remove()
 
     def _train(self) -> None:
         start = time.perf_counter()
@@ -174,7 +175,6 @@ class Pretrained:
         weights = {name: tensor.contiguous() for name, tensor in copy_of_state(model).items()}
         _write(_weights(self._stem), save(weights))
         _write(_report(self._stem), _as_json(report))
-        self._checkpoints.remove()
 
     def _trained_for(self, epoch: int) -> State:
         model = build(self._experiment, self._task)

@@ -12,9 +12,10 @@ from torch.backends import mps
 
 from ..datasets import cache_folder
 from ..errors import UsageError, tell
-from ..results import Record, Store
+from ..results import Record, Store, remove_abandoned
 from ..strategies import try_shrinking
 from . import distributed
+from .checkpoint import Checkpoints
 from .executor import Job, in_processes, in_this_process
 from .experiment import Experiment
 from .loop import failed, load_task, threads
@@ -97,6 +98,8 @@ def sweep(
     distributed.wait()  # until none of the processes looks any more
     for experiment in waiting:
         store.refuse_links(experiment.id)
+    if distributed.number() == 0:
+        _tidy({each.id for each in distinct} - {each.id for each in waiting}, store.folder)
     broken = check(waiting, folder)
     failures = {id_: failed(experiment, error) for id_, (experiment, error) in broken.items()}
     waiting = [experiment for experiment in waiting if experiment.id not in failures]
@@ -137,6 +140,13 @@ def _set_aside(experiments: Iterable[Experiment], store: Store) -> None:
     for experiment in experiments:
         for path in store.set_aside(experiment.id):
             tell(f"{path} is damaged: it is kept under another name, and the cell is run again")
+
+
+def _tidy(finished: Iterable[str], folder: Path) -> None:
+    """Delete what processes that were killed had no use for any more, or will have none."""
+    remove_abandoned(folder)
+    for identity in finished:
+        Checkpoints(folder, identity, None).remove()
 
 
 def unfinished(experiments: Iterable[Experiment], store: Store) -> list[Experiment]:

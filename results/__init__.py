@@ -21,7 +21,7 @@ from .record import (
     Round,
 )
 from .statistics import Statistics, describe
-from .store import Store, write_atomically
+from .store import Store, remove_abandoned, write_atomically
 from .tables import as_text, write_csv
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "inference_as_text",
     "inference_table",
     "leaderboard",
+    "remove_abandoned",
     "write_atomically",
     "write_csv",
 ]

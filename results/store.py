@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -26,6 +27,8 @@ from .record import RECORD_ID_PATTERN, Outcome, Record
 AnyOutcome = TypeVar("AnyOutcome", bound=Outcome)
 
 _SHOWN_CANDIDATES = 5
+_ABANDONED_SECONDS = 24 * 60 * 60
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}~")
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -59,6 +62,18 @@ def write_atomically(path: Path, content: bytes) -> None:
         temporary.unlink(missing_ok=True)
         raise
     _flush_folder(path.parent)
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Delete what processes that were killed had been writing in a folder and those below it.
+
+    Only what nobody has written to for a day: on whichever host, writing takes seconds.
+    """
+    limit = time.time() - _ABANDONED_SECONDS
+    for path in folder.rglob(".*~"):
+        with suppress(OSError):  # another process has deleted it, or it is not ours to delete
+            if _TEMPORARY.fullmatch(path.name) and path.lstat().st_mtime < limit:
+                path.unlink()
 
 
 def _is_stream(path: Path) -> bool:

@@ -284,7 +284,7 @@ def test_workers_that_cannot_be_started_end_the_sweep_with_a_sentence(tmp_path):
         f"      runs={str(tmp_path / 'runs')!r}, workers=2, progress=False)\n"
     )
     done = subprocess.run(
-        [sys.executable, script], check=False, capture_output=True, text=True, timeout=300
+        [sys.executable, script], check=False, capture_output=True, text=True, timeout=900
     )
     assert done.returncode == 1
     assert "no worker process can be started" in done.stderr.splitlines()[-1]
@@ -325,3 +325,21 @@ def test_files_of_the_dense_network_that_have_no_digest_yet_are_used(tmp_path, c
     times = {path: path.stat().st_mtime_ns for path in (tmp_path / "pretrained").iterdir()}
     assert prunebench.run(made, runs=tmp_path, force=True).result() == expected.result()
     assert {path: path.stat().st_mtime_ns for path in times} == times
+
+
+def test_a_sweep_clears_away_what_killed_processes_have_left(tmp_path):
+    (made,) = few(strategy="Random")
+    prunebench.run(made, runs=tmp_path)
+    temporary = Store(tmp_path).record_path(made.id).with_name(f".{made.id}.json.{'a' * 32}~")
+    temporary.write_text("half a rec")
+    os.utime(temporary, (1, 1))
+    checkpoint = tmp_path / "checkpoints" / made.id / "fine-tuning-1.pt"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.write_text("the record was saved, and then the process was killed")
+    others = tmp_path / "checkpoints" / "somebody-elses" / "fine-tuning-1.pt"
+    others.parent.mkdir()
+    others.touch()
+    prunebench.run(made, runs=tmp_path)
+    assert not temporary.exists()
+    assert not checkpoint.parent.exists()
+    assert others.exists()

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prunebench.errors import UsageError
-from prunebench.results import Failure, Layer, Record, Round, Store, write_atomically
+from prunebench.results import (
+    Failure,
+    Layer,
+    Record,
+    Round,
+    Store,
+    remove_abandoned,
+    write_atomically,
+)
 
 names = st.text(max_size=12)
 numbers = st.none() | st.integers(-(10**15), 10**15) | st.floats(allow_nan=False)
@@ -259,6 +268,21 @@ def test_a_process_killed_before_the_rename_leaves_the_old_file_whole(tmp_path):
     killed = subprocess.run([sys.executable, "-c", program], check=False, cwd=tmp_path)
     assert killed.returncode == -9
     assert path.read_bytes() == b"old"
+
+
+def test_only_what_nobody_has_written_to_for_a_day_is_taken_for_abandoned(tmp_path):
+    folder = tmp_path / "ab"
+    folder.mkdir()
+    name = f".abcdef0123.json.{'0' * 32}~"
+    abandoned, alive = folder / name, tmp_path / name
+    others = [folder / each for each in (".notes~", "abcdef0123.json", f"x.{'0' * 32}~", ".a.0~")]
+    for path in (abandoned, alive, *others):
+        path.write_text("half a rec")
+        age = 3_600 if path == alive else 100_000
+        os.utime(path, (time.time() - age,) * 2)
+    remove_abandoned(tmp_path)
+    assert not abandoned.exists()
+    assert all(path.exists() for path in (alive, *others))
 
 
 def test_the_content_is_on_the_disk_before_its_name_changes(tmp_path, monkeypatch):
