@@ -88,8 +88,8 @@ _FinderOnOne = Callable[[Strategy, nn.Module], Iterator[str]]
 def _on(*own: Network, others: bool = True) -> Callable[[_FinderOnOne], _Finder]:
     """Decorator: look for a violation on each network in turn, and tell the first one on each.
 
-    A network in which the strategy finds nothing to prune is passed over. With ``others`` the
-    networks that a caller gives take the place of the kit's own.
+    A network in which the strategy finds nothing to prune, or which it refuses, is passed over.
+    With ``others`` the networks that a caller gives take the place of the kit's own.
     """
 
     def decorate(find: _FinderOnOne) -> _Finder:
@@ -120,13 +120,13 @@ def _first_violation(find: _FinderOnOne, strategy: Strategy, network: Network) -
 
 def _has_work(strategy: Strategy, model: nn.Module) -> bool:
     """Whether the strategy finds anything to prune: weights, and channels if it removes those."""
+    task = Synthetic()
     if not strategy.prunable(model):
         return False
-    if strategy.couples:
-        with suppress(UsageError):  # it cannot be traced
-            return strategy.coupling(model, Synthetic().inputs(1)).channels > 0
-        return False
-    return True
+    with suppress(UsageError):  # it is refused, or cannot be traced
+        strategy.check(task, model)
+        return not strategy.couples or strategy.coupling(model, task.inputs(1)).channels > 0
+    return False
 
 
 def _place(error: BaseException, strategy: Strategy) -> str:
@@ -146,7 +146,10 @@ def _prunes_something(strategy: Strategy, given: Sequence[Network]) -> list[str]
     with suppress(Exception, SystemExit):
         if not any(_has_work(strategy, network.fresh()) for network in given or ORDINARY):
             which = ", ".join(each.title for each in given) or "any network of the kit"
-            return [f"prunable() finds no weights in {which}, so that nothing can be tried"]
+            return [
+                f"prunable() finds no weights in {which}, or check() refuses it, so that nothing "
+                "can be tried"
+            ]
     return []
 
 

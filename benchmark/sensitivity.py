@@ -71,12 +71,13 @@ def _rows(
     progress: bool,
 ) -> list[dict[str, Any]]:
     task = load_task(experiment.dataset, data)
+    model = build(experiment, task)
+    strategy: Strategy = experiment.strategy.create()
+    strategy.check(task, model)
     pretrained = Pretrained(experiment, task, runs)
     dense, report = pretrained.state(), pretrained.report()
     require_learned(experiment, task, report)
-    model = build(experiment, task)
     model.load_state_dict(dense)
-    strategy: Strategy = experiment.strategy.create()
     parameters = dict(model.named_parameters())
     classes: dict[str, list[str]] = {}
     for name in strategy.prunable(model, classifier=experiment.prune_classifier):

@@ -204,6 +204,7 @@ def _fault(experiment: Experiment, data: Path, shrinks: bool) -> BaseException |
             task = load_task(experiment.dataset, data)
             model = build(experiment, task)
             strategy = experiment.strategy.create()
+            strategy.check(task, model)
             target_of(experiment, strategy, model, task.inputs(1))
             if strategy.couples and shrinks:
                 try_shrinking(model, strategy.coupling(model, task.inputs(1)), task.inputs(2))

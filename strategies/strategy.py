@@ -10,6 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from ..datasets import Task
 from ..errors import UsageError
 from ..registry import Configured, Registry
 from .allocation import Allocation, Global, Units
@@ -42,6 +43,16 @@ class Strategy(Configured, ABC):
 
     allocation: Allocation = Global()
     structure: Structure = Unstructured()
+
+    def check(self, task: Task, model: nn.Module) -> None:
+        """Make sure, before anything is trained, that this strategy can prune such a network.
+
+        By default it can.
+
+        Raises:
+            UsageError: it cannot; the sentence says why.
+        """
+        return
 
     @abstractmethod
     def score(self, context: Context) -> Scores:
