@@ -175,6 +175,22 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     _add_output(heat, "heatmap")
     heat.set_defaults(command=_heatmap)
 
+    curves = commands.add_parser("curves", help="draw how runs were trained, epoch by epoch")
+    curves.add_argument(
+        "run", nargs="+", help="records' ids, the beginnings of them, or the paths of their files"
+    )
+    curves.add_argument("--runs", type=Path, default=Path("runs"), help="records folder")
+    _add_output(curves, "curves")
+    curves.set_defaults(command=_curves)
+
+    spread = commands.add_parser(
+        "distributions", help="draw how a run's weights are distributed, before and after"
+    )
+    spread.add_argument("run", help="a record's id, the beginning of one, or the path of its file")
+    spread.add_argument("--runs", type=Path, default=Path("runs"), help="records folder")
+    _add_output(spread, "distributions")
+    spread.set_defaults(command=_distributions)
+
     measure = commands.add_parser("measure", help="time finished runs in several runtimes")
     measure.add_argument(
         "runs",
@@ -682,6 +698,32 @@ def _heatmap(options: argparse.Namespace) -> int:
     plot_heatmaps(frame, title(record.experiment), options.output / "heatmap.png")
     print(f"table: {options.output / 'heatmap.csv'}")
     print(f"plot:  {options.output / 'heatmap.png'}")
+    return 0
+
+
+def _curves(options: argparse.Namespace) -> int:
+    from ..results import write_csv
+    from ..results.curves import curves, plot_curves
+
+    frame = curves(Store(options.runs).find(run) for run in options.run)
+    write_csv(frame, options.output / "curves.csv")
+    plot_curves(frame, options.output / "curves.png")
+    print(f"table: {options.output / 'curves.csv'}")
+    print(f"plot:  {options.output / 'curves.png'}")
+    return 0
+
+
+def _distributions(options: argparse.Namespace) -> int:
+    from ..results import write_csv
+    from ..results.distributions import distributions, plot_distributions
+    from ..results.summary import title
+
+    record = Store(options.runs).find(options.run)
+    frame = distributions(record)
+    write_csv(frame, options.output / "distributions.csv")
+    plot_distributions(frame, title(record.experiment), options.output / "distributions.png")
+    print(f"table: {options.output / 'distributions.csv'}")
+    print(f"plot:  {options.output / 'distributions.png'}")
     return 0
 
 

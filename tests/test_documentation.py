@@ -23,6 +23,8 @@ from prunebench.results import (
     inference_as_text,
 )
 from prunebench.results.break_even import BREAK_EVEN_COLUMNS, break_even_sentences
+from prunebench.results.curves import CURVE_COLUMNS
+from prunebench.results.distributions import DISTRIBUTION_COLUMNS
 from prunebench.results.heatmap import HEATMAP_COLUMNS
 from prunebench.results.inference import INFERENCE_COLUMNS
 from prunebench.results.seeds import SEED_COLUMNS
@@ -156,6 +158,8 @@ def test_every_published_break_even_is_stated_with_its_command(path):
         SENSITIVITY_COLUMNS,
         HEATMAP_COLUMNS,
         SEED_COLUMNS,
+        CURVE_COLUMNS,
+        DISTRIBUTION_COLUMNS,
     ],
 )
 def test_the_columns_in_the_documentation_are_those_of_the_code(columns):

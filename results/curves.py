@@ -1,0 +1,118 @@
+"""Curves of training: loss and quality over the epochs of finished runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from textwrap import fill
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.style import context as style_context
+
+from ..errors import UsageError
+from .comparison import _FRACTIONS as FRACTIONS
+from .plots import DOTS_PER_INCH, FAINT_INK, LINE, literal, save_png, style
+from .record import Record
+from .study import looks_of, quality_title
+from .summary import title
+
+CURVE_COLUMNS: dict[str, str] = {
+    "run": "Strategy, target, network, data set and seed.",
+    "id": "Identity of the experiment, by which its record is found.",
+    "training": "`pretraining`, or `fine-tuning` with the number of the round.",
+    "epoch": "Epoch of the training's recipe.",
+    "epochs_before": "Epochs trained before this one, those of earlier trainings included.",
+    "loss": "Mean over training examples of what was minimised, as the network changed.",
+    "<quality>": "The primary quality metric on the validation split after the epoch.",
+}
+"""Column → definition, in the order of the table."""
+
+_PANEL_INCHES = (6.2, 4.4)
+_LABEL_CHARACTERS = 90
+_PRUNING: dict[str, Any] = {"lw": 0.8, "ls": (0, (2, 3)), "color": FAINT_INK}
+
+
+def curves(records: Iterable[Record]) -> pd.DataFrame:
+    """A row for each epoch of each run.
+
+    Raises:
+        UsageError: a record has no epochs.
+    """
+    rows = []
+    for record in records:
+        if not record.history:
+            raise UsageError(
+                f"the record {record.id} has no epochs: it is of an earlier version, or nothing "
+                "was trained; run it again with --force"
+            )
+        primary = next(iter(record.quality))
+        rows += [
+            {
+                "run": title(record.experiment),
+                "id": record.id,
+                "training": point.training,
+                "epoch": point.epoch,
+                "epochs_before": before,
+                "loss": point.loss,
+                primary: point.validation[primary],
+            }
+            for before, point in enumerate(record.history)
+        ]
+    return pd.DataFrame(rows)
+
+
+def plot_curves(frame: pd.DataFrame, path: str | Path) -> None:
+    """Write a PNG of the table of :func:`curves`: the loss, and each quality metric.
+
+    A colour and a marker for each run; a vertical line where pruning ends a training.
+
+    Raises:
+        OSError: the file could not be written.
+    """
+    columns = [name for name in frame.columns if name not in CURVE_COLUMNS]
+    runs = list(frame.groupby("run", sort=False))
+    looks = looks_of(str(run) for run, _ in runs)
+    width, height = _PANEL_INCHES
+    with style_context(["default", style()]):
+        figure = Figure(
+            figsize=(width * (1 + len(columns)), height + 0.35 * len(runs) + 0.2),
+            dpi=DOTS_PER_INCH,
+            layout="constrained",
+        )
+        panels = figure.subplots(1, 1 + len(columns), squeeze=False)[0]
+        for axes, name in zip(panels, ["loss", *columns], strict=True):
+            for run, rows in runs:
+                colour, marker, dashes = looks[str(run)]
+                axes.plot(
+                    rows["epochs_before"] + 1,
+                    rows[name] * (100 if name in FRACTIONS else 1),
+                    color=colour,
+                    marker=marker,
+                    ls=dashes,
+                    **LINE,
+                )
+            _mark_prunings(axes, frame)
+            axes.set_xlabel("Epochs of training")
+            axes.set_ylabel("Training loss" if name == "loss" else quality_title(name))
+            axes.set_title("Training" if name == "loss" else "Validation", fontweight="bold")
+        handles = [Line2D([], [], color=c, marker=m, ls=d, **LINE) for c, m, d in looks.values()]
+        names = [literal(fill(name, _LABEL_CHARACTERS)) for name in looks]
+        figure.legend(
+            [*handles, Line2D([], [], **_PRUNING)],
+            [*names, "pruning"],
+            loc="outside lower left",
+            frameon=False,
+            fontsize=8.5,
+        )
+        save_png(figure, Path(path))
+
+
+def _mark_prunings(axes: Axes, frame: pd.DataFrame) -> None:
+    """A line before the first epoch of every training but the first."""
+    starts = frame.groupby(["id", "training"], sort=False)["epochs_before"].min()
+    for start in sorted(set(starts) - {0}):
+        axes.axvline(start + 0.5, zorder=0, **_PRUNING)
