@@ -830,8 +830,11 @@ def _publish(options: argparse.Namespace) -> int:
     stale = 0
     for each in publications(options.config, options.published):
         reasons = each.stale()
-        print(f"{'stale' if reasons else 'fresh':7}{each.folder}", *reasons, sep="\n       - ")
-        if reasons and not options.check:
+        state = "stale" if reasons else "fresh" if each.config else "other"
+        print(f"{state:7}{each.folder}", *reasons, sep="\n       - ")
+        if each.config is None:
+            print("       made by another command, which stands on the page beside it")
+        elif reasons and not options.check:
             runs = options.runs / each.folder.name
             records = each.renew(runs, data=options.data, workers=options.workers)
             failures = sum(not record.finished for record in records)

@@ -13,7 +13,7 @@ from pathlib import Path
 from ..errors import UsageError
 from ..results import Record, Store
 from ..results.changes import outdated_by, staleness
-from ..results.publication import outdated_tables, publish, shown_on
+from ..results.publication import lacking_columns, outdated_tables, publish, shown_on
 from ..results.record_file import RECORDS_FILE, read_records
 from .experiment import Experiment
 from .grid import grid, read_settings
@@ -22,18 +22,21 @@ from .sweep import sweep, unfinished
 
 @dataclass(frozen=True)
 class Publication:
-    """A comparison that is published.
+    """A folder of what is published: a comparison, or what another command wrote.
 
     Attributes:
-        config: the YAML file of its experiments.
         folder: where it is published.
+        config: the YAML file of a comparison's experiments; None where it is another kind, as a
+            study of several comparisons.
     """
 
-    config: Path
     folder: Path
+    config: Path | None
 
     def experiments(self) -> list[Experiment]:
-        """What belongs to it, each once."""
+        """What belongs to a comparison, each once; nothing where it is none."""
+        if self.config is None:
+            return []
         settings = read_settings(self.config)
         return list({each.id: each for each in grid(**settings)}.values())
 
@@ -48,6 +51,10 @@ class Publication:
 
     def stale(self) -> list[str]:
         """Why it is not what today's code gives; nothing where it is."""
+        reasons = lacking_columns(self.folder)
+        return reasons if self.config is None else self._stale_cells() + reasons
+
+    def _stale_cells(self) -> list[str]:
         ids = {experiment.id for experiment in self.experiments()}
         records = self.records()
         if not records:
@@ -89,18 +96,24 @@ class Publication:
 
 
 def publications(configs: Sequence[Path], folder: Path) -> list[Publication]:
-    """The published comparisons of these YAML files, or of all that have a folder.
+    """The published comparisons of these YAML files, or whatever is published.
 
     Args:
-        configs: YAML files of experiments; none stands for all in ``experiments``.
+        configs: YAML files of experiments; none stands for all folders, whose comparisons are in
+            ``experiments``.
         folder: where comparisons are published.
 
     Raises:
-        UsageError: there is none.
+        UsageError: nothing is published there.
     """
-    chosen = configs or sorted(Path("experiments").glob("*.yaml"))
-    found = [Publication(config, folder / config.stem) for config in chosen]
-    found = [each for each in found if configs or each.folder.is_dir()]
-    if not found:
-        raise UsageError(f"nothing is published in {folder} of what is in experiments")
-    return found
+    if configs:
+        return [Publication(folder / config.stem, config) for config in configs]
+    folders = sorted(each for each in folder.glob("*") if each.is_dir())
+    if not folders:
+        raise UsageError(f"nothing is published in {folder}")
+    return [Publication(each, _config(each)) for each in folders]
+
+
+def _config(folder: Path) -> Path | None:
+    path = Path("experiments") / f"{folder.name}.yaml"
+    return path if path.is_file() and (folder / "leaderboard.csv").is_file() else None

@@ -7,13 +7,32 @@ from pathlib import Path
 
 import pandas as pd
 
+from .break_even import BREAK_EVEN_COLUMNS
+from .curves import CURVE_COLUMNS
+from .distributions import DISTRIBUTION_COLUMNS
+from .heatmap import HEATMAP_COLUMNS
+from .inference import INFERENCE_COLUMNS
 from .leaderboard import leaderboard
 from .plots import accuracy_vs_compression, accuracy_vs_speedup
 from .record import Record
 from .record_file import RECORDS_FILE, write_records
 from .report import report
 from .seeds import single_seeds
+from .sensitivity import SENSITIVITY_COLUMNS
+from .study import CLASS_COLUMNS, MEDIAN_COLUMNS, SCHEME_COLUMNS
 from .tables import as_csv, as_text, write_csv
+
+_OTHER_TABLES = {
+    "inference.csv": INFERENCE_COLUMNS,
+    "break-even.csv": BREAK_EVEN_COLUMNS,
+    "schemes.csv": SCHEME_COLUMNS,
+    "medians.csv": MEDIAN_COLUMNS,
+    "classes.csv": CLASS_COLUMNS,
+    "sensitivity.csv": SENSITIVITY_COLUMNS,
+    "heatmap.csv": HEATMAP_COLUMNS,
+    "curves.csv": CURVE_COLUMNS,
+    "distributions.csv": DISTRIBUTION_COLUMNS,
+}
 
 
 def tables(records: Sequence[Record]) -> dict[str, pd.DataFrame]:
@@ -48,6 +67,17 @@ def outdated_tables(records: Sequence[Record], folder: Path) -> list[str]:
         for name, frame in tables(records).items()
         if not (folder / name).is_file() or (folder / name).read_bytes() != as_csv(frame)
     ]
+
+
+def lacking_columns(folder: Path) -> list[str]:
+    """A sentence for each of a folder's other tables that lacks a column it has today."""
+    sentences = []
+    for name, columns in _OTHER_TABLES.items():
+        if (folder / name).is_file():
+            header = set(pd.read_csv(folder / name, nrows=0).columns)
+            if missing := [each for each in columns if "<" not in each and each not in header]:
+                sentences.append(f"{name} lacks {', '.join(missing)}")
+    return sentences
 
 
 def shown_on(page: Path, name: str, records: Sequence[Record]) -> None:
