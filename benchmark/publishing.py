@@ -16,7 +16,7 @@ from ..results.changes import outdated_by, staleness
 from ..results.publication import lacking_columns, outdated_tables, publish, shown_on
 from ..results.record_file import RECORDS_FILE, read_records
 from .experiment import Experiment
-from .grid import grid, read_settings
+from .grid import grid, read_labels, read_settings
 from .sweep import sweep, unfinished
 
 
@@ -39,6 +39,10 @@ class Publication:
             return []
         settings = read_settings(self.config)
         return list({each.id: each for each in grid(**settings)}.values())
+
+    def labels(self) -> dict[str, str]:
+        """What its strategies are to be called."""
+        return read_labels(self.config) if self.config else {}
 
     def records(self) -> list[Record]:
         """The records that are published; none where there is no file of them.
@@ -64,7 +68,7 @@ class Publication:
             reasons.append(f"{missing} of {len(ids)} cells have no finished record")
         if strange := sum(record.id not in ids for record in records):
             reasons.append(f"{strange} records are of no cell of {self.config}")
-        outdated = outdated_tables(records, self.folder)
+        outdated = outdated_tables(records, self.labels(), self.folder)
         return reasons + [f"{name} is not what its records give today" for name in outdated]
 
     def renew(self, runs: Path, *, data: Path | None, workers: int) -> list[Record]:
@@ -90,8 +94,9 @@ class Publication:
         sweep(unfinished(experiments, store), runs=runs, data=data, workers=workers)
         sweep(again, runs=runs, data=data, workers=workers, force=True)
         records = [known for each in experiments if (known := store.load(each.id))]
-        publish(records, self.folder)
-        shown_on(self.folder.parent / "README.md", self.folder.name, records)
+        publish(records, self.labels(), self.folder)
+        page = self.folder.parent / "README.md"
+        shown_on(page, self.folder.name, records, self.labels())
         return records
 
 

@@ -20,41 +20,11 @@ class Change:
 
     Attributes:
         summary: what is different now.
-        concerns: whether a record that was made before would be another one today.
+        concerns: whether a record that was made before would, or might, be another one today.
     """
 
     summary: str
     concerns: Callable[[Record], bool]
-
-
-def _clips(record: Record) -> bool:
-    recipes = (record.experiment["pretraining"], record.experiment["finetuning"])
-    return any(recipe.get("gradient_clipping") is not None for recipe in recipes)
-
-
-def _multiplies_by_parts(record: Record) -> bool:
-    """Whether modules multiply by parts of weights, by those of others, or by tied ones."""
-    names = ("in_proj_weight", "relative_position_bias_table")
-    return any(
-        layer.name.endswith(names) or layer.weight_class == "embeddings and softmax"
-        for layer in record.layers
-    )
-
-
-def _has_grown(record: Record) -> bool:
-    return record.dense.get("parameters") != record.final.get("parameters")
-
-
-CHANGES: tuple[Change, ...] = (
-    Change(
-        "records have the epochs of trainings and the distributions of weights",
-        lambda record: not record.distributions,
-    ),
-    Change("gradients of pruned weights do not count where gradients are clipped", _clips),
-    Change("multiply–adds count for the very weight that each product uses", _multiplies_by_parts),
-    Change("the compression of a network that has grown is relative to the dense one", _has_grown),
-)
-"""All changes so far, the oldest first; new ones are added at the end."""
 
 
 def outdated_by(record: Record) -> list[Change]:
@@ -67,4 +37,57 @@ def outdated_by(record: Record) -> list[Change]:
 def staleness(records: Iterable[Record]) -> list[str]:
     """A sentence for each change that makes some of ``records`` stale."""
     counts = Counter(change.summary for record in records for change in outdated_by(record))
-    return [f"made before a change: {summary} ({n} records)" for summary, n in counts.items()]
+    return [
+        f"made before a change: {summary} ({count} record{'s' * (count > 1)})"
+        for summary, count in counts.items()
+    ]
+
+
+def _clips(record: Record) -> bool:
+    """Whether gradients are clipped while weights are pruned."""
+    experiment = record.experiment
+    recovery = str(experiment["recovery"])
+    if recovery.startswith("NoRecovery"):
+        return False
+    rewinds = recovery.startswith("RewindLearningRate")
+    recipe = experiment["pretraining" if rewinds else "finetuning"]
+    return recipe.get("gradient_clipping") is not None
+
+
+def _attends(record: Record) -> bool:
+    """Whether the network is none of ours without attention."""
+    plain = ("LeNet", "Perceptron", "ResNetSmall", "Cifar", "WideResNet")
+    return not str(record.experiment["model"]).startswith(plain)
+
+
+def _chosen_by(*names: str) -> Callable[[Record], bool]:
+    """Whether a component of one of these names is in the strategy."""
+    return lambda record: any(name in str(record.experiment["strategy"]) for name in names)
+
+
+def _reads_sequences(record: Record) -> bool:
+    observing = _chosen_by("ChannelTaylor", "ActivationGradient", "ActivationChange", "Wanda")
+    return observing(record) and _attends(record)
+
+
+def _spares_the_classifier(record: Record) -> bool:
+    return not record.experiment.get("prune_classifier", True) and _attends(record)
+
+
+CHANGES: tuple[Change, ...] = (
+    Change(
+        "records have the epochs of trainings and the distributions of weights",
+        lambda record: not record.distributions,
+    ),
+    Change("gradients of pruned weights do not count where gradients are clipped", _clips),
+    Change("effective FLOPs are counted by the weight that each product uses", _attends),
+    Change("densities by layer meet the budget to the weight", _chosen_by("ERK", "Erdos")),
+    Change("examples are found wherever a network has them", _reads_sequences),
+    Change("a frozen output layer stays dense", _spares_the_classifier),
+    Change("a network that grew is measured against the dense one", _chosen_by("FeatureBoosting")),
+    Change(
+        "SynFlow sends no data and no normalisation through the network",
+        lambda record: _chosen_by("SynFlow")(record) and _attends(record),
+    ),
+)
+"""All changes so far, the oldest first; new ones are added at the end."""

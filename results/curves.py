@@ -11,13 +11,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.style import context as style_context
 
 from ..errors import UsageError
-from .comparison import _FRACTIONS as FRACTIONS
-from .plots import DOTS_PER_INCH, FAINT_INK, LINE, literal, save_png, style
+from .comparison import FRACTIONS, quality_title
+from .drawing import DOTS_PER_INCH, FAINT_INK, in_our_style, literal, looks, save_png
 from .record import Record
-from .study import looks_of, quality_title
 from .summary import title
 
 CURVE_COLUMNS: dict[str, str] = {
@@ -75,9 +73,9 @@ def plot_curves(frame: pd.DataFrame, path: str | Path) -> None:
     """
     columns = [name for name in frame.columns if name not in CURVE_COLUMNS]
     runs = list(frame.groupby("run", sort=False))
-    looks = looks_of(str(run) for run, _ in runs)
+    known = looks(str(run) for run, _ in runs)
     width, height = _PANEL_INCHES
-    with style_context(["default", style()]):
+    with in_our_style():
         figure = Figure(
             figsize=(width * (1 + len(columns)), height + 0.35 * len(runs) + 0.2),
             dpi=DOTS_PER_INCH,
@@ -86,21 +84,14 @@ def plot_curves(frame: pd.DataFrame, path: str | Path) -> None:
         panels = figure.subplots(1, 1 + len(columns), squeeze=False)[0]
         for axes, name in zip(panels, ["loss", *columns], strict=True):
             for run, rows in runs:
-                colour, marker, dashes = looks[str(run)]
-                axes.plot(
-                    rows["epochs_before"] + 1,
-                    rows[name] * (100 if name in FRACTIONS else 1),
-                    color=colour,
-                    marker=marker,
-                    ls=dashes,
-                    **LINE,
-                )
+                factor = 100 if name in FRACTIONS else 1
+                axes.plot(rows["epochs_before"] + 1, factor * rows[name], **known[str(run)].line())
             _mark_prunings(axes, frame)
             axes.set_xlabel("Epochs of training")
             axes.set_ylabel("Training loss" if name == "loss" else quality_title(name))
             axes.set_title("Training" if name == "loss" else "Validation", fontweight="bold")
-        handles = [Line2D([], [], color=c, marker=m, ls=d, **LINE) for c, m, d in looks.values()]
-        names = [literal(fill(name, _LABEL_CHARACTERS)) for name in looks]
+        handles = [Line2D([], [], **look.line()) for look in known.values()]
+        names = [literal(fill(name, _LABEL_CHARACTERS)) for name in known]
         figure.legend(
             [*handles, Line2D([], [], **_PRUNING)],
             [*names, "pruning"],

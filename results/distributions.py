@@ -8,13 +8,13 @@ from textwrap import fill
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.style import context as style_context
 
 from ..errors import UsageError
-from .plots import COLOURS, DOTS_PER_INCH, literal, save_png, style
+from .drawing import COLOURS, DOTS_PER_INCH, in_our_style, literal, save_png
 from .record import Record
 
 DISTRIBUTION_COLUMNS: dict[str, str] = {
@@ -72,7 +72,7 @@ def plot_distributions(frame: pd.DataFrame, title: str, path: str | Path) -> Non
     down = math.ceil(len(weights) / across)
     width, height = _PANEL_INCHES
     lines = {"pruned": (COLOURS[1], "-"), "recovered": (COLOURS[0], (0, (4, 1.5)))}
-    with style_context(["default", style()]):
+    with in_our_style():
         figure = Figure(
             figsize=(across * width, down * height + 0.9), dpi=DOTS_PER_INCH, layout="constrained"
         )
@@ -90,8 +90,8 @@ def plot_distributions(frame: pd.DataFrame, title: str, path: str | Path) -> Non
             axes.set_title(literal(fill(str(name), 44)), fontsize=9)
             axes.set_xlabel("Weight")
             axes.set_ylabel("Weights in the bin")
-        handles = [Patch(color=_DENSE_COLOUR)]
-        handles += [Line2D([], [], color=c, ls=d, lw=1.6) for c, d in lines.values()]
+        outlines = [Line2D([], [], color=c, ls=d, lw=1.6) for c, d in lines.values()]
+        handles: list[Artist] = [Patch(color=_DENSE_COLOUR), *outlines]
         names = ["unpruned", "straight after the last pruning", "at the end"]
         figure.legend(handles, names, loc="outside lower left", ncols=3, frameon=False)
         save_png(figure, Path(path))

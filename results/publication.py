@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -13,6 +13,7 @@ from .distributions import DISTRIBUTION_COLUMNS
 from .heatmap import HEATMAP_COLUMNS
 from .inference import INFERENCE_COLUMNS
 from .leaderboard import leaderboard
+from .naming import with_labels
 from .plots import accuracy_vs_compression, accuracy_vs_speedup
 from .record import Record
 from .record_file import RECORDS_FILE, write_records
@@ -35,18 +36,25 @@ _OTHER_TABLES = {
 }
 
 
-def tables(records: Sequence[Record]) -> dict[str, pd.DataFrame]:
+Labels = Mapping[str, str]
+"""What strategies are to be called, by what they are."""
+
+
+def tables(records: Sequence[Record], labels: Labels) -> dict[str, pd.DataFrame]:
     """The tables of a publication by the names of their files."""
-    return {"leaderboard.csv": leaderboard(records), "seeds.csv": single_seeds(records)}
+    return {
+        "leaderboard.csv": with_labels(leaderboard(records), labels),
+        "seeds.csv": single_seeds(records),
+    }
 
 
-def publish(records: Sequence[Record], folder: Path) -> list[Path]:
+def publish(records: Sequence[Record], labels: Labels, folder: Path) -> list[Path]:
     """Write all that is published of ``records`` into a folder, and return the files.
 
     Raises:
         OSError: a file could not be written.
     """
-    frames = tables(records)
+    frames = tables(records, labels)
     paths = [folder / RECORDS_FILE]
     write_records(records, paths[0])
     for name, frame in frames.items():
@@ -60,11 +68,11 @@ def publish(records: Sequence[Record], folder: Path) -> list[Path]:
     return paths
 
 
-def outdated_tables(records: Sequence[Record], folder: Path) -> list[str]:
+def outdated_tables(records: Sequence[Record], labels: Labels, folder: Path) -> list[str]:
     """The names of tables that today's code would write otherwise from the same records."""
     return [
         name
-        for name, frame in tables(records).items()
+        for name, frame in tables(records, labels).items()
         if not (folder / name).is_file() or (folder / name).read_bytes() != as_csv(frame)
     ]
 
@@ -80,7 +88,7 @@ def lacking_columns(folder: Path) -> list[str]:
     return sentences
 
 
-def shown_on(page: Path, name: str, records: Sequence[Record]) -> None:
+def shown_on(page: Path, name: str, records: Sequence[Record], labels: Labels) -> None:
     """Put a publication's table into a Markdown page, between the two comments with its name.
 
     Raises:
@@ -90,5 +98,6 @@ def shown_on(page: Path, name: str, records: Sequence[Record]) -> None:
     _, end, after = rest.partition(f"<!-- end of {name} -->\n")
     if not end:
         raise ValueError(f"{page} has no place for the table of {name}")
-    table = f"```\n{as_text(leaderboard(records))}\n```\n"
+    frame = with_labels(leaderboard(records), labels)
+    table = f"```\n{as_text(frame)}\n```\n"
     page.write_text(f"{before}{start}{table}{end}{after}", encoding="utf-8")

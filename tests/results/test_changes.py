@@ -1,0 +1,60 @@
+"""Which records a change of the code makes stale."""
+
+import pytest
+
+from prunebench.results import Distribution
+from prunebench.results.changes import CHANGES, outdated_by, staleness
+
+
+@pytest.fixture
+def old(make_record):
+    """Make a record of a time when records had distributions, and before any other change."""
+
+    def make(**settings):
+        row = Distribution(name="a", limit=1.0, dense=(1,), pruned=(1,), recovered=(1,))
+        return make_record(**settings).model_copy(update={"revision": 1, "distributions": (row,)})
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("settings", "summary"),
+    [
+        ({"finetuning": {"epochs": 1, "gradient_clipping": 1.0}}, "clipped"),
+        ({"model": "torchvision/vit_b_16"}, "FLOPs"),
+        ({"strategy": "GlobalMagnitude(allocation=ERK())"}, "budget"),
+        ({"strategy": "FeatureBoosting"}, "grew"),
+    ],
+)
+def test_a_change_concerns_the_experiments_whose_numbers_it_moves(old, settings, summary):
+    (change,) = outdated_by(old(**settings))
+    assert summary in change.summary
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"strategy": "SynFlow"},
+        {"pretraining": {"epochs": 1, "gradient_clipping": 1.0}},
+        {
+            "recovery": "NoRecovery",
+            "finetuning": {"epochs": 1, "gradient_clipping": 1.0},
+        },
+    ],
+)
+def test_no_change_concerns_the_others(old, settings):
+    assert outdated_by(old(**settings)) == []
+
+
+def test_records_of_today_and_failed_ones_are_never_stale(make_record):
+    clipped = {"finetuning": {"epochs": 1, "gradient_clipping": 1.0}}
+    today = make_record(**clipped).model_copy(update={"revision": len(CHANGES)})
+    failed = make_record(status="failed", **clipped)
+    assert staleness([today, failed]) == []
+
+
+def test_sentences_count_the_records_that_a_change_concerns(old):
+    records = [old(strategy="FeatureBoosting", seed=seed) for seed in range(3)]
+    (sentence,) = staleness([*records, old()])
+    assert sentence.endswith("against the dense one (3 records)")
