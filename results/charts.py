@@ -168,7 +168,7 @@ def _chart(panels: Sequence[Panel], named: Iterable[Line]) -> Figure:
     rows = [parts[start : start + across] for start in range(0, len(parts), across)]
     heights = [max(map(_height, row)) for row in rows]
     handles = _handles(parts, known)
-    columns = _legend_columns([name for name, _ in handles])
+    columns = _legend_columns([name for name, _ in handles], across)
     below = _LEGEND_LINE_INCHES * (math.ceil(len(handles) / columns) + 1.5)
     figure = Figure(
         figsize=(across * _PANEL_INCHES[0], sum(heights) + below),
@@ -341,7 +341,7 @@ def _draw_dots(axes: Axes, panel: Panel, known: _Looks) -> None:
         fill(panel.x.title, 16),
         xy=(1, 0),
         xycoords="axes fraction",
-        xytext=(6, -6),
+        xytext=(6, -20),
         textcoords="offset points",
         va="top",
         fontsize=8,
@@ -468,7 +468,7 @@ def _legend(figure: Figure, handles: list[tuple[str, Line2D]], columns: int, cap
     ).get_title().set_color(FAINT_INK)
 
 
-def _legend_columns(names: Sequence[str]) -> int:
-    """As many as the longest name lets stand side by side."""
+def _legend_columns(names: Sequence[str], across: int) -> int:
+    """As many as the longest name lets stand side by side below so many panels."""
     longest = max(map(len, names), default=0)
-    return max(1, min(_LEGEND_CHARACTERS // (longest + 1), _MOST_LEGEND_COLUMNS))
+    return max(1, min(across * _LEGEND_CHARACTERS // (longest + 5), across * _MOST_LEGEND_COLUMNS))

@@ -188,14 +188,12 @@ def _heading(group: list[Result], layout: Layout, varying: set[str]) -> tuple[st
         many = len(names) > _MOST_NAMED_MODELS
         return f"{len(names)} {kind}" if many else " and ".join(names)
 
+    shared = [result.heading[1].split(" · ") for result in group]
     named = [f for f in layout.panel if f in varying and f not in ("dataset", "model")]
-    conditions = {result.heading[1] for result in group}
-    return (
-        f"{listed('model', 'networks')} on {listed('dataset', 'data sets')}",
-        conditions.pop()
-        if len(conditions) == 1 and "" not in conditions
-        else " · ".join(filter(None, (group[0].differences[field] for field in named))),
-    )
+    parts = [part for part in shared[0] if all(part in other for other in shared)]
+    parts += [group[0].differences[field] for field in named]
+    title = f"{listed('model', 'networks')} on {listed('dataset', 'data sets')}"
+    return title, " · ".join(filter(None, dict.fromkeys(parts)))
 
 
 def way_of_training(recovery: str, start_epoch: str) -> str:

@@ -99,7 +99,7 @@ def medians_figure(table: pd.DataFrame) -> Figure:
                 color=[colours[_text(each)] for each in rows["training"]],
                 height=0.72,
             )
-            form = "{:.2f}" if name in FRACTIONS else "{:.4g}"
+            form = "{:.2f}" if name in FRACTIONS else "{:#.4g}"
             values = ["none" if pd.isna(v) else form.format(factor * v) for v in rows[name]]
             axes.bar_label(bars, values, padding=3, fontsize=8)
             labels = [

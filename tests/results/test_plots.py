@@ -16,6 +16,7 @@ from prunebench.errors import UsageError
 from prunebench.results import leaderboard, write_csv
 from prunebench.results.drawing import looks
 from prunebench.results.plots import (
+    LAYOUT,
     accuracy_vs_compression,
     accuracy_vs_speedup,
     figure_of_compression,
@@ -239,3 +240,21 @@ def test_nothing_to_plot_is_a_usage_error_and_writes_nothing(make_record, tmp_pa
 def test_the_plots_need_no_pyplot_and_so_no_display():
     program = "import prunebench.results.plots, sys; assert 'matplotlib.pyplot' not in sys.modules"
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_two_recoveries_in_one_panel_have_what_they_share_below_the_title(make_sweep):
+    layout = LAYOUT.with_moved(line=["training"])
+    records = make_sweep() + make_sweep(recovery="Rewind(epoch=2)")
+    figure = figure_of_compression(leaderboard(records), layout)
+    (axes,) = figure.axes
+    assert axes.get_title(loc="left") == "LeNet5 on MNIST"
+    (conditions,) = [text.get_text() for text in axes.texts]
+    assert "1 round" in conditions
+    assert "Rewind" not in conditions
+    looks = drawn(axes)
+    assert len(set(looks)) == len(looks) == 4
+    (legend,) = figure.legends
+    names = {text.get_text() for text in legend.get_texts()}
+    assert names == {
+        *("GlobalMagnitude", "Random", "retraining", "Rewind(epoch=2)", "unpruned network")
+    }
