@@ -105,8 +105,10 @@ class Comparison:
         """
         recipes = {name: self._recipe(name) for name in RECIPES if self._uses(name)}
         before, after = recipes.get("pretraining", {}), recipes.get("finetuning", {})
-        if "optimizer" in after and {**before, "epochs": ""} == {**after, "epochs": ""}:
-            recipes["finetuning"] = {"epochs": after.get("epochs", ""), "rest": "else the same"}
+        if "optimizer" in after and before.keys() == after.keys():
+            other = {n: part for n, part in after.items() if n == "epochs" or part != before[n]}
+            if len(other) < len(after):
+                recipes["finetuning"] = {**other, "rest": "else the same"}
         words = {
             in_words(name): ", ".join(filter(None, parts.values()))
             for name, parts in recipes.items()

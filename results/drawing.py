@@ -18,7 +18,7 @@ from .store import write_atomically
 
 DOTS_PER_INCH = 160
 _TITLE_CHARACTERS = 56
-_CONDITIONS_CHARACTERS = 95
+_CONDITIONS_CHARACTERS = 84
 
 # Okabe and Ito's palette, which people of any colour vision can tell apart. The numbers of colours
 # and of markers have no common factor, so that it takes long to come to the same two.

@@ -41,9 +41,6 @@ def as_text(frame: pd.DataFrame, width: int = 100) -> str:
 
 def _section(comparison: Comparison, width: int) -> str:
     heading = cells.wrapped(f"{comparison.title} · {comparison.conditions}", width)
-    if len(heading) > 1:
-        parts = (comparison.title, comparison.conditions)
-        heading = [line for part in parts for line in cells.wrapped(part, width)]
     if comparison.quality:
         what = f"{comparison.quality_title}, mean ± std of {cells.count(comparison.seeds)}"
         heading.append(f"{what}; unpruned {cells.number(comparison, comparison.dense)}")
