@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from ..results.naming import shown, told_apart
 from ..seeding import generator
-from ..strategies import Context, Strategy, output_weight, weight_class
+from ..strategies import Context, Strategy, left_untouched, output_weight, weight_class
 from .experiment import Experiment
 from .loop import load_task, threads
 from .pretraining import Pretrained, build, require_learned
@@ -94,7 +94,8 @@ def _rows(
             generator=generator(experiment.seed, "sensitivity", title),
         )
         weights = sum(parameters[name].numel() for name in names)
-        masks = strategy.masks(context, weights - round(sparsity * weights))
+        with left_untouched(context, type(strategy).__name__):
+            masks = strategy.masks(context, weights - round(sparsity * weights))
         removed = [parameters[name].detach()[~masks[name]].abs() for name in names]
         with torch.no_grad():
             for name in names:

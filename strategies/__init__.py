@@ -84,6 +84,7 @@ from .structure import (
 )
 from .synflow import SynFlow
 from .timing import TIMINGS, BetweenTrainings, DuringTraining, Timing
+from .untouched import left_untouched
 from .wanda import Wanda
 
 __all__ = [
@@ -200,6 +201,7 @@ __all__ = [
     "keep_largest",
     "keep_largest_of_all",
     "kept",
+    "left_untouched",
     "output_weight",
     "prunable_weights",
     "register",

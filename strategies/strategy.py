@@ -20,6 +20,7 @@ from .coupling import Coupling, couple
 from .masks import Masks
 from .sparse_training import SparseTraining
 from .structure import CoupledChannels, Structure, Unstructured
+from .untouched import left_untouched
 
 Scores = Mapping[str, Tensor]
 
@@ -109,15 +110,21 @@ class Strategy(Configured, ABC):
         return SparseTraining(context.model, masks)
 
     def prune(self, context: Context, budget: int) -> SparseTraining:
-        """Prune the model of ``context``, and say how it is to train on."""
-        masks = self.masks(context, budget)
-        if self.couples:
-            # To a channel belong biases and more, which are no prunable weights.
-            coupling = self._coupling(context)
-            masks = masks | coupling.masks(context.model, coupling.kept(masks))
+        """Prune the model of ``context``, and say how it is to train on.
+
+        Raises:
+            UsageError: as :meth:`masks`; or scoring changed what it was to look at.
+        """
+        with left_untouched(context, type(self).__name__):
+            masks = self.masks(context, budget)
+            if self.couples:
+                # To a channel belong biases and more, which are no prunable weights.
+                coupling = self._coupling(context)
+                masks = masks | coupling.masks(context.model, coupling.kept(masks))
+            updated = self.update(context, masks)
         parameters = dict(context.model.named_parameters())
         with torch.no_grad():
-            for name, weight in self.update(context, masks).items():
+            for name, weight in updated.items():
                 parameters[name].copy_(weight)
         training = self.training(context, masks, budget)
         training.apply()

@@ -386,6 +386,29 @@ class ChangesTheMasksGiven(WithSideEffect):
             mask.view(-1)[0] = False
 
 
+class GivesWeightsBackInTheMasksGiven(WithSideEffect):
+    """Only from the second pruning on are there any."""
+
+    def affect(self, context):
+        for mask in context.masks.values():
+            if not mask.all():
+                mask.fill_(True)
+
+
+class PutsOtherMasksInPlace(WithSideEffect):
+    def affect(self, context):
+        for name, mask in context.masks.items():
+            if not mask.all():
+                context.masks[name] = torch.ones_like(mask)
+
+
+class ShrinksWhatIsLeft(WithSideEffect):
+    def affect(self, context):
+        for name, weight in context.weights.items():
+            if not context.masks[name].all():
+                weight.mul_(0.5)
+
+
 class TurnsGradientsOff(WithSideEffect):
     def affect(self, context):
         torch.set_grad_enabled(False)
@@ -483,6 +506,9 @@ PLANTED = {
     Freezes: ("Scoring leaves everything as it was", "requires_grad"),
     LeavesAHook: ("Scoring leaves everything as it was", "hooks"),
     ChangesTheMasksGiven: ("Scoring leaves everything as it was", "context.masks"),
+    GivesWeightsBackInTheMasksGiven: ("Scoring leaves everything as it was", "context.masks"),
+    PutsOtherMasksInPlace: ("Scoring leaves everything as it was", "context.masks"),
+    ShrinksWhatIsLeft: ("Scoring leaves everything as it was", "pruned before changes parameters"),
     TurnsGradientsOff: ("Scoring leaves everything as it was", "gradient mode"),
     ChangesTheDefaultType: ("Scoring leaves everything as it was", "default dtype"),
     ReadsTheTestSplit: ("Only training data are read", "reads the test split"),
@@ -517,6 +543,9 @@ def test_a_planted_mistake_is_caught_by_the_check_that_names_it(kind):
         LeavesEvaluationMode,
         MovesBatchStatistics,
         LeavesAHook,
+        GivesWeightsBackInTheMasksGiven,
+        PutsOtherMasksInPlace,
+        ShrinksWhatIsLeft,
         FindsNothing,
     ],
     ids=lambda kind: kind.__name__,
