@@ -5,18 +5,21 @@
 RUN is a finished run of a translator, such as one of experiments/translation-units.yaml, from which
 whole hidden units were cut. All networks translate the same sentences with the same beam, in turn;
 what is counted is the tokens that they put out, ends included, and what is told is the median of
-the turns.
+the turns, and the median ratio to the dense network in the same turn with its 95 % interval. An
+identical copy of the dense network takes part as a control.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
+import copy
 import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tabulate import tabulate
+from torch import nn
 from tqdm import tqdm
 
 from prunebench.benchmark.loop import threads
@@ -24,7 +27,14 @@ from prunebench.benchmark.restoring import restore
 from prunebench.benchmark.sweep import data_folder
 from prunebench.datasets import Translation
 from prunebench.errors import UsageError
-from prunebench.metrics import NetworkKind, keep_memory, pinned
+from prunebench.metrics import (
+    Conditions,
+    keep_memory,
+    load_between,
+    pinned,
+    processor_times,
+    ratio,
+)
 from prunebench.results import Store
 
 
@@ -37,7 +47,7 @@ def main() -> None:
     parser.add_argument("--beam", type=int, default=5)
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 100])
     parser.add_argument("--sentences", type=int, default=200)
-    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--turns", type=int, default=6)
     options = parser.parse_args()
     keep_memory()
     store = Store(options.runs)
@@ -45,19 +55,27 @@ def main() -> None:
     task = restored.task
     if not isinstance(task, Translation):
         raise UsageError("decoding is timed of networks that translate")
+    networks: dict[str, nn.Module] = {"control": copy.deepcopy(restored.networks["dense"])}
+    networks.update(restored.networks.items())
     rows = []
     with threads(1), pinned(1):
         for size in options.batch_sizes:
             batches = _some(task, size, options.sentences)
-            rates: dict[NetworkKind, list[float]] = {name: [] for name in restored.networks}
-            for _ in tqdm(range(options.turns), desc=f"batches of {size}", leave=False):
-                for name, network in restored.networks.items():
-                    rates[name].append(_rate(network, task, batches, options.beam))
-            dense = statistics.median(rates["dense"])
-            for kind, each in rates.items():
-                middle = statistics.median(each)
-                rows.append([kind, size, f"{middle:,.0f}", f"{middle / dense:.2f}×"])
-    headers = ["network", "sentences at once", "tokens/s", "speedup over dense"]
+            taken: dict[str, list[float]] = {name: [] for name in networks}
+            before = processor_times()
+            for turn in tqdm(range(options.turns), desc=f"batches of {size}", leave=False):
+                # Who goes first changes, since what the machine does else does too.
+                for name in list(networks)[:: -1 if turn % 2 else 1]:
+                    taken[name].append(_rate(networks[name], task, batches, options.beam))
+            load = load_between(before, processor_times())
+            rates = {name: np.array(each) for name, each in taken.items()}
+            conditions = Conditions(options.turns, load, ratio(rates["control"], rates["dense"]))
+            for name, each in rates.items():
+                speedup = ratio(each, rates["dense"])
+                doubt = conditions.doubt(speedup)
+                told = "?" if doubt else str(speedup)
+                rows.append([name, size, f"{np.median(each):,.0f}", told, doubt])
+    headers = ["network", "sentences at once", "tokens/s", "speedup over dense", "in doubt"]
     print(tabulate(rows, headers=headers, disable_numparse=True))
 
 

@@ -5,7 +5,8 @@
 
 Both networks train on the same batches by the benchmark's own engine, an epoch's part each in turn;
 the masks of one are kept up after each step at 90 % sparsity. The ratio of their times is printed
-for each turn, and its median at the end.
+for each turn, and its median at the end with its 95 % interval. A second dense network, identical
+to the first, trains beside them as a control, by which the machine is judged.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import statistics
 import time
 from itertools import islice
 
+import numpy as np
 import torch
 from torch import nn
 from tqdm import tqdm
@@ -22,6 +24,7 @@ from tqdm import tqdm
 from prunebench.benchmark.sweep import data_folder
 from prunebench.benchmark.training import clip_gradients
 from prunebench.datasets import DATASETS, Batch, Task
+from prunebench.metrics import Conditions, load_between, processor_times, ratio
 from prunebench.models import MODELS
 from prunebench.seeding import generator, seeded
 from prunebench.strategies import SparseTraining, keep_largest, prunable_weights
@@ -63,32 +66,40 @@ def main() -> None:
     parser.add_argument("--data")
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--steps", type=int, default=40, help="of a turn")
-    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--turns", type=int, default=6)
     options = parser.parse_args()
     torch.set_num_threads(1)
     task = DATASETS.component(options.dataset).create().load(data_folder(options.data))
     networks = []
-    for sparsity in (0.0, 0.9):
+    for sparsity in (0.0, 0.0, 0.9):
         with seeded(0, "masked training"):
             size = {"input_shape": task.input_shape, "classes": task.classes}
             model = MODELS.component(options.model).create(**size)
         networks.append(_Training(model.train(), task, sparsity))
-    dense, masked = networks
-    ratios = []
+    turns = []
+    before = processor_times()
     for turn in range(options.turns):
         batches = islice(task.batches("train", options.batch_size, generator(turn)), options.steps)
-        times: tuple[list[float], list[float]] = ([], [])
+        times: list[list[float]] = [[] for _ in networks]
         for number, batch in enumerate(tqdm(batches, total=options.steps, leave=False)):
-            # Who goes first changes, since a batch is warm for the second.
-            for which in (0, 1) if number % 2 else (1, 0):
-                times[which].append((dense, masked)[which].seconds(batch))
-        ratios.append(sum(times[1]) / sum(times[0]))
-        one, other = (1000 * statistics.median(each) for each in times)
+            # Who goes first changes, since a batch is warm for the others.
+            for place in range(len(networks)):
+                which = (place + number) % len(networks)
+                times[which].append(networks[which].seconds(batch))
+        turns.append([sum(each) for each in times])
+        dense, _, masked = (1000 * statistics.median(each) for each in times)
         print(
-            f"turn {turn + 1}: dense {one:6.1f} ms a step, masked {other:6.1f} ms, "
-            f"ratio {ratios[-1]:.3f}"
+            f"turn {turn + 1}: dense {dense:6.1f} ms a step, masked {masked:6.1f} ms, "
+            f"ratio {turns[-1][2] / turns[-1][0]:.3f}"
         )
-    print(f"median ratio: {statistics.median(ratios):.3f}")
+    load = load_between(before, processor_times())
+    dense_seconds, control, masked_seconds = np.array(turns).T
+    found = ratio(masked_seconds, dense_seconds)
+    identical = ratio(control, dense_seconds)
+    doubt = Conditions(options.turns, load, identical).doubt(found)
+    print(f"median ratio: {found}; identical networks: {identical}")
+    if doubt:
+        print(f"no verdict: {doubt}")
 
 
 if __name__ == "__main__":

@@ -4,8 +4,11 @@
     python benchmarks/scoring_cost.py --models vgg16 --strategies GlobalMagnitude SNIP --threads 2
 
 Every method removes 90 % of the prunable weights of an untrained torchvision network once, in a
-process of its own. Memory is the peak beyond what the process held before, in units of the
-network's parameters. A method without a number says why it has none.
+process of its own; all methods take turns. Seconds are the median of the turns, and speed is the
+median ratio to torch's own pruning in the same turn, with its 95 % interval; torch's own pruning
+runs twice in each turn, which is the control. Memory is the peak beyond what the process held
+before, in units of the network's parameters. A method without a number says why it has none, and a
+speed that cannot be believed has a question mark.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torchvision
 from tabulate import tabulate
@@ -29,11 +33,13 @@ from torch.nn.utils import prune as torch_prune
 
 from prunebench import UsageError
 from prunebench.datasets import Batch, Split, Task, sampled_labels
+from prunebench.metrics import Conditions, Ratio, load_between, processor_times, ratio
 from prunebench.registry import hyperparameters
 from prunebench.seeding import generator
 from prunebench.strategies import STRATEGIES, Context, Strategy, full_masks, kept, output_weight
 
 _TORCH = "torch global_unstructured"
+_CONTROL = "torch global_unstructured again"
 _SPARSITY = 0.9
 # What a method asks of data is cut down to this, so that all do the same work.
 _SCORING = {"batches": 1, "batch_size": 4, "examples": 4, "probes": 1, "iterations": 10}
@@ -77,25 +83,58 @@ def main() -> None:
     parser.add_argument("--strategies", nargs="+", default=STRATEGIES.names())
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--timeout", type=float, default=120, help="seconds for each method")
+    parser.add_argument("--turns", type=int, default=6)
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
         print(json.dumps(_measured(options.models[0], options.measure, options.threads)))
         return
     for model in options.models:
-        rows: list[tuple[object, ...]] = []
-        reference = 0.0
-        for method in (_TORCH, *options.strategies):
-            result = _in_a_process(model, method, options)
-            if "seconds" in result:
-                reference = reference or result["seconds"]
-                speed = reference / result["seconds"]
-                rows.append((method, result["seconds"], f"{speed:.2f}×", result["memory"], ""))
-            else:
-                rows.append((method, None, "", None, result["reason"]))
         print(f"\n{model}, {options.threads} thread(s), {_SPARSITY:.0%} removed")
         headers = ("method", "seconds", "speed", "memory / parameters", "")
-        print(tabulate(rows, headers, floatfmt=".2f", maxcolwidths=[40, None, None, None, 50]))
+        table = _table(model, options)
+        print(tabulate(table, headers, floatfmt=".2f", maxcolwidths=[40, None, None, None, 50]))
+
+
+def _table(model: str, options: argparse.Namespace) -> list[tuple[object, ...]]:
+    """A line for each method, all of which take turns."""
+    methods = [_TORCH, *options.strategies, _CONTROL]
+    results: dict[str, list[dict[str, Any]]] = {method: [] for method in methods}
+    load = 0.0
+    for _ in range(options.turns):
+        for method in methods:
+            if not any("reason" in each for each in results[method]):
+                results[method].append(_in_a_process(model, method, options))
+                load = max(load, results[method][-1].get("load") or 0.0)
+    failed = {
+        method: each["reason"] for method in methods for each in results[method] if "reason" in each
+    }
+    seconds = {
+        method: np.array([each["seconds"] for each in results[method]])
+        for method in methods
+        if method not in failed
+    }
+    control = None
+    if _TORCH in seconds and _CONTROL in seconds:
+        control = ratio(seconds[_TORCH], seconds[_CONTROL])
+    conditions = Conditions(options.turns, load, control)
+    rows: list[tuple[object, ...]] = []
+    for method in methods:
+        if method in failed:
+            rows.append((method, None, "", None, failed[method]))
+            continue
+        speed = ratio(seconds[_TORCH], seconds[method]) if _TORCH in seconds else None
+        memory = np.median([each["memory"] for each in results[method]])
+        rows.append((method, np.median(seconds[method]), *_told(speed, conditions, memory)))
+    return rows
+
+
+def _told(speed: Ratio | None, conditions: Conditions, memory: float) -> tuple[object, ...]:
+    """The speed if it can be believed, the memory, and why it cannot be."""
+    if speed is None:
+        return "", memory, ""
+    doubt = conditions.doubt(speed)
+    return ("?" if doubt else str(speed)), memory, doubt
 
 
 def _in_a_process(model: str, method: str, options: argparse.Namespace) -> dict[str, Any]:
@@ -119,10 +158,10 @@ def _measured(model_name: str, method: str, threads: int) -> dict[str, Any]:
     torch.manual_seed(0)
     model: nn.Module = torchvision.models.get_model(model_name, weights=None)
     parameters = sum(p.numel() * p.element_size() for p in model.parameters())
-    if method == _TORCH:
+    if method in (_TORCH, _CONTROL):
         layers = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
         pairs = [(layer, "weight") for layer in layers]
-        before, start = _memory_now(), time.perf_counter()
+        before, books, start = _memory_now(), processor_times(), time.perf_counter()
         torch_prune.global_unstructured(pairs, torch_prune.L1Unstructured, amount=_SPARSITY)
     else:
         strategy = _frugal(STRATEGIES.component(method).create())
@@ -132,7 +171,7 @@ def _measured(model_name: str, method: str, threads: int) -> dict[str, Any]:
         if not names:
             return {"reason": "finds nothing to prune"}
         weights = dict(model.named_parameters())
-        before, start = _memory_now(), time.perf_counter()
+        before, books, start = _memory_now(), processor_times(), time.perf_counter()
         masks = full_masks({name: weights[name] for name in names})
         context = Context(model, RandomImages(), masks, output_weight(model), generator(0))
         budget = round((1 - _SPARSITY) * kept(masks))
@@ -141,7 +180,8 @@ def _measured(model_name: str, method: str, threads: int) -> dict[str, Any]:
         except UsageError as error:
             return {"reason": str(error)}
     seconds = time.perf_counter() - start
-    return {"seconds": seconds, "memory": (_peak_memory() - before) / parameters}
+    load = load_between(books, processor_times())
+    return {"seconds": seconds, "memory": (_peak_memory() - before) / parameters, "load": load}
 
 
 def _frugal(strategy: Strategy) -> Strategy:

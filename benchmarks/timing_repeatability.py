@@ -4,7 +4,8 @@
     python benchmarks/timing_repeatability.py --times 10 --networks LeNet5
 
 Half of the channels of each network are removed at random; the speedup of the shrunk network over
-the dense one in eager PyTorch is measured several times, each time from the start.
+the dense one in eager PyTorch is measured several times, each time from the start. The last column
+says of which times the machine was in no state to measure, and why.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=5)
     options = parser.parse_args()
     found: dict[tuple[str, int], list[float]] = {}
+    doubts: dict[tuple[str, int], list[str]] = {}
     for name in options.networks:
         model, shape = network(name, _SHAPES[name])
-        for _ in range(options.times):
+        for number in range(1, options.times + 1):
             frame = break_even(
                 name,
                 model,
@@ -39,13 +41,25 @@ def main() -> None:
                 progress=False,
             )
             for _, row in frame[frame["network"] == "shrunk"].iterrows():
-                found.setdefault((name, row["batch_size"]), []).append(row["speedup"])
+                place = (name, row["batch_size"])
+                found.setdefault(place, []).append(row["speedup"])
+                if row["doubt"]:
+                    doubts.setdefault(place, []).append(f"time {number}: {row['doubt']}")
     lines = [
-        [name, batch, *(f"{each:.3f}" for each in values), f"{max(values) / min(values) - 1:.1%}"]
-        for (name, batch), values in found.items()
+        [
+            *place,
+            *(f"{each:.3f}" for each in values),
+            f"{max(values) / min(values) - 1:.1%}",
+            "\n".join(doubts.get(place, [])),
+        ]
+        for place, values in found.items()
     ]
     times = [f"time {number}" for number in range(1, options.times + 1)]
-    print(tabulate(lines, headers=["network", "batch", *times, "spread"], disable_numparse=True))
+    print(
+        tabulate(
+            lines, headers=["network", "batch", *times, "spread", "in doubt"], disable_numparse=True
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -8,20 +8,21 @@ The hand-written loop is as tight as its author could make it: the same batches,
 augmented and normalised in memory, the same fused optimizer, channels-last, and nothing else. The
 benchmark's loop makes its batches as it goes, and trains through its public engine, with masks at
 90 % sparsity applied after each step. The two take turns at being the first, each turn on a fresh
-network; the ratio of their throughputs is printed for each turn, and its median at the end. A ratio
-of 1 means that the benchmark costs nothing. Many short turns say more than a few long ones, for a
-machine that is shared is slower at one time than at another.
+network; the ratio of their throughputs is printed for each turn, and its median at the end with its
+95 % interval. A ratio of 1 means that the benchmark costs nothing. Many short turns say more than a
+few long ones, for a machine that is shared is slower at one time than at another. The hand-written
+loop runs twice in each turn: against itself it is the control, by which the machine is judged.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
-import statistics
 import time
 from collections.abc import Callable, Iterator
 from itertools import islice
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -31,7 +32,7 @@ from prunebench.benchmark.pretraining import build
 from prunebench.benchmark.sweep import data_folder
 from prunebench.benchmark.training import Purpose, epochs
 from prunebench.datasets import DATASETS, Batch, Task
-from prunebench.metrics import keep_memory
+from prunebench.metrics import Conditions, keep_memory, load_between, processor_times, ratio
 from prunebench.seeding import generator
 from prunebench.strategies import SparseTraining, keep_largest, prunable_weights
 
@@ -48,18 +49,26 @@ def main() -> None:
         dataset=options.dataset, model=options.model, strategy="GlobalMagnitude", compression=10.0
     )
     recipe = Recipe(epochs=1, batch_size=options.batch_size)
-    loops = [_benchmark, _by_hand]
-    ratios = []
+    loops = {"benchmark": _benchmark, "by hand": _by_hand, "control": _by_hand}
+    names = list(loops)
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    before = processor_times()
     for turn in range(options.turns):
-        seconds = {loop: _seconds(loop(build(experiment, task), task, recipe)) for loop in loops}
-        ours, theirs = seconds[_benchmark], seconds[_by_hand]
-        ratios.append(theirs / ours)
-        loops.reverse()
+        for name in names:
+            seconds[name].append(_seconds(loops[name](build(experiment, task), task, recipe)))
+        names.append(names.pop(0))
+        ours, theirs = seconds["benchmark"][-1], seconds["by hand"][-1]
         print(
             f"turn {turn + 1:2}: benchmark {examples / ours:8,.0f} examples/s   "
-            f"by hand {examples / theirs:8,.0f} examples/s   ratio {ratios[-1]:.3f}"
+            f"by hand {examples / theirs:8,.0f} examples/s   ratio {theirs / ours:.3f}"
         )
-    print(f"median ratio: {statistics.median(ratios):.3f}")
+    load = load_between(before, processor_times())
+    by_hand = np.array(seconds["by hand"])
+    found = ratio(by_hand, np.array(seconds["benchmark"]))
+    identical = ratio(by_hand, np.array(seconds["control"]))
+    print(f"median ratio: {found}; identical loops: {identical}")
+    if doubt := Conditions(options.turns, load, identical).doubt(found):
+        print(f"no verdict: {doubt}")
 
 
 def _benchmark(model: nn.Module, task: Task, recipe: Recipe) -> Callable[[], None]:
