@@ -69,7 +69,7 @@ def test_one_network_and_data_set_make_one_comparison_however_their_paths_are_wr
     ]
     frame = leaderboard(records)
     assert frame["seeds"].tolist() == [3]
-    assert as_text(frame).startswith("Net on Data\n")
+    assert as_text(frame).startswith("Net on Data · 1 round")
 
 
 def test_two_versions_of_a_network_are_never_averaged(make_record):
