@@ -283,9 +283,10 @@ def _misread(
     wrong = min((*agree, False).index(False), len(traced.calls) - 1)
     # If nothing that enters or leaves this operation can go, it is something before.
     for call in reversed(traced.calls[: wrong + 1]):
-        alike = [each.nodes for each in traced.calls if each.line == call.line and call.line[1]]
-        nodes_there = torch.cat([call.nodes, *alike])
         if removable[call.nodes].any():
+            # What one line of code does in this block, it does in all the others.
+            alike = [each.nodes for each in traced.calls if call.place and each.place == call.place]
+            nodes_there = torch.cat([call.nodes, *alike])
             return nodes_there[removable[nodes_there]]
     return removable.nonzero().flatten()
 

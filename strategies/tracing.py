@@ -48,7 +48,8 @@ class Call:
 
     Attributes:
         operation: its name.
-        line: the file and line of the network's code that asks for it.
+        place: the file and line of the network's code that asks for it, and what for; None where no
+            code but torch's does.
         numbers: factors and addends that are given as numbers.
         nodes: all nodes that enter it or leave it.
         outputs: of each tensor that leaves it the shape, and its nodes: a tensor of as many
@@ -56,7 +57,7 @@ class Call:
     """
 
     operation: str
-    line: tuple[str, int]
+    place: tuple[str, int, str] | None
     numbers: tuple[float, ...]
     nodes: Tensor
     outputs: tuple[tuple[tuple[int, ...], Tensor], ...]
@@ -313,7 +314,13 @@ class _Tracer(TorchDispatchMode):
         met = [torch.empty(0, dtype=torch.int64), *entering, *(nodes for _, nodes in leaving)]
         nodes = torch.cat([each.flatten() for each in met]).unique()
         self.trace.calls.append(
-            Call(str(operation.function), _line(), tuple(numbers), nodes, tuple(leaving))
+            Call(
+                str(operation.function),
+                _place(operation.name),
+                tuple(numbers),
+                nodes,
+                tuple(leaving),
+            )
         )
 
     def _follow(self, operation: _Operation) -> Sequence[Tensor | None]:
@@ -607,15 +614,15 @@ def _on_cpu(value: Any) -> Any:
     return value.cpu() if isinstance(value, Tensor) else value
 
 
-def _line() -> tuple[str, int]:
-    """The line of code outside of torch that asks for the present operation."""
+def _place(operation: str) -> tuple[str, int, str] | None:
+    """The line of code outside of torch that asks for an operation, which is the present one."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_code is not trace.__code__:
         file = frame.f_code.co_filename
         if file != __file__ and not file.startswith(_TORCH):
-            return file, frame.f_lineno
+            return file, frame.f_lineno, operation
         frame = frame.f_back
-    return "", 0
+    return None
 
 
 _TORCH = str(Path(torch.__file__).parent / "_")[:-1]

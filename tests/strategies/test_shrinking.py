@@ -19,6 +19,7 @@ from prunebench.strategies import (
     output_weight,
     prunable_weights,
     shrink,
+    unsettled,
     write_back,
 )
 
@@ -46,20 +47,40 @@ NETWORKS = {
         lambda: torchvision.models.VisionTransformer(32, 8, 2, 4, 24, 48, num_classes=10),
         (3, 32, 32),
     ),
+    "swin": (
+        lambda: torchvision.models.SwinTransformer([4, 4], 12, [2, 2], [2, 4], [4, 4]),
+        (3, 32, 32),
+    ),
+    "shufflenet": (
+        lambda: torchvision.models.ShuffleNetV2([1, 1, 2], [8, 16, 32, 64, 64]),
+        (3, 32, 32),
+    ),
+    "mixer": (
+        lambda: pytest.importorskip("timm").models.MlpMixer(10, 32, patch_size=8, num_blocks=2),
+        (3, 32, 32),
+    ),
+    "edgenext": (
+        lambda: of_timm("edgenext_xx_small", dims=(8, 16, 24, 32), depths=(1, 1, 2, 1)),
+        (3, 64, 64),
+    ),
+    "res2net": (lambda: of_timm("res2net50_26w_4s", layers=[1, 1, 1, 1]), (3, 64, 64)),
+    "skresnet": (lambda: of_timm("skresnet18", layers=[1, 1, 1, 1]), (3, 64, 64)),
+    "deit": (
+        lambda: of_timm("deit_tiny_patch16_224", img_size=32, embed_dim=24, depth=2),
+        (3, 32, 32),
+    ),
+    "distilled deit": (
+        lambda: of_timm("deit_tiny_distilled_patch16_224", img_size=32, embed_dim=24, depth=2),
+        (3, 32, 32),
+    ),
 }
 
 
-def unsettled(model: nn.Module) -> nn.Module:
-    """Statistics, scales and biases at which nothing cancels by chance."""
-    with torch.no_grad():
-        for module in model.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.running_mean.normal_(0, 0.1)
-                module.running_var.uniform_(0.5, 1.5)
-        for parameter in model.parameters():
-            if parameter.ndim == 1 or not parameter.any():
-                parameter.add_(0.1 * torch.randn_like(parameter))
-    return model.eval()
+def of_timm(name, **arguments):
+    """A network of timm's, which takes time to import."""
+    import timm
+
+    return timm.create_model(name, pretrained=False, num_classes=10, **arguments)
 
 
 def some_channels(coupling, removed: float) -> torch.Tensor:
@@ -81,7 +102,7 @@ def masked(model, coupling, kept):
 def test_the_shrunk_network_equals_the_masked_one_and_is_as_small_as_predicted(name):
     make, shape = NETWORKS[name]
     torch.manual_seed(0)
-    model, inputs = unsettled(make()), torch.randn(2, *shape)
+    model, inputs = unsettled(make()).eval(), torch.randn(2, *shape)
     names = [each for each in prunable_weights(model) if each != output_weight(model)]
     coupling = couple(model, inputs[:1], names)
     dense_flops = sum(flops_by_module(model, inputs[:1]).values())
@@ -124,7 +145,7 @@ def test_modules_say_their_new_sizes():
 
 def test_what_a_shrunk_network_learns_is_written_back_to_where_it_was():
     torch.manual_seed(0)
-    model = unsettled(CifarResNet(depth=20))
+    model = unsettled(CifarResNet(depth=20)).eval()
     inputs = torch.randn(4, 3, 32, 32)
     coupling = couple(
         model, inputs[:1], [n for n in prunable_weights(model) if n != "linear.weight"]
