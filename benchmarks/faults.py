@@ -165,6 +165,9 @@ def _kill_the_sweep(this: _Round) -> str:
 
 def _kill_workers(this: _Round) -> str:
     process, killed = this.sweep.start(), []
+    deadline = time.monotonic() + 10 * this.seconds
+    while len(list(_members(process))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)  # until there are workers
     for _ in range(this.draw.choice([1, 1, 3])):
         this.moment(0.4)
         others = [each for each in _members(process) if each != process] or [process]
@@ -195,7 +198,7 @@ def _two_at_once(this: _Round) -> str:
 
 def _out_of_time(this: _Round) -> str:
     hang = {"FAULT": "time.sleep(600)"}
-    this.sweep.workers, timeout = 2, this.draw.uniform(1, 4)
+    this.sweep.workers, timeout = 2, this.draw.uniform(0.2, 1) * this.seconds
     os.waitpid(this.sweep.start(lambda: os.environ.update(hang), timeout=timeout), 0)
     return f"cells that hang, stopped after {timeout:.1f} s"
 
