@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,9 @@ from ..errors import UsageError
 from ..seeding import generator as seeded_generator
 from .augmentation import crop_and_flip
 from .task import Batch, Split, Task
+
+Scaling = Literal["standardised", "unit"]
+"""Pixels of mean 0 and standard deviation 1 over the training split, or pixels in [0, 1]."""
 
 
 class ImageClassification(Task):
@@ -56,7 +60,8 @@ class Classification(ImageClassification):
     """Image classification of images that fit in memory.
 
     The images stay in memory as they are stored, one byte a value. A batch is gathered by one
-    indexing operation and normalised with the mean and standard deviation of the training split.
+    indexing operation and scaled: by the mean and standard deviation of the training split, or to
+    [0, 1].
     Trained on are shifted and mirrored images, where that is asked for.
 
     Args:
@@ -65,6 +70,7 @@ class Classification(ImageClassification):
         classes: number of classes.
         crop_padding: pixels by which a training image is shifted at most.
         flip: whether half of the training images are mirrored.
+        scaling: what the networks see of the bytes.
     """
 
     def __init__(
@@ -73,9 +79,13 @@ class Classification(ImageClassification):
         classes: int,
         crop_padding: int = 0,
         flip: bool = False,
+        scaling: Scaling = "standardised",
     ) -> None:
         images = splits["train"][0]
-        super().__init__(classes, tuple(images.shape[1:]), *_normalisation(images))
+        scale, shift = _normalisation(images)
+        if scaling == "unit":
+            scale, shift = torch.full_like(scale, 1 / 255), torch.zeros_like(shift)
+        super().__init__(classes, tuple(images.shape[1:]), scale, shift)
         self._splits = splits
         self._crop_padding, self._flip = crop_padding, flip
 

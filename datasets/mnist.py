@@ -9,16 +9,21 @@ from typing import Annotated, ClassVar
 import torchvision
 from pydantic import Field
 
-from .classification import Classification, hold_out
+from .classification import Classification, Scaling, hold_out
 from .downloaded import read_or_download
 from .task import Dataset, Task, register
 
 
 @dataclass(frozen=True)
 class _LikeMNIST(Dataset):
-    """``validation`` examples are held out from the 60,000 for training."""
+    """``validation`` examples are held out from the 60,000 for training.
+
+    With the ``scaling`` ``standardised`` pixels have mean 0 and standard deviation 1 over those
+    trained on, with ``unit`` they are in [0, 1].
+    """
 
     validation: Annotated[int, Field(ge=1, lt=60_000)] = 5_000
+    scaling: Scaling = "standardised"
 
     source: ClassVar[type[torchvision.datasets.MNIST]]
 
@@ -33,7 +38,7 @@ class _LikeMNIST(Dataset):
             "validation": validation,
             "test": (test.data.unsqueeze(1), test.targets),
         }
-        return Classification(splits, classes=10)  # type: ignore[arg-type]
+        return Classification(splits, classes=10, scaling=self.scaling)  # type: ignore[arg-type]
 
     def _read(self, folder: Path, *, train: bool) -> torchvision.datasets.MNIST:
         name = type(self).__name__

@@ -1,5 +1,6 @@
 """What is pruned: scores, allocations, structures, schedules, recoveries, each a plug-in."""
 
+from .activation_magnitude import GlobalActivationMagnitude, LayerActivationMagnitude
 from .allocation import (
     ALLOCATIONS,
     ERK,
@@ -139,6 +140,7 @@ __all__ = [
     "GaussNewton",
     "Geometric",
     "Global",
+    "GlobalActivationMagnitude",
     "GlobalGradientMagnitude",
     "GlobalMagnitude",
     "GraSP",
@@ -150,6 +152,7 @@ __all__ = [
     "Hutchinson",
     "LInf",
     "LastRound",
+    "LayerActivationMagnitude",
     "LayerGradientMagnitude",
     "LayerMagnitude",
     "LayerOBD",

@@ -12,6 +12,7 @@ from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from ..datasets import Batch
+from ..errors import UsageError
 from .context import Context
 from .modes import evaluation_mode
 
@@ -164,6 +165,41 @@ def _layout(single: Tensor, double: Tensor, examples: int) -> Layout | None:
         )
     ]
     return fitting[0] if len(fitting) == 1 else None
+
+
+def mean_inputs(context: Context, batch: Batch) -> dict[str, Tensor]:
+    """Of each linear and convolutional layer the mean over positions of |mean over examples of x|.
+
+    One number for each input channel or feature x of the layers that own the prunable weights; zero
+    where the model does not use a layer.
+
+    Raises:
+        UsageError: it does not show which part of a layer's input belongs to which example.
+    """
+    found = owners(context.model, context.masks, (nn.Linear, *CONVOLUTIONS))
+    modules = {id(module): module for group in found.values() for module in group}
+    known = layouts(context, modules.values(), batch, lambda inputs, output: inputs[0])
+    if known is None:
+        raise UsageError(
+            f"activation magnitudes of {type(context.model).__name__} are not possible: it does "
+            "not show which part of a layer's input belongs to which example"
+        )
+    rows: dict[int, list[Tensor]] = {key: [] for key in modules}
+
+    def observe(module: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        means = known[id(module)].apart(inputs[0], len(batch[0])).mean(0).abs()
+        features = means.movedim(1 - module.weight.ndim, -1)
+        rows[id(module)].append(features.reshape(-1, features.shape[-1]))
+
+    with evaluation_mode(context.model), torch.no_grad(), hooked(modules.values(), observe):
+        context.task.loss(context.model, batch)
+    means = {}
+    for name, group in found.items():
+        seen = [row for module in group for row in rows[id(module)]]
+        weight = context.weights[name]
+        inputs = weight.shape[1] * getattr(group[0], "groups", 1)
+        means[name] = torch.cat(seen).mean(0) if seen else weight.new_zeros(inputs)
+    return means
 
 
 @contextmanager

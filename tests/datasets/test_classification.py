@@ -5,7 +5,7 @@ import pytest
 import torch
 from torchvision import datasets as tv
 
-from prunebench import UsageError
+from prunebench import Experiment, UsageError
 from prunebench.datasets import KMNIST, MNIST, Classification, Digits, FashionMNIST
 from prunebench.seeding import generator
 
@@ -107,3 +107,24 @@ def test_damaged_files_are_named_rather_than_read(tmp_path):
         (raw / f"{part}-ubyte").write_bytes(b"\x00\x00\x08\x03 and no more")
     with pytest.raises(UsageError, match=r"cannot be read .* delete the files"):
         MNIST().load(tmp_path)
+
+
+def test_pixels_are_standardised_or_in_the_unit_interval():
+    torch.manual_seed(0)
+    images = torch.randint(256, (40, 1, 3, 3), dtype=torch.uint8)
+    splits = dict.fromkeys(("train", "validation", "test"), (images, torch.arange(40) % 10))
+    standardised, unit = (
+        next(Classification(splits, 10, scaling=scaling).batches("train", 40))[0]
+        for scaling in ("standardised", "unit")
+    )
+    assert torch.allclose(unit, images / 255)
+    assert torch.allclose(standardised, (unit - unit.mean()) / unit.std(correction=0), atol=1e-5)
+
+
+def test_scaling_is_a_part_of_what_an_experiment_is_only_where_it_is_not_standardised():
+    ids = {
+        text: Experiment(dataset=text, model="LeNet5", strategy="OBD", compression=2).id
+        for text in ("MNIST", "MNIST(scaling='standardised')", "MNIST(scaling='unit')")
+    }
+    assert len(set(ids.values())) == 2
+    assert ids["MNIST"] == ids["MNIST(scaling='standardised')"]
