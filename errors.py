@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import reprlib
 import sys
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 from pydantic import BaseModel, ValidationError
@@ -72,6 +73,28 @@ def option_suggestion(option: str, allowed: Sequence[str]) -> str:
     near = [each for each in allowed if each.lstrip("-").rpartition(".")[2] == name]
     near = near or difflib.get_close_matches(f"--{name}", allowed, n=1, cutoff=0.7)
     return f"; did you mean {' or '.join(near)}?" if near else ""
+
+
+def printable(text: str) -> str:
+    """A text with what a terminal would obey, and line ends, written as escapes.
+
+    >>> printable("a\\x1b[2Jb")
+    'a\\\\x1b[2Jb'
+    """
+    if text.isprintable():
+        return text
+    # Other blanks than our own are no printable characters for Python.
+    return "".join(
+        c
+        if c.isprintable() or unicodedata.category(c) == "Zs"
+        else c.encode("unicode_escape").decode()
+        for c in text
+    )
+
+
+def printable_lines(text: str) -> str:
+    """A text of several lines, each of them as :func:`printable` gives it."""
+    return "\n".join(map(printable, text.expandtabs().splitlines()))
 
 
 def sentence_of(error: ValidationError, model: type[BaseModel]) -> str:

@@ -7,6 +7,7 @@ mistake, 130 interrupted. Torch is imported by those commands only that compute.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +16,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from ruamel.yaml.error import YAMLError
 
 from .. import __version__
-from ..errors import UsageError, message_of, option_suggestion, shown
+from ..errors import (
+    UsageError,
+    message_of,
+    option_suggestion,
+    printable,
+    printable_lines,
+    shown,
+)
 from ..results import Outcome, Record, Store
 from ..results.record import MOST_THREADS
 
@@ -53,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status: int = options.command(options)
         return status
     except UsageError as error:
-        print(f"prunebench: {error}", file=sys.stderr)
+        print(f"prunebench: {printable(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("prunebench: interrupted", file=sys.stderr)
@@ -847,12 +855,18 @@ def _publish(options: argparse.Namespace) -> int:
 def _show(options: argparse.Namespace) -> int:
     record = Store(options.runs).find(options.run)
     if options.json:
-        sys.stdout.write(record.to_json().decode())
+        # JSON escapes what a terminal obeys, but for some.
+        text = record.to_json().decode()
+        print("\n".join(_escaped(line) for line in text.split("\n")), end="")
     else:
         from ..results.summary import summary
 
         print(summary(record))
     return 0
+
+
+def _escaped(line: str) -> str:
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in line)
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -875,4 +889,4 @@ def _check(options: argparse.Namespace) -> int:
 
 def _say(sentence: str) -> None:
     """To the terminal beside the output proper, which may be read by another program."""
-    print(sentence, file=sys.stderr)
+    print(printable_lines(sentence), file=sys.stderr)

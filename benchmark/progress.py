@@ -9,6 +9,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from ..errors import printable
 from ..results import Record
 from ..results.naming import shown
 
@@ -65,7 +66,7 @@ class SweepBar:
 
     def describe(self, text: str) -> None:
         """Say what is going on."""
-        self._bar.set_description(text)
+        self._bar.set_description(printable(text))
 
     def train(self, epochs: float) -> None:
         """Grow by what has been trained, but never beyond the end."""

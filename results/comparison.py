@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from .columns import further_columns
-from .naming import named, told_apart
+from .naming import named, printable_texts, told_apart
 from .settings import RECIPE_COLUMNS, RECIPES, as_text, in_words, phrase
 
 QUALITY_TITLES = {
@@ -259,6 +259,7 @@ def comparisons(frame: pd.DataFrame) -> list[Comparison]:
     Targets of different kinds have no points in common, and make different comparisons. Rows that
     have a further metric of quality, such as BLEU, are a comparison once more by that.
     """
+    frame = printable_texts(frame)
     keys = [name for name in KEY if name in frame]
     groups = frame.groupby([*keys, _kinds(frame)], sort=False, dropna=False)
     found = []

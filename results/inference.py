@@ -13,7 +13,7 @@ from tabulate import tabulate
 from . import cells
 from .comparison import KEY, comparisons
 from .leaderboard import comparable, leaderboard
-from .naming import told_apart
+from .naming import printable_texts, told_apart
 from .record import Inference, Outcome
 
 INFERENCE_COLUMNS: dict[str, str] = {
@@ -109,7 +109,7 @@ def inference_as_text(frame: pd.DataFrame, width: int = 100) -> str:
     # As it is read from CSV, and from CSV that is older than some of the columns.
     frame = frame.reindex(columns=list(dict.fromkeys([*frame, *_NEWER])))
     frame = frame.astype({"reason": object, "doubt": object, "passes": float})
-    frame = frame.fillna({"reason": "", "doubt": "", "passes": 0})
+    frame = printable_texts(frame.fillna({"reason": "", "doubt": "", "passes": 0}))
     parts = []
     keys = [name for name in (*_COMPARISON, "passes", "batch_size") if name in frame]
     for (*_, passes, batch), rows in frame.groupby(keys, sort=False, dropna=False):

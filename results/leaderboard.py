@@ -302,12 +302,12 @@ def _cost_cells(runs: list[_Run]) -> dict[str, Any]:
     return {
         "compression_mean": _mean(_final(runs, "compression")),
         "prunable_sparsity_mean": _mean(_final(runs, "prunable_sparsity")),
-        "parameters": runs[0].dense.get("parameters"),
+        "parameters": _whole(runs[0].dense.get("parameters")),
         "nonzero_mean": _mean(_final(runs, "nonzero")),
-        "flops": runs[0].dense.get("flops"),
+        "flops": _whole(runs[0].dense.get("flops")),
         "effective_flops_mean": _mean(_final(runs, "effective_flops")),
         "theoretical_speedup_mean": _mean(_final(runs, "theoretical_speedup")),
-        "file_bytes": runs[0].dense.get("file_bytes"),
+        "file_bytes": _whole(runs[0].dense.get("file_bytes")),
         **{
             f"{name}_mean": _mean(_final(runs, name))
             for name in ("file_bytes_sparse", "file_bytes_compressed", "file_bytes_shrunk")
@@ -327,11 +327,23 @@ def _final(runs: list[_Run], name: str) -> list[float]:
 
 def _number(value: float | None) -> float:
     """A measurement to calculate with: what was not finite makes every mean it enters NaN."""
-    return math.nan if value is None else value
+    try:
+        return math.nan if value is None else float(value)
+    except OverflowError:  # an integer of hundreds of digits
+        return math.nan
+
+
+def _whole(value: float | None) -> int | None:
+    """A count, which is None where it is none that a table of integers can hold."""
+    number = _number(value)
+    return int(number) if number.is_integer() and abs(number) < 2**63 else None
 
 
 def _mean(values: list[float]) -> float:
-    return math.fsum(values) / len(values) if values else math.nan
+    try:
+        return math.fsum(values) / len(values) if values else math.nan
+    except OverflowError:
+        return math.nan
 
 
 def _speedup_cells(runs: list[_Run]) -> dict[str, Any]:

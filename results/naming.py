@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
-from ..errors import UsageError, suggestion
+from ..errors import UsageError, printable, suggestion
 
 _DIGEST = "sha256:"
 _SHOWN_DIGITS = 8
@@ -49,6 +49,16 @@ def told_apart(versions: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str
         else name
         for name, source in distinct
     }
+
+
+def printable_texts(frame: pd.DataFrame) -> pd.DataFrame:
+    """A table whose texts hold nothing that a terminal or a page would obey."""
+    texts = frame.select_dtypes(exclude="number")
+    plain = {
+        str(name): column.map(lambda value: printable(value) if isinstance(value, str) else value)
+        for name, column in texts.items()
+    }
+    return frame.assign(**plain)
 
 
 def labels_of(texts: Iterable[str]) -> dict[str, str]:

@@ -43,6 +43,10 @@ LAYOUT = Layout(
 """A panel for each comparison, and a colour for each strategy."""
 
 
+MOST_COMPARISONS = 24
+"""More than so many comparisons are not drawn: it would take minutes, and nobody could see them."""
+
+
 def accuracy_vs_compression(frame: pd.DataFrame, path: str | Path, layout: Layout = LAYOUT) -> None:
     """Write a PNG of the primary quality metric against the achieved compression.
 
@@ -80,11 +84,14 @@ def figure_of_speedup(frame: pd.DataFrame, layout: Layout = LAYOUT) -> Figure:
 def as_svg(frame: pd.DataFrame) -> list[tuple[str, str]]:
     """Both plots of each comparison of a leaderboard, each an ``<svg>`` to stand in a page.
 
-    A plot is empty text where no run has a finite result. A strategy looks the same in all of them.
+    A plot is empty text where no run has a finite result, and all are where there are more than
+    :data:`MOST_COMPARISONS` comparisons. A strategy looks the same in all of them.
     Ink, faint ink, grid and paper are the page's custom properties ``--ink``, ``--faint``,
     ``--grid`` and ``--paper`` if it has them.
     """
     everything = comparisons(frame)
+    if len(everything) > MOST_COMPARISONS:
+        return [("", "")] * len(everything)
     words = _words(everything)
     pairs = [
         [arrange(_results(each, words, axis), LAYOUT, _quantity(axis)) for each in everything]
@@ -115,6 +122,11 @@ _SPEEDUP = _Axis("theoretical_speedup_mean", "Theoretical speedup (FLOPs)")
 
 def _figure(frame: pd.DataFrame, layout: Layout, x: _Axis) -> Figure:
     everything = comparisons(frame)
+    if len(everything) > MOST_COMPARISONS:
+        raise UsageError(
+            f"there are {len(everything)} comparisons, and {MOST_COMPARISONS} are the most that "
+            "are drawn: make plots of folders with fewer records"
+        )
     words = _words(everything)
     results = [result for each in everything for result in _results(each, words, x)]
     panels = arrange(results, layout, _quantity(x))

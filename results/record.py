@@ -10,7 +10,15 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    model_validator,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -50,6 +58,15 @@ def _as_unicode(text: str) -> str:
 Text: TypeAlias = Annotated[str, BeforeValidator(_as_json_value)]
 """Any text, as it can be written."""
 
+
+def _named(values: Mapping[str, Any], info: ValidationInfo) -> Mapping[str, Any]:
+    """Refuse names that no table could show, where they are read."""
+    for name in values if info.mode == "json" else ():
+        if not name or not name.isprintable():
+            raise ValueError(f"{name!r} is no name of a measurement")
+    return values
+
+
 Measurements: TypeAlias = Annotated[Mapping[str, float | int | None], BeforeValidator(_plain)]
 """Metric name → value: fractions for accuracies; None where the value is not finite."""
 
@@ -62,6 +79,51 @@ Document: TypeAlias = Annotated[dict[str, Any], BeforeValidator(_plain)]
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+_Whole = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+class _Recipe(BaseModel):
+    epochs: _Whole
+
+
+class _Described(BaseModel):
+    """What everything that is made of records finds in an experiment; there may be more in it."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+    dataset: str
+    model: str
+    strategy: str
+    compression: float | None = None
+    sparsity: float | None = None
+    channel_sparsity: float | None = None
+    speedup: float | None = None
+    rounds: _Whole
+    schedule: str
+    recovery: str
+    timing: str = ""
+    initialisation: str = ""
+    finetuned_network: str = ""
+    start_epoch: _Whole | None = None
+    pretraining: _Recipe
+    finetuning: _Recipe
+    seed: _Whole
+    comparison: str = ""
+    sources: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def _has_a_target(self) -> Self:
+        if all(getattr(self, name) is None for name in TARGETS):
+            raise ValueError(f"none of {', '.join(TARGETS)} is given")
+        return self
+
+
+def _described(experiment: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+    if info.mode == "json":
+        _Described.model_validate(experiment)
+    return experiment
 
 
 class Failure(_Frozen):
@@ -193,10 +255,10 @@ class Outcome(BaseModel):
     schema_version: Literal[1] = 1
     id: str = Field(pattern=RECORD_ID_PATTERN)
     status: Literal["ok", "collapsed", "failed"]
-    experiment: Document
-    quality: dict[str, Literal["higher", "lower"]]
-    dense: Measurements
-    final: Measurements
+    experiment: Annotated[Document, AfterValidator(_described)]
+    quality: Annotated[dict[str, Literal["higher", "lower"]], AfterValidator(_named)]
+    dense: Annotated[Measurements, AfterValidator(_named)]
+    final: Annotated[Measurements, AfterValidator(_named)]
     timings: Timings
     least_dense_quality: float | None = None
     doubts: Mapping[str, str] = {}

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from . import cells
 from .columns import COLUMNS
 from .comparison import Comparison, comparisons
-from .plots import as_svg
+from .plots import MOST_COMPARISONS, as_svg
 from .store import write_atomically
 
 _UNKNOWN = "—"
@@ -40,6 +40,7 @@ def report(frame: pd.DataFrame, path: str | Path) -> None:
         failed=int(frame["seeds_failed"].sum()),
         missing=int(frame["seeds_missing"].sum()),
         definitions=COLUMNS,
+        most_drawn=MOST_COMPARISONS,
     )
     write_atomically(Path(path), page.encode())
 

@@ -26,15 +26,18 @@ def describe(values: Sequence[float]) -> Statistics:
     """Describe a sample of independent values.
 
     One value says nothing about the spread, so ``std`` and the interval are then NaN, not 0; an
-    empty sample is NaN throughout.
+    empty sample is NaN throughout, and so is one whose numbers are too large to be squared.
     """
     count = len(values)
     if count == 0:
         return Statistics(math.nan, math.nan, math.nan, math.nan)
-    mean = math.fsum(values) / count
-    if count == 1:
-        return Statistics(mean, math.nan, math.nan, math.nan)
-    std = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (count - 1))
+    try:
+        mean = math.fsum(values) / count
+        if count == 1:
+            return Statistics(mean, math.nan, math.nan, math.nan)
+        std = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (count - 1))
+    except OverflowError:  # of numbers whose squares are larger than numbers get
+        return Statistics(math.nan, math.nan, math.nan, math.nan)
     margin = _quantile(count - 1) * std / math.sqrt(count)
     return Statistics(mean, std, mean - margin, mean + margin)
 

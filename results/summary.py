@@ -7,6 +7,7 @@ from typing import Any
 
 from tabulate import tabulate
 
+from ..errors import printable, printable_lines
 from .naming import digest, shown
 from .record import TARGETS, Record
 
@@ -16,7 +17,7 @@ def title(experiment: Mapping[str, Any]) -> str:
     name = next(name for name in TARGETS if experiment.get(name) is not None)
     value = f"{experiment[name]:g}"
     target = f"{value}×" if name == "compression" else f"{name.replace('_', ' ')} {value}"
-    return (
+    return printable(
         f"{shown(experiment['strategy'])} at {target} on {shown(experiment['model'])} and "
         f"{shown(experiment['dataset'])}, seed {experiment['seed']}"
     )
@@ -39,11 +40,11 @@ def summary(record: Record) -> str:
         if record.doubts:
             parts.append(_pairs("no verdict on", record.doubts))
     parts.append(_pairs("environment", record.environment))
-    return "\n\n".join(parts)
+    return printable_lines("\n\n".join(parts))
 
 
 def _heading(record: Record) -> str:
-    dead = ", ".join(record.collapsed_layers)
+    dead = ", ".join(map(printable, record.collapsed_layers))
     status = f"collapsed: nothing is left of {dead}" if dead else record.status
     return f"{record.id}: {title(record.experiment)}\nstatus: {status}"
 
@@ -75,9 +76,9 @@ def _rounds(record: Record) -> str:
             each.round,
             each.density,
             each.kept,
-            each.before[primary],
-            each.after[primary],
-            each.validation[primary],
+            each.before.get(primary),
+            each.after.get(primary),
+            each.validation.get(primary),
         )
         for each in record.rounds
     ]
@@ -115,9 +116,9 @@ def _timings(record: Record) -> str:
 
 def _pairs(title: str, values: Mapping[str, Any]) -> str:
     lines = (
-        f"  {name}: {', '.join(f'{k} {v}' for k, v in value.items()) or '-'}"
+        f"{name}: {', '.join(f'{k} {v}' for k, v in value.items()) or '-'}"
         if isinstance(value, Mapping)
-        else f"  {name}: {value}"
+        else f"{name}: {value}"
         for name, value in values.items()
     )
-    return f"{title}\n" + "\n".join(lines)
+    return f"{title}\n" + "\n".join(f"  {printable(line)}" for line in lines)

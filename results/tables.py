@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from tabulate import tabulate
 
 from . import cells
 from .comparison import Comparison, comparisons
+from .naming import printable_texts
 from .store import write_atomically
+
+# What a text begins with that a spreadsheet takes for a formula.
+_FORMULAS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 
 
 def write_csv(frame: pd.DataFrame, path: str | Path) -> None:
@@ -23,9 +28,23 @@ def write_csv(frame: pd.DataFrame, path: str | Path) -> None:
 
 
 def as_csv(frame: pd.DataFrame) -> bytes:
-    """A table as CSV: UTF-8, ``\\n`` line ends, six significant digits."""
-    text = frame.to_csv(index=False, lineterminator="\n", float_format="%.6g")
+    """A table as CSV: UTF-8, ``\\n`` line ends, six significant digits.
+
+    Texts that a spreadsheet would take for formulas get an apostrophe before them (OWASP, CSV
+    injection); line ends and the like are written as escapes.
+    """
+    frame = printable_texts(frame)
+    texts = frame.select_dtypes(exclude="number")
+    plain = frame.assign(**{str(name): texts[name].map(_no_formula) for name in texts})
+    text = plain.rename(columns=_no_formula).to_csv(
+        index=False, lineterminator="\n", float_format="%.6g"
+    )
     return text.encode()
+
+
+def _no_formula(cell: Any) -> Any:
+    is_formula = isinstance(cell, str) and cell.startswith(_FORMULAS)
+    return f"'{cell}" if is_formula else cell
 
 
 def as_text(frame: pd.DataFrame, width: int = 100) -> str:
