@@ -383,7 +383,8 @@ def _bars(
     for (_, point), below, above in zip(points.iterrows(), low, high, strict=True):
         if pd.isna(point["std"]) or pd.isna(point["mean"]):
             continue
-        ends = [[point["mean"] - below], [above - point["mean"]]]
+        # The ends are within the limits of the scale, which a mean of 0 or of 100 % is not.
+        ends = [[max(point["mean"] - below, 0.0)], [max(above - point["mean"], 0.0)]]
         if across:
             axes.errorbar([point["mean"]], [point["x"]], xerr=ends, color=look.colour, **_BAR)
         else:

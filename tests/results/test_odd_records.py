@@ -249,3 +249,11 @@ def test_records_of_the_benchmark_are_read_as_before(tmp_path, make_record):
     record = make_record()
     Store(tmp_path).save(record)
     assert next(Store(tmp_path).records()) == record
+
+
+@pytest.mark.parametrize("top1", [0.0, 1.0])
+def test_accuracies_at_the_ends_of_the_scale_are_drawn(tmp_path, make_record, top1):
+    frame = leaderboard([make_record(top1=top1, seed=seed) for seed in (0, 1)])
+    accuracy_vs_compression(frame, tmp_path / "x.png")
+    report(frame, tmp_path / "x.html")
+    assert "<svg" in (tmp_path / "x.html").read_text(encoding="utf-8")
