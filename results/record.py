@@ -20,6 +20,8 @@ from pydantic import (
     model_validator,
 )
 
+from ..errors import printable
+
 if TYPE_CHECKING:
     from typing_extensions import Self
 
@@ -60,9 +62,11 @@ Text: TypeAlias = Annotated[str, BeforeValidator(_as_json_value)]
 
 
 def _named(values: Mapping[str, Any], info: ValidationInfo) -> Mapping[str, Any]:
-    """Refuse names that no table could show, where they are read."""
-    for name in values if info.mode == "json" else ():
-        if not name or not name.isprintable():
+    """Names that a table can show: what is made gets escapes, what is read is refused."""
+    if info.mode != "json":
+        return {printable(name): value for name, value in values.items()}
+    for name in values:
+        if printable(name) != name:
             raise ValueError(f"{name!r} is no name of a measurement")
     return values
 

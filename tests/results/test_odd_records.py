@@ -99,7 +99,7 @@ def test_an_experiment_without_a_target_is_refused(tmp_path, content):
 
 
 @pytest.mark.parametrize("place", ["dense", "final", "quality"])
-@pytest.mark.parametrize("name", ["", "a\nb", "\x1b[2J", "a\u202eb"])
+@pytest.mark.parametrize("name", ["a\nb", "\x1b[2J", "a\u202eb"])
 def test_measurements_without_a_printable_name_are_refused(tmp_path, content, place, name):
     content[place][name] = "higher" if place == "quality" else 1.0
     path = written(tmp_path, content)
@@ -144,6 +144,14 @@ def test_no_text_of_a_record_reaches_a_page_as_a_command(tmp_path, make_record):
     report(leaderboard([record]), tmp_path / "x.html")
     page = (tmp_path / "x.html").read_text(encoding="utf-8")
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]|<script", page)
+
+
+def test_a_measurement_that_a_plug_in_calls_oddly_is_saved_and_read_with_escapes(
+    tmp_path, make_record
+):
+    Store(tmp_path).save(make_record(final={"a\x1b[2J": 1.0}))
+    (record,) = Store(tmp_path).records()
+    assert record.final[r"a\x1b[2J"] == 1.0
 
 
 def test_a_failure_is_told_without_its_escapes(tmp_path, make_record):
@@ -229,6 +237,7 @@ def test_any_record_is_shown_or_refused_in_one_sentence(
             assert is_harmless(out + said)
 
 
+@pytest.mark.slow
 def test_a_page_of_very_many_comparisons_is_made_without_plots_and_says_so(
     tmp_path, make_record, monkeypatch
 ):

@@ -39,9 +39,22 @@ documents = st.dictionaries(
     ),
     max_size=4,
 )
+# What every experiment has.
+EXPERIMENT = {
+    "dataset": "MNIST",
+    "model": "LeNet5",
+    "strategy": "Random",
+    "compression": 4.0,
+    "rounds": 1,
+    "schedule": "Geometric",
+    "recovery": "FineTune",
+    "pretraining": {"epochs": 20},
+    "finetuning": {"epochs": 5},
+    "seed": 0,
+}
 common = {
     "id": st.from_regex(r"\A[0-9a-f]{8,64}\Z"),
-    "experiment": documents,
+    "experiment": documents.map(lambda more: {**more, **EXPERIMENT}),
     "timings": st.dictionaries(names, st.none() | finite, max_size=3),
     "environment": documents,
     "collapsed_layers": st.lists(names, max_size=2).map(tuple),
