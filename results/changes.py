@@ -54,10 +54,16 @@ def _clips(record: Record) -> bool:
     return recipe.get("gradient_clipping") is not None
 
 
-def _attends(record: Record) -> bool:
-    """Whether the network is none of ours without attention."""
+def _is_no_plain_network(record: Record) -> bool:
+    """Whether the network is none of ours of convolutions and linear layers alone."""
     plain = ("LeNet", "Perceptron", "ResNetSmall", "Cifar", "WideResNet")
     return not str(record.experiment["model"]).startswith(plain)
+
+
+def _may_attend(record: Record) -> bool:
+    """Whether there may be attention, other than that of our translator, which was counted well."""
+    ours = str(record.experiment["model"]).startswith("Seq2SeqLSTM")
+    return _is_no_plain_network(record) and not ours
 
 
 def _chosen_by(*names: str) -> Callable[[Record], bool]:
@@ -67,11 +73,11 @@ def _chosen_by(*names: str) -> Callable[[Record], bool]:
 
 def _reads_sequences(record: Record) -> bool:
     observing = _chosen_by("ChannelTaylor", "ActivationGradient", "ActivationChange", "Wanda")
-    return observing(record) and _attends(record)
+    return observing(record) and _is_no_plain_network(record)
 
 
 def _spares_the_classifier(record: Record) -> bool:
-    return not record.experiment.get("prune_classifier", True) and _attends(record)
+    return not record.experiment.get("prune_classifier", True) and _is_no_plain_network(record)
 
 
 CHANGES: tuple[Change, ...] = (
@@ -80,14 +86,17 @@ CHANGES: tuple[Change, ...] = (
         lambda record: not record.distributions,
     ),
     Change("gradients of pruned weights do not count where gradients are clipped", _clips),
-    Change("effective FLOPs are counted by the weight that each product uses", _attends),
-    Change("densities by layer meet the budget to the weight", _chosen_by("ERK", "Erdos")),
+    Change("effective FLOPs are counted by the weight that each product uses", _may_attend),
+    Change(
+        "densities by layer meet the budget to the weight",
+        _chosen_by("ERK", "Erdos", "UniformPlus", "Explicit", "RigL", "SET"),
+    ),
     Change("examples are found wherever a network has them", _reads_sequences),
     Change("a frozen output layer stays dense", _spares_the_classifier),
     Change("a network that grew is measured against the dense one", _chosen_by("FeatureBoosting")),
     Change(
         "SynFlow sends no data and no normalisation through the network",
-        lambda record: _chosen_by("SynFlow")(record) and _attends(record),
+        lambda record: _chosen_by("SynFlow")(record) and _is_no_plain_network(record),
     ),
 )
 """All changes so far, the oldest first; new ones are added at the end."""

@@ -23,6 +23,7 @@ def old(make_record):
         ({"finetuning": {"epochs": 1, "gradient_clipping": 1.0}}, "clipped"),
         ({"model": "torchvision/vit_b_16"}, "FLOPs"),
         ({"strategy": "GlobalMagnitude(allocation=ERK())"}, "budget"),
+        ({"strategy": "RigL"}, "budget"),
         ({"strategy": "FeatureBoosting"}, "grew"),
     ],
 )
@@ -36,6 +37,7 @@ def test_a_change_concerns_the_experiments_whose_numbers_it_moves(old, settings,
     [
         {},
         {"strategy": "SynFlow"},
+        {"model": "Seq2SeqLSTM"},
         {"pretraining": {"epochs": 1, "gradient_clipping": 1.0}},
         {
             "recovery": "NoRecovery",
