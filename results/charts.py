@@ -47,6 +47,7 @@ _NAME_LINE_INCHES = 0.14
 _AROUND_ROWS_INCHES = 1.35
 _LEGEND_LINE_INCHES = 0.24
 _ROW_NAME_CHARACTERS = 38
+_CAPTION_CHARACTERS_PER_INCH = 15
 _LEGEND_CHARACTERS = 75
 _MOST_LEGEND_COLUMNS = 3
 _SEED_DOT: dict[str, Any] = {"marker": "o", "ms": 3, "ls": "", "mew": 0, "alpha": 0.8}
@@ -463,7 +464,7 @@ def _legend(figure: Figure, handles: list[tuple[str, Line2D]], columns: int, cap
         ncols=columns,
         frameon=False,
         fontsize=9,
-        title=caption,
+        title=fill(caption, round(_CAPTION_CHARACTERS_PER_INCH * figure.get_figwidth())),
         title_fontproperties={"size": 8.5},
         alignment="left",
     ).get_title().set_color(FAINT_INK)
