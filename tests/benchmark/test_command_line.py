@@ -116,7 +116,7 @@ def test_one_record_is_shown_by_the_beginning_of_its_id(runs, capsys):
     [
         ("strategies", "GlobalGradientMagnitude("),
         ("models", "LeNetDropout("),
-        ("datasets", "FashionMNIST(validation: int = 5000)"),
+        ("datasets", "FashionMNIST(validation: int = 5000, scaling: "),
         ("metrics", "Latency(batch_sizes: tuple[int, ...] = (1, 256)"),
         ("schedules", "Geometric"),
         ("recoveries", "Rewind(epoch: int = 0)"),

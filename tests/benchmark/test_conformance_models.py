@@ -3,7 +3,8 @@
 import pytest
 
 from prunebench.benchmark.conformance import CHECKS
-from prunebench.benchmark.conformance_networks import ORDINARY, registered_network
+from prunebench.benchmark.conformance_networks import ORDINARY, Synthetic, registered_network
+from prunebench.errors import UsageError
 from prunebench.strategies import STRATEGIES
 
 NETWORKS = {
@@ -21,5 +22,9 @@ def test_the_rules_are_kept(name, network, frugal):
     strategy = frugal(name)
     if not strategy.prunable(network.fresh()):
         pytest.skip(f"{name} finds nothing to prune in it")
+    try:
+        strategy.check(Synthetic(), network.fresh())
+    except UsageError as error:
+        pytest.skip(f"{name} refuses it: {error}")
     for check in CHECKS:
         assert check.violations(strategy, [network]) == [], check.rule

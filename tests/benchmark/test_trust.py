@@ -81,7 +81,9 @@ def test_no_setting_of_a_record_executes_code_from_outside(
 ):
     monkeypatch.syspath_prepend(method.parent)
     name = f"{method}:Mine" if way == "file" else "mymethod:Mine"
-    value = {"metrics": [name], "pretraining": {"penalty": name}}.get(place, name)
+    (record,) = Store(runs).records()
+    recipe = {**record.experiment["pretraining"], "penalty": name}
+    value = {"metrics": [name], "pretraining": recipe}.get(place, name)
     changed(runs, **{place: value, "sources": {place: digest(method)}})
     for command in (["export"], ["measure", str(runs)]):
         status = main(command) if command[1:] else exported(runs)
