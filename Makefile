@@ -5,7 +5,7 @@ READY := .venv/ready
 
 .PHONY: demo test check build constraints clean
 
-# The standard comparison on data that need no network; a minute or two after the installation.
+# The standard comparison on data that need no network; a few minutes after the installation.
 demo: $(READY)
 	$(BIN)/prunebench run experiments/digits.yaml --workers 2 --runs runs/digits
 
