@@ -9,7 +9,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -679,59 +680,52 @@ def _study(options: argparse.Namespace) -> int:
 
 
 def _sensitivity(options: argparse.Namespace) -> int:
-    from ..results import write_csv
     from ..results.sensitivity import plot_sensitivity
     from .grid import grid, read_settings
     from .sensitivity import sensitivity
 
     experiments = grid(**read_settings(options.config))
     frame = sensitivity(experiments, options.sparsity, runs=options.runs, data=options.data)
-    write_csv(frame, options.output / "sensitivity.csv")
-    plot_sensitivity(frame, options.output / "sensitivity.png")
-    print(f"table: {options.output / 'sensitivity.csv'}")
-    print(f"plot:  {options.output / 'sensitivity.png'}")
-    return 0
+    return _table_and_plot(frame, plot_sensitivity, options.output / "sensitivity")
 
 
 def _heatmap(options: argparse.Namespace) -> int:
-    from ..results import write_csv
     from ..results.heatmap import plot_heatmaps
     from ..results.summary import title
     from .heatmap import kept_in_blocks
 
     store = Store.holding(options.run, options.runs)
     record = store.find(options.run)
-    frame = kept_in_blocks(record, store)
-    write_csv(frame, options.output / "heatmap.csv")
-    plot_heatmaps(frame, title(record.experiment), options.output / "heatmap.png")
-    print(f"table: {options.output / 'heatmap.csv'}")
-    print(f"plot:  {options.output / 'heatmap.png'}")
-    return 0
+    plot = partial(plot_heatmaps, title=title(record.experiment))
+    return _table_and_plot(kept_in_blocks(record, store), plot, options.output / "heatmap")
 
 
 def _curves(options: argparse.Namespace) -> int:
-    from ..results import write_csv
     from ..results.curves import curves, plot_curves
 
-    frame = curves(Store(options.runs).find(run) for run in options.run)
-    write_csv(frame, options.output / "curves.csv")
-    plot_curves(frame, options.output / "curves.png")
-    print(f"table: {options.output / 'curves.csv'}")
-    print(f"plot:  {options.output / 'curves.png'}")
-    return 0
+    store = Store(options.runs)
+    frame = curves(store.find(run) for run in options.run)
+    return _table_and_plot(frame, plot_curves, options.output / "curves")
 
 
 def _distributions(options: argparse.Namespace) -> int:
-    from ..results import write_csv
     from ..results.distributions import distributions, plot_distributions
     from ..results.summary import title
 
     record = Store(options.runs).find(options.run)
-    frame = distributions(record)
-    write_csv(frame, options.output / "distributions.csv")
-    plot_distributions(frame, title(record.experiment), options.output / "distributions.png")
-    print(f"table: {options.output / 'distributions.csv'}")
-    print(f"plot:  {options.output / 'distributions.png'}")
+    plot = partial(plot_distributions, title=title(record.experiment))
+    return _table_and_plot(distributions(record), plot, options.output / "distributions")
+
+
+def _table_and_plot(frame: DataFrame, plot: Callable[..., None], stem: Path) -> int:
+    """Write a table and the plot of it, which differ in the ending of their names."""
+    from ..results import write_csv
+
+    table, picture = stem.with_suffix(".csv"), stem.with_suffix(".png")
+    write_csv(frame, table)
+    plot(frame, path=picture)
+    print(f"table: {table}")
+    print(f"plot:  {picture}")
     return 0
 
 
