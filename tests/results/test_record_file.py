@@ -30,6 +30,8 @@ def test_the_same_records_give_the_same_bytes(tmp_path, make_record):
         (gzip.compress(b"{}\n")[:-3], "is not a file of records"),
         (gzip.compress(b"\xff\xfe\n"), "line 1 is not a record"),
     ],
+    # Named, since the bytes of gzip hold the time and workers must agree on the tests' names.
+    ids=["no gzip", "empty record", "cut off", "not text"],
 )
 def test_a_damaged_file_is_refused_by_name(tmp_path, content, sentence):
     path = tmp_path / "records.jsonl.gz"
