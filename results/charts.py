@@ -29,6 +29,7 @@ from .drawing import (
     Dashes,
     Look,
     head,
+    head_inches,
     in_our_style,
     literal,
     looks,
@@ -405,10 +406,11 @@ def _width(panel: Panel) -> float:
 
 def _height(panel: Panel) -> float:
     """The inches that a panel needs."""
+    above = head_inches(panel.title, panel.conditions, _width(panel))
     if not panel.has_one_target:
-        return _PANEL_INCHES[1]
+        return _PANEL_INCHES[1] + above
     rows = sum(_ROW_INCHES + _NAME_LINE_INCHES * name.count("\n") for name in _row_names(panel))
-    return max(_AROUND_ROWS_INCHES + rows, 2.2)
+    return max(_AROUND_ROWS_INCHES + rows, 2.2) + above
 
 
 def _handles(parts: Sequence[Panel], known: _Looks) -> list[tuple[str, Line2D]]:

@@ -267,7 +267,8 @@ def comparisons(frame: pd.DataFrame) -> list[Comparison]:
         rows = comparison.rows
         found.append(comparison)
         for name, better in _CHOSEN.items():
-            if f"{name}_mean" in rows and rows[f"{name}_mean"].notna().any():
+            # Without the dense network's value it is some other number of that name.
+            if f"{name}_dense_mean" in rows and rows[f"{name}_mean"].notna().any():
                 found.append(comparison.judged_by(name, better))
     return found
 

@@ -19,6 +19,7 @@ from .store import write_atomically
 DOTS_PER_INCH = 160
 _TITLE_CHARACTERS = 56
 _CONDITIONS_CHARACTERS = 84
+_HEAD_LINE_INCHES = (0.2, 12 / 72)  # of the title and of the conditions
 
 # Okabe and Ito's palette, which people of any colour vision can tell apart. The numbers of colours
 # and of markers have no common factor, so that it takes long to come to the same two.
@@ -120,22 +121,36 @@ def head(axes: Axes, title: str, conditions: str, width: float = 1.0) -> None:
 
     ``width`` is the part of a panel that the axes take; names beside them take the rest.
     """
-    below = literal(fill(conditions, int(width * _CONDITIONS_CHARACTERS)))
+    above, below = _head(title, conditions, width)
     axes.set_title(
-        literal(fill(title, int(width * _TITLE_CHARACTERS))),
+        literal(above),
         loc="left",
         fontsize=12,
         fontweight="bold",
         pad=10 + 12 * len(below.splitlines()),
     )
     axes.annotate(
-        below,
+        literal(below),
         xy=(0, 1),
         xytext=(0, 8),
         xycoords="axes fraction",
         textcoords="offset points",
         color=FAINT_INK,
         fontsize=8.5,
+    )
+
+
+def head_inches(title: str, conditions: str, width: float = 1.0) -> float:
+    """The height that :func:`head` takes beyond that of a line of each."""
+    lines = [len(text.splitlines()) for text in _head(title, conditions, width)]
+    return sum(inches * (count - 1) for inches, count in zip(_HEAD_LINE_INCHES, lines, strict=True))
+
+
+def _head(title: str, conditions: str, width: float) -> tuple[str, str]:
+    """Title and conditions on as many lines as they need."""
+    return (
+        wrapped(title, int(width * _TITLE_CHARACTERS)),
+        wrapped(conditions, int(width * _CONDITIONS_CHARACTERS)),
     )
 
 

@@ -24,6 +24,7 @@ from .drawing import (
     DENSE_LINE,
     DOTS_PER_INCH,
     head,
+    head_inches,
     in_our_style,
     literal,
     looks,
@@ -45,7 +46,10 @@ _EXTREME = 0.95
 _BAR_FIGURE_INCHES = 8.0
 _BAR_INCHES = 0.3
 _AROUND_BARS_INCHES = 1.3
+_LABEL_LINE_INCHES = 0.14
+_LEGEND_LINE_INCHES = 0.2
 _LABEL_CHARACTERS = 56
+_BESIDE_LABELS = 0.7
 _CLASS_FIGURE_INCHES = 11.6
 _CLASS_PANEL_INCHES = 4.2
 _CLASS_NAME_CHARACTERS = 14
@@ -86,12 +90,25 @@ def medians_figure(table: pd.DataFrame) -> Figure:
     fields = _telling(table)
     colours = dict(zip(dict.fromkeys(table["training"].map(_text)), cycle(COLOURS), strict=False))
     with in_our_style():
-        heights = [_BAR_INCHES * len(rows) + _AROUND_BARS_INCHES for _, rows in panels]
+        labels = [
+            [wrapped(_joined(row, fields), _LABEL_CHARACTERS) for _, row in rows.iterrows()]
+            for _, rows in panels
+        ]
+        heads = [
+            (f"{model} on {dataset}", _over(rows.iloc[0]), _BESIDE_LABELS)
+            for (dataset, model), rows in panels
+        ]
+        heights = [
+            _AROUND_BARS_INCHES
+            + head_inches(*above)
+            + sum(max(_BAR_INCHES, _LABEL_LINE_INCHES * (1 + each.count("\n"))) for each in names)
+            for above, names in zip(heads, labels, strict=True)
+        ]
         figure = Figure(
             figsize=(_BAR_FIGURE_INCHES, sum(heights)), dpi=DOTS_PER_INCH, layout="constrained"
         )
         places = figure.subplots(len(panels), squeeze=False, height_ratios=heights)[:, 0]
-        for axes, ((dataset, model), rows) in zip(places, panels, strict=True):
+        for axes, (_, rows), names, above in zip(places, panels, labels, heads, strict=True):
             factor = 100 if name in FRACTIONS else 1
             bars = axes.barh(
                 range(len(rows)),
@@ -102,21 +119,21 @@ def medians_figure(table: pd.DataFrame) -> Figure:
             form = "{:.2f}" if name in FRACTIONS else "{:#.4g}"
             values = ["none" if pd.isna(v) else form.format(factor * v) for v in rows[name]]
             axes.bar_label(bars, values, padding=3, fontsize=8)
-            labels = [
-                wrapped(_joined(row, fields), _LABEL_CHARACTERS) for _, row in rows.iterrows()
-            ]
-            axes.set_yticks(range(len(rows)), [literal(label) for label in labels], fontsize=7.5)
+            axes.set_yticks(range(len(rows)), [literal(label) for label in names], fontsize=7.5)
             axes.set_ylim(len(rows) - 0.4, -0.6)
             axes.margins(x=0.1)
             axes.grid(visible=False, axis="y")
             axes.set_axisbelow(True)
             axes.set_xlabel(f"Median {quality_title(name)}")
-            first = rows.iloc[0]
-            over = f"over the {first['sparsities']} sparsities that all have: {first['targets']}"
-            if not first["sparsities"]:
-                over = "no sparsity is there of all of them"
-            head(axes, f"{model} on {dataset}", over, width=0.7)
+            head(axes, *above)
     return figure
+
+
+def _over(row: pd.Series) -> str:
+    """What medians are over."""
+    if not row["sparsities"]:
+        return "no sparsity is there of all of them"
+    return f"over the {row['sparsities']} sparsities that all have: {row['targets']}"
 
 
 def classes_figure(table: pd.DataFrame) -> Figure:
@@ -168,28 +185,33 @@ def classes_at_figure(table: pd.DataFrame, sparsities: Sequence[float]) -> Figur
     fields = [field for field in _telling(table) if field not in LAYOUT.panel]
     bars = _bar_styles(table, fields)
     panels = [panel for sparsity in sparsities for panel in _panels_at(table, sparsity, fields)]
+    telling = [field for field in _telling(table) if field in LAYOUT.panel]
+    heights = [_CLASS_PANEL_INCHES + head_inches(*_class_head(panel, telling)) for panel in panels]
+    names = [wrapped(name, _LABEL_CHARACTERS) for name in (*bars, "all weights")]
+    columns = 1 + (max(map(len, bars)) < _LABEL_CHARACTERS)
+    below = _LEGEND_LINE_INCHES * (2 + sum(1 + name.count("\n") for name in names) / columns)
     with in_our_style():
         figure = Figure(
-            figsize=(_CLASS_FIGURE_INCHES, len(panels) * _CLASS_PANEL_INCHES + 0.9),
+            figsize=(_CLASS_FIGURE_INCHES, sum(heights) + below),
             dpi=DOTS_PER_INCH,
             layout="constrained",
         )
         handles: dict[str, Patch | Line2D] = {}
-        for number, rows in enumerate(panels, start=1):
-            axes = figure.add_subplot(len(panels), 1, number)
+        places = figure.subplots(len(panels), squeeze=False, height_ratios=heights)[:, 0]
+        for axes, rows in zip(places, panels, strict=True):
             schemes = list(rows.groupby(fields, sort=False, dropna=False))
             for place, (_, own) in enumerate(schemes):
                 name = _joined(own.iloc[0], fields)
                 _draw_bars(axes, own, place, len(schemes), bars[name])
                 handles[name] = Patch(**bars[name])
             axes.axhline(100 * rows["sparsity"].mean(), **DENSE_LINE)
-            _label_classes(axes, rows, [f for f in _telling(table) if f in LAYOUT.panel])
+            _label_classes(axes, rows, telling)
         handles["all weights"] = Line2D([], [], **DENSE_LINE)
         figure.legend(
             list(handles.values()),
             [literal(wrapped(name, _LABEL_CHARACTERS)) for name in handles],
             loc="outside lower left",
-            ncols=1 + (max(map(len, handles)) < _LABEL_CHARACTERS),
+            ncols=columns,
             frameon=False,
             fontsize=8.5,
         )
@@ -361,15 +383,12 @@ def _label_classes(axes: Axes, rows: pd.DataFrame, telling: Sequence[str]) -> No
     axes.set_axisbelow(True)
     axes.set_xlabel("Class of weights, and its share of all weights")
     axes.set_ylabel("Pruned weights of the class (%)")
+    head(axes, *_class_head(rows, telling))
+
+
+def _class_head(rows: pd.DataFrame, telling: Sequence[str]) -> tuple[str, str]:
+    """What stands above a panel of classes."""
     first = rows.iloc[0]
-    head(
-        axes,
-        f"{first['model']} on {first['dataset']}",
-        " · ".join(
-            filter(
-                None,
-                [f"{100 * rows['sparsity'].mean():.3g} % of all weights pruned"]
-                + [_text(first[field]) for field in telling],
-            )
-        ),
-    )
+    conditions = [f"{100 * rows['sparsity'].mean():.3g} % of all weights pruned"]
+    conditions += [text for field in telling if (text := _text(first[field]))]
+    return f"{first['model']} on {first['dataset']}", " · ".join(conditions)

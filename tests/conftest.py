@@ -7,11 +7,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 from prunebench.benchmark.experiment import Experiment
 from prunebench.datasets import Digits, ParallelText, Task, Translation
 from prunebench.registry import hyperparameters
 from prunebench.strategies import STRATEGIES, Strategy
+
+# Time says nothing about what is tested, least of all on a busy machine.
+settings.register_profile("without deadline", deadline=None)
+settings.load_profile("without deadline")
 
 
 @pytest.fixture(autouse=True)

@@ -105,9 +105,7 @@ def is_a_sentence(said: str) -> bool:
     return said.startswith("prunebench: ") and said.count("\n") == 1 and "Traceback" not in said
 
 
-@settings(
-    max_examples=200, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
-)
+@settings(max_examples=200, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(config=malformed())
 def test_200_malformed_configurations_get_one_sentence_each(config):
     with tempfile.TemporaryDirectory() as name:
@@ -117,7 +115,7 @@ def test_200_malformed_configurations_get_one_sentence_each(config):
         assert is_a_sentence(complaint(path, Path(name))), config
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60, derandomize=True)
 @given(text=st.one_of(st.text(max_size=80), st.sampled_from(["- a", "3", "a: [", "a: b: c", "{"])))
 def test_a_file_that_is_no_configuration_gets_one_sentence(text):
     with tempfile.TemporaryDirectory() as name:

@@ -214,7 +214,7 @@ NUMBERS = (
 NAMES = st.sampled_from(["top1", "loss", "nonzero", "flops", "compression", "bleu", "x_mean"])
 
 
-@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(
     changes=st.dictionaries(st.sampled_from(SETTINGS), JSON, max_size=2),
     dense=st.dictionaries(NAMES, NUMBERS, max_size=3),

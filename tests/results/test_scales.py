@@ -20,7 +20,7 @@ from prunebench.results.scales import (
     scale_axis,
 )
 
-AXES = settings(max_examples=40, deadline=None)
+AXES = settings(max_examples=40)
 FRACTIONS = st.lists(st.floats(0, 1), min_size=1, max_size=5)
 POSITIVE = st.lists(st.floats(1e-4, 1e6), min_size=1, max_size=5)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hashlib import sha256
+from io import BytesIO
 
 import pandas as pd
 import pytest
@@ -344,3 +345,28 @@ def test_the_tables_may_come_from_csv(scheme, tmp_path):
         table.to_csv(tmp_path / f"{number}.csv", index=False)
         drawn, again = figure(table), figure(pd.read_csv(tmp_path / f"{number}.csv"))
         assert [title_of(axes) for axes in drawn.axes] == [title_of(axes) for axes in again.axes]
+
+
+@pytest.mark.parametrize(
+    "draw", [schemes_figure, medians_figure, classes_figure, classes_at_figure]
+)
+def test_names_of_any_length_leave_room_for_what_is_drawn(scheme, draw):
+    long = {
+        "dataset": f"ParallelText(folder='/{'a/long/way/' * 20}')",
+        "model": f"Perceptron(hidden=({', '.join(['40'] * 60)}))",
+    }
+    records = [
+        with_classes(record, encoder=3, decoder=6)
+        for rounds in (1, 2)
+        for record in scheme("name.py:" + "Strategy" * 12, rounds=rounds, **long)
+    ]
+    table = study.schemes(records)
+    if draw is medians_figure:
+        figure = draw(study.medians(table))
+    elif draw is classes_at_figure:
+        figure = draw(study.classes(records), [0.5, 0.8])
+    else:
+        figure = draw(table if draw is schemes_figure else study.classes(records))
+    figure.savefig(BytesIO())  # which warns where it finds no place
+    for axes in figure.axes:
+        assert axes.get_position().height * figure.get_figheight() > 0.4

@@ -24,7 +24,7 @@ def numbers(dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_what_is_chosen_is_what_sorting_chooses(dtype, data):
     values = data.draw(st.lists(st.lists(numbers(dtype), max_size=30), min_size=1, max_size=4))
@@ -40,7 +40,7 @@ def test_what_is_chosen_is_what_sorting_chooses(dtype, data):
     assert torch.equal(flat[picked].sort(descending=True).values, ordered[:expected])
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     sizes=st.lists(st.integers(0, 40), min_size=1, max_size=5),
     levels=st.integers(1, 5),

@@ -178,7 +178,7 @@ PARTS = {
 
 
 @pytest.mark.slow
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.sampled_from(sorted(PARTS)), min_size=1, max_size=6))
 def test_whatever_a_network_is_made_of_it_can_be_shrunk(names):
     torch.manual_seed(0)
