@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 from .timing import Ratio
 
@@ -55,7 +55,7 @@ class Conditions:
         reasons = []
         if self.samples < FEWEST_SAMPLES:
             reasons.append(f"{self.samples} samples are too few")
-        if self.load is not None and self.load > _MOST_LOAD:
+        if _is_busy(self.load):
             reasons.append(f"other processes took {100 * self.load:.0f} % of the processor")
         if self.control is None:
             reasons.append("there was no identical network to compare with")
@@ -65,6 +65,10 @@ class Conditions:
         if not widest <= _WIDEST:
             reasons.append(f"the interval is ±{100 * widest:.0f} % wide")
         return "; ".join(reasons)
+
+
+def _is_busy(load: float | None) -> TypeGuard[float]:
+    return load is not None and load > _MOST_LOAD
 
 
 def _is_off(control: Ratio) -> bool:
@@ -126,6 +130,11 @@ def load_between(before: ProcessorTimes, after: ProcessorTimes) -> float | None:
     if after.running is None or wall <= 0:
         return None
     return min(max(after.running - own / wall, 0.0) / after.cores, 1.0)
+
+
+def disturbed_since(before: ProcessorTimes) -> bool:
+    """Whether other processes have taken too much since then for times to be believed."""
+    return _is_busy(load_between(before, processor_times()))
 
 
 def _share(before: ProcessorTimes, after: ProcessorTimes, cores: set[int]) -> float:

@@ -15,7 +15,13 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from .conditions import FEWEST_SAMPLES, Conditions, load_between, processor_times
+from .conditions import (
+    FEWEST_SAMPLES,
+    Conditions,
+    disturbed_since,
+    load_between,
+    processor_times,
+)
 from .metric import Measurements, Metric, Subject, register
 from .modes import inference
 from .timing import Protocol, Ratio, interleaved, ratio
@@ -32,7 +38,8 @@ class Latency(Metric):
         batch_sizes: how many examples a forward pass takes; each size is measured.
         repeats: timed samples of each model.
         sample_ms: the least duration of a sample, in milliseconds.
-        seconds: after which there are fewer samples, but six at least.
+        seconds: after which there are fewer samples, but six at least; so are there while other
+            processes take more than a tenth of the processor, where no number of them is enough.
     """
 
     batch_sizes: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False)] = (1, 256)
@@ -86,7 +93,13 @@ class Latency(Metric):
                 inputs = subject.task.inputs(size)
                 calls = {name: partial(network, inputs) for name, network in networks.items()}
                 before = processor_times()
-                times = interleaved(calls, protocol, [("dense", "pruned")], inputs.is_cuda)
+                times = interleaved(
+                    calls,
+                    protocol,
+                    [("dense", "pruned")],
+                    inputs.is_cuda,
+                    hopeless=partial(disturbed_since, before),
+                )
                 load = load_between(before, processor_times())
                 control = ratio(times["dense"], times["control"])
                 conditions = Conditions(len(times["dense"]), load, control)

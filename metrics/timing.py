@@ -82,6 +82,7 @@ def interleaved(
     protocol: Protocol,
     pairs: Sequence[tuple[str, str]] = (),
     cuda: bool = False,
+    hopeless: Callable[[], bool] = lambda: False,
 ) -> dict[str, np.ndarray]:
     """Seconds of each call, sample by sample.
 
@@ -90,6 +91,7 @@ def interleaved(
         protocol: for how long.
         pairs: names whose ratios are to be known as precisely as the protocol says.
         cuda: whether the calls compute on the current CUDA device.
+        hopeless: whether nothing is sampled beyond the least number, since no more can be learned.
     """
     seconds = _clock(cuda)
     # Calibrating runs each call for a few samples' time: it is the warm-up as well.
@@ -105,7 +107,7 @@ def interleaved(
             samples[name].append(seconds(calls[name], passes[name]) / passes[name])
         if taken < protocol.repeats:
             continue
-        if time.perf_counter() - start > protocol.most_seconds:
+        if time.perf_counter() - start > protocol.most_seconds or hopeless():
             break
         if (taken - protocol.repeats) % _CHECKED_EVERY == 0:
             ratios = (ratio(np.array(samples[one]), np.array(samples[two])) for one, two in pairs)

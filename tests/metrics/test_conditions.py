@@ -1,6 +1,7 @@
 """When times are believed and when not, on a machine whose clock and load are given."""
 
 import math
+import random
 
 import numpy as np
 import pytest
@@ -202,3 +203,21 @@ def test_the_latency_of_a_cell_has_a_doubt_in_place_of_a_speedup_while_others_co
     assert busy["latency_batch1_load"] == pytest.approx(0.5, abs=0.01)
     assert busy["latency_batch1_control"] == pytest.approx(1)
     assert busy["latency_batch1_dense_ms"] == pytest.approx(200), "times themselves stay"
+
+
+def test_no_time_is_spent_on_samples_that_cannot_be_believed(
+    machine, timed_network, digits, monkeypatch
+):
+    monkeypatch.setattr(digits, "inputs", lambda size: torch.ones(size, 4))
+    subject = Subject(timed_network(machine, 0.1), timed_network(machine, 0.1), digits, ())
+    latency = Latency(batch_sizes=(1,), repeats=100, seconds=1000.0, sample_ms=1.0)
+    lots = random.Random(0)
+    machine.slowdown = lambda: lots.uniform(1.0, 1.02)  # else six samples are precise enough
+    seconds = []
+    for machine.others in (0.0, 0.5):
+        before = machine.now
+        latency.measure(subject)
+        seconds.append(machine.now - before)
+    quiet, busy = seconds
+    a_sample = 0.1 * 3  # dense, control, pruned
+    assert quiet - busy == pytest.approx((100 - 6) * a_sample, rel=0.02)
