@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from ..errors import UsageError
@@ -64,11 +68,43 @@ def in_this_process(jobs: Sequence[Job], listener: Listener) -> Results:
     keep_memory()
     listen(listener)
     try:
-        for job in jobs:
-            yield shown(str(job.experiment.strategy))
-            yield job.run()
+        with _no_interrupt_lost() as raise_interrupt:
+            for job in jobs:
+                yield shown(str(job.experiment.strategy))
+                yield job.run()
+                raise_interrupt()
     finally:
         listen(None)
+
+
+@contextmanager
+def _no_interrupt_lost() -> Iterator[Callable[[], None]]:
+    """Within it Ctrl-C is remembered; what it gives raises the one that came.
+
+    Python drops the exception where it meets the end of an object or a call from a library, and the
+    sweep would go on.
+    """
+    came = False
+
+    def remember(number: int, frame: FrameType | None) -> None:
+        nonlocal came
+        came = True
+        signal.default_int_handler(number, frame)
+
+    def raise_interrupt() -> None:
+        if came:
+            raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    is_ours = before is signal.default_int_handler
+    if not is_ours or threading.current_thread() is not threading.main_thread():
+        yield raise_interrupt
+        return
+    signal.signal(signal.SIGINT, remember)
+    try:
+        yield raise_interrupt
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def in_processes(

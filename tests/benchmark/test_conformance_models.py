@@ -20,6 +20,8 @@ NETWORKS = {
 @pytest.mark.parametrize("name", STRATEGIES.names())
 def test_the_rules_are_kept(name, network, frugal):
     strategy = frugal(name)
+    if name == "ActivationChange" and network is NETWORKS["LeNet5"]:
+        pytest.skip("a forward pass for each of its 580 channels takes too long")
     if not strategy.prunable(network.fresh()):
         pytest.skip(f"{name} finds nothing to prune in it")
     try:

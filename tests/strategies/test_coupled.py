@@ -279,6 +279,12 @@ def test_every_score_can_rank_channels():
         assert set(masks["0.weight"].any(1).nonzero().squeeze(1).tolist()) == {*expected.tolist()}
 
 
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """The folder of runs that share their dense network."""
+    return tmp_path_factory.mktemp("runs")
+
+
 @pytest.mark.slow  # two experiments each
 @pytest.mark.parametrize("allocation", ["Global(minimum=1)", "Uniform"])
 @pytest.mark.parametrize(
@@ -293,7 +299,7 @@ def test_every_score_can_rank_channels():
     ],
 )
 def test_every_structured_strategy_reaches_parameters_and_flops(
-    experiment, tmp_path, strategy, allocation
+    experiment, runs, strategy, allocation
 ):
     chosen = f"{strategy}(structure=CoupledChannels, allocation={allocation})"
     for target in ({"compression": 2.5}, {"compression": None, "speedup": 2.5}):
@@ -305,7 +311,7 @@ def test_every_structured_strategy_reaches_parameters_and_flops(
                 finetuned_network="shrunk",
                 **target,
             ),
-            runs=tmp_path,
+            runs=runs,
         )
         assert record.error is None
         reached = "compression" if target.get("compression") else "theoretical_speedup"
