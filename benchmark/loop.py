@@ -409,7 +409,7 @@ def _measured(
                 parameter.add_(0.0)  # masking leaves negative zeros, whose bits are no zeros
     dense = build(experiment, task)
     dense.load_state_dict(pretrained.state())
-    chosen: dict[str, Metric] = {str(each): each.create() for each in experiment.metrics}
+    chosen: dict[Component[Metric], Metric] = {each: each.create() for each in experiment.metrics}
     metrics = [Size(), Flops(), Storage()]
     strategy: Strategy = experiment.strategy.create()
     small = shrunk(strategy, pruned.model, pruned.masks, task)[0] if strategy.couples else None
@@ -422,10 +422,10 @@ def _measured(
     prunable = set(strategy.prunable(pruned.model, classifier=experiment.prune_classifier))
     final = {**pruned.rounds[-1].after, **_all([*metrics, *chosen.values()], final_subject)}
     before = report.test | _all(metrics, dense_subject)
-    for name, metric in chosen.items():
+    for component, metric in chosen.items():
         # What may depend on the weights that this strategy prunes belongs to this cell alone.
         before |= (
-            pretrained.measured(metric, name) if metric.quality else metric.measure(dense_subject)
+            pretrained.measured(component) if metric.quality else metric.measure(dense_subject)
         )
     latency, doubts = Latency().measure_and_doubt(final_subject)
     record = Record(
@@ -451,7 +451,7 @@ def _measured(
         ),
         collapsed_layers=tuple(dead),
         by_class=METRICS.component(task.quality).create().by_class(final_subject),
-        signatures={name: text for name, each in chosen.items() if (text := each.signature())},
+        signatures={str(name): text for name, each in chosen.items() if (text := each.signature())},
         revision=len(CHANGES),
         history=(*report.curve, *pruned.curve),
         distributions=tuple(

@@ -18,6 +18,7 @@ from torch import nn
 from ..datasets import Task, discard, note_digest, whole
 from ..errors import UsageError
 from ..metrics import METRICS, Measurements, Metric, Subject
+from ..registry import Component
 from ..results import Epoch
 from ..results.naming import shown
 from ..seeding import seeded
@@ -117,22 +118,21 @@ class Pretrained:
         self._ensure_trained()
         return _read_report(_report(self._stem))
 
-    def measured(self, metric: Metric, name: str) -> Measurements:
+    def measured(self, metric: Component[Metric]) -> Measurements:
         """What a metric of quality, such as BLEU, says of the network on the test split.
 
         Measured once, since that may take as long as pruning.
 
         Args:
-            metric: the metric.
-            name: what it is called with its settings.
+            metric: the metric; one from a user's file counts by its contents.
         """
-        digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+        digest = hashlib.sha256(metric.identity.encode()).hexdigest()[:8]
         path = self._stem.with_name(f"{self._stem.name}-{digest}.json")
 
         def measure() -> None:
             model = build(self._experiment, self._task)
             model.load_state_dict(self.state())
-            found = metric.measure(Subject(model, model, self._task, ()))
+            found = metric.create().measure(Subject(model, model, self._task, ()))
             _write(path, json.dumps(found).encode())
 
         self._ensure({path: _read_measured}, measure)

@@ -112,7 +112,7 @@ def sweep(
         cells=len(distinct),
         finished=len(distinct) - len(waiting) - len(failures),
         epochs=epochs_to_train(waiting, store.folder),
-        hidden=not progress or distributed.number() > 0,
+        hidden=not (progress and distinct) or distributed.number() > 0,
     )
     with bar:
         if workers == 1:

@@ -104,3 +104,25 @@ def test_the_bound_counts_only_where_it_is_given(experiment):
     assert experiment(least_dense_quality=None).id == plain.id != asked.id
     assert asked.pretraining_id == plain.pretraining_id
     assert asked.comparison != plain.comparison
+
+
+def test_a_users_metric_of_the_dense_network_is_known_by_its_contents(experiment, tmp_path):
+    """Moved it is the same and is not measured again; edited it is another."""
+    measured = []
+    for place, value in (("here", 0.5), ("there", 0.5), ("edited", 0.25)):
+        path = tmp_path / place / "half.py"
+        path.parent.mkdir()
+        path.write_text(
+            "from prunebench.metrics import Metric\n"
+            "class Half(Metric):\n"
+            "    \"\"\"Says the same of any network.\"\"\"\n"
+            "    definitions = {'half': 'a number'}\n"
+            "    quality = {'half': 'higher'}\n"
+            f"    def measure(self, subject): return {{'half': {value}}}\n"
+        )
+        made = experiment(metrics=[f"{path}:Half"], recovery="NoRecovery")
+        record = prunebench.run(made, runs=tmp_path / "runs")
+        assert record.dense["half"] == value
+        (*files,) = (tmp_path / "runs/pretrained").glob(f"{made.pretraining_id}-*.json")
+        measured.append(len(files))
+    assert measured == [1, 1, 2]
