@@ -160,6 +160,12 @@ def literal(text: str) -> str:
 
 
 def wrapped(name: str, width: int) -> str:
-    """A name on lines of at most ``width`` characters, broken where a part of it begins."""
-    breakable = re.sub(r"(?<=[(,/=])(?=\S)", "\0 ", name)
-    return fill(breakable, width).replace("\0 ", "").replace("\0", "")
+    """A name on lines of at most ``width`` characters, where need be broken within its words.
+
+    A word that is longer is broken where a part of it begins.
+    """
+    words = [
+        re.sub(r"(?<=[(,/=])(?=\S)", "\0 ", word) if len(word) > width else word
+        for word in name.split(" ")
+    ]
+    return fill(" ".join(words), width).replace("\0 ", "").replace("\0", "")

@@ -115,7 +115,7 @@ def test_a_users_metric_of_the_dense_network_is_known_by_its_contents(experiment
         path.write_text(
             "from prunebench.metrics import Metric\n"
             "class Half(Metric):\n"
-            "    \"\"\"Says the same of any network.\"\"\"\n"
+            '    """Says the same of any network."""\n'
             "    definitions = {'half': 'a number'}\n"
             "    quality = {'half': 'higher'}\n"
             f"    def measure(self, subject): return {{'half': {value}}}\n"
