@@ -191,7 +191,8 @@ def _heading(group: list[Result], layout: Layout, varying: set[str]) -> tuple[st
     shared = [result.heading[1].split(" · ") for result in group]
     named = [f for f in layout.panel if f in varying and f not in ("dataset", "model")]
     parts = [part for part in shared[0] if all(part in other for other in shared)]
-    parts += [group[0].differences[field] for field in named]
+    texts = ((field, group[0].differences[field]) for field in named)
+    parts += [f"initialisation {text}" if f == "initialisation" else text for f, text in texts]
     title = f"{listed('model', 'networks')} on {listed('dataset', 'data sets')}"
     return title, " · ".join(filter(None, dict.fromkeys(parts)))
 

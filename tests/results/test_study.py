@@ -85,8 +85,9 @@ def test_each_dense_network_has_its_own_line_in_a_panel_of_its_own(scheme):
     panels = schemes_figure(study.schemes(records)).axes
     assert len(panels) == 3
     for axes in panels:
-        title, initialisation = title_of(axes)
+        title, conditions = title_of(axes)
         assert title == "LeNet5 on MNIST"
+        initialisation = conditions.removeprefix("initialisation ")
         assert dense_lines(axes) == [pytest.approx(accuracies[initialisation])]
 
 
