@@ -142,6 +142,9 @@ The columns with ``<quality>`` stand there once for every quality metric of the 
 once for every such setting, and the last one once for every metric beyond the built-in ones.
 """
 
+FLOAT_FORMAT = "%.6g"
+"""How CSV files write numbers that are not whole; tables and pages show what is left of them."""
+
 INTEGER_COLUMNS = (
     "rounds",
     "start_epoch",

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from .columns import further_columns
+from .columns import FLOAT_FORMAT, further_columns
 from .naming import named, printable_texts, told_apart
 from .settings import RECIPE_COLUMNS, RECIPES, as_text, in_words, phrase
 
@@ -259,7 +259,7 @@ def comparisons(frame: pd.DataFrame) -> list[Comparison]:
     Targets of different kinds have no points in common, and make different comparisons. Rows that
     have a further metric of quality, such as BLEU, are a comparison once more by that.
     """
-    frame = printable_texts(frame)
+    frame = _as_read_back(printable_texts(frame))
     keys = [name for name in KEY if name in frame]
     groups = frame.groupby([*keys, _kinds(frame)], sort=False, dropna=False)
     found = []
@@ -271,6 +271,13 @@ def comparisons(frame: pd.DataFrame) -> list[Comparison]:
             if f"{name}_dense_mean" in rows and rows[f"{name}_mean"].notna().any():
                 found.append(comparison.judged_by(name, better))
     return found
+
+
+def _as_read_back(frame: pd.DataFrame) -> pd.DataFrame:
+    """The numbers that a CSV file of the table gives back, so that both are rounded alike."""
+    numbers = frame.select_dtypes("float")
+    rounded = {name: numbers[name].map(lambda v: float(FLOAT_FORMAT % v)) for name in numbers}
+    return frame.assign(**{str(name): column for name, column in rounded.items()})
 
 
 def _told_apart(found: Sequence[Comparison]) -> list[Comparison]:

@@ -10,6 +10,7 @@ import pandas as pd
 from tabulate import tabulate
 
 from . import cells
+from .columns import FLOAT_FORMAT
 from .comparison import Comparison, comparisons
 from .naming import printable_texts
 from .store import write_atomically
@@ -37,7 +38,7 @@ def as_csv(frame: pd.DataFrame) -> bytes:
     texts = frame.select_dtypes(exclude="number")
     plain = frame.assign(**{str(name): texts[name].map(_no_formula) for name in texts})
     text = plain.rename(columns=_no_formula).to_csv(
-        index=False, lineterminator="\n", float_format="%.6g"
+        index=False, lineterminator="\n", float_format=FLOAT_FORMAT
     )
     return text.encode()
 

@@ -6,8 +6,11 @@ import io
 
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from prunebench.results import as_text, leaderboard, write_csv
+from prunebench.results.tables import as_csv
 
 
 def line_of(text, start):
@@ -38,6 +41,13 @@ def test_a_leaderboard_read_back_from_csv_makes_the_same_text(make_sweep, make_r
     assert "Random @aaaa1111 " in as_text(frame)
     write_csv(frame, tmp_path / "board.csv")
     assert as_text(pd.read_csv(tmp_path / "board.csv")) == as_text(frame)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=3))
+def test_numbers_are_rounded_the_same_from_csv(make_record, accuracies):
+    frame = leaderboard(make_record(seed=n, top1=each) for n, each in enumerate(accuracies))
+    assert as_text(pd.read_csv(io.BytesIO(as_csv(frame)))) == as_text(frame)
 
 
 def test_a_table_has_strategies_down_and_targets_across(make_record):
