@@ -26,8 +26,9 @@ from torch import Tensor, nn
 from ..errors import UsageError
 from ..seeding import generator
 from .masks import Masks
+from .nodes import FIXED, Nodes, is_layer, number_nodes
 from .shrinking import shrink
-from .tracing import FIXED, Call, Nodes, Trace, is_layer, number_nodes, trace
+from .tracing import Call, Trace, trace
 
 
 class Group(NamedTuple):

@@ -1,8 +1,7 @@
 """Which positions of a network's tensors belong together, found by running it once.
 
-Every position along the outputs and inputs of a layer, and along each bias, scale or statistic, is
-a *node*. A run of the network carries along with each tensor the nodes that its elements come from,
-and each operation says what it does to them: movements of data move nodes in the same way,
+A run of the network carries along with each tensor the nodes (:mod:`.nodes`) that its elements come
+from, and each operation says what it does to them: movements of data move nodes in the same way,
 elementwise operations join the nodes of what meets, layers join those that come in with their
 inputs and give their outputs. What an operation is not known to do *fixes* the nodes that enter
 it: they stay. So nothing is removed by guess, and what is not understood costs only what passes
@@ -15,11 +14,10 @@ The graph that comes out is that of Fang et al.: DepGraph: Towards Any Structura
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from math import prod
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
@@ -28,18 +26,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from .modes import evaluation_mode
-
-FIXED = 0
-"""The node of all that stays."""
-
-Nodes = Mapping[str, Mapping[int, Tensor]]
-"""Name of a parameter or buffer → dimension → the node of each position along it."""
+from .nodes import FIXED, Nodes, along, compact, is_layer, varying, without
 
 
 @dataclass(frozen=True)
@@ -92,37 +84,6 @@ class Trace:
             self.joined.append((pairs >> 32, pairs & 0xFFFFFFFF))
 
 
-def number_nodes(model: nn.Module) -> tuple[Nodes, int]:
-    """Give a node to each position that may be removable, and the number of nodes.
-
-    They are positions along outputs and inputs of linear layers and convolutions, and along
-    parameters and buffers with one dimension (or one that is larger than 1). The one position
-    along a dimension of size 1, and what several modules share, is fixed.
-    """
-    owners: dict[int, int] = {}
-    for module in model.modules():
-        for parameter in module.parameters(recurse=False):
-            owners[id(parameter)] = owners.get(id(parameter), 0) + 1
-    count = 1
-    nodes: dict[str, dict[int, Tensor]] = {}
-    for path, module in model.named_modules():
-        tensors = dict(module.named_parameters(recurse=False))
-        tensors |= dict(module.named_buffers(recurse=False))
-        for name, tensor in tensors.items():
-            if owners.get(id(tensor), 1) > 1:
-                continue
-            for dim in _dimensions(module, name, tensor):
-                size = tensor.shape[dim]
-                nodes.setdefault(f"{path}.{name}".lstrip("."), {})[dim] = count + torch.arange(size)
-                count += size
-    return nodes, count
-
-
-def is_layer(module: nn.Module) -> bool:
-    """Whether a module makes channels of its own: a linear layer or a convolution."""
-    return isinstance(module, nn.Linear | _ConvNd) and not isinstance(module, _ConvTransposeNd)
-
-
 def trace(model: nn.Module, example: Tensor, nodes: Nodes) -> Trace:
     """Run a network in evaluation mode, and follow its nodes.
 
@@ -153,20 +114,6 @@ def trace(model: nn.Module, example: Tensor, nodes: Nodes) -> Trace:
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
     return tracer.trace
-
-
-def _dimensions(module: nn.Module, name: str, tensor: Tensor) -> list[int]:
-    """The dimensions of a module's tensor whose positions may be removable."""
-    if is_layer(module) and name == "weight" and isinstance(tensor, nn.Parameter):
-        # The inputs of a grouped convolution go with its groups, and not along a dimension.
-        dims = [0] if getattr(module, "groups", 1) > 1 else [0, 1]
-    elif tensor.ndim == 1:
-        dims = [0]
-    else:
-        dims = list(range(tensor.ndim))
-        if prod(tensor.shape) != max(tensor.shape, default=0):
-            return []  # not as long as its longest dimension
-    return [dim for dim in dims if tensor.shape[dim] > 1]
 
 
 # Operations (of aten) by what they do. What is not known here fixes the nodes that enter it.
@@ -241,7 +188,7 @@ class _Tracer(TorchDispatchMode):
                 self._weights[tensor] = (name, tuple(range(tensor.ndim)))
             else:
                 for dim, numbers in nodes.get(name, {}).items():
-                    self._nodes[tensor] = _along(numbers, dim, tensor.ndim)
+                    self._nodes[tensor] = along(numbers, dim, tensor.ndim)
 
     def of(self, tensor: Tensor) -> Tensor:
         """The nodes of a tensor's elements, in the form of :attr:`Call.outputs`.
@@ -279,7 +226,7 @@ class _Tracer(TorchDispatchMode):
         leaving = self._numbers(f"{name}.channel_source", 0)
         source = module.channel_source.cpu()
         self.trace.join(entering[source[source >= 0]], leaving.expand(len(source))[source >= 0])
-        self._nodes[output] = _along(leaving, 1, output.ndim)
+        self._nodes[output] = along(leaving, 1, output.ndim)
         self._paused = False
 
     def __torch_dispatch__(
@@ -297,7 +244,7 @@ class _Tracer(TorchDispatchMode):
         operation = _Operation(func, name, args, keywords, inputs, _tensors(outputs))
         for tensor, nodes in zip(operation.results, self._follow(operation), strict=True):
             if nodes is not None:
-                self._nodes[tensor] = _compact(nodes)
+                self._nodes[tensor] = compact(nodes)
         self._record(operation, entering)
         return outputs
 
@@ -376,7 +323,7 @@ class _Tracer(TorchDispatchMode):
             met = met.expand(torch.broadcast_shapes(met.shape, nodes.shape))
         for nodes, shape in aligned:
             # What stays holds all that it meets along its own dimensions; a single one holds none.
-            if not (nodes != FIXED).any() and any(shape[dim] > 1 for dim in _varying(met)):
+            if not (nodes != FIXED).any() and any(shape[dim] > 1 for dim in varying(met)):
                 self.fix(met)
         return met
 
@@ -399,7 +346,7 @@ class _Tracer(TorchDispatchMode):
         self.trace.join(nodes, inputs)
         for each in bias:
             self.trace.join(self.of(each), outputs)
-        rows = _without(nodes, 1)
+        rows = without(nodes, 1)
         return [self._meet([(rows, (len(x), 1)), (outputs.view(1, -1), (1, weight.shape[1]))], 2)]
 
     def _convolution(self, operation: _Operation) -> Sequence[Tensor]:
@@ -419,7 +366,7 @@ class _Tracer(TorchDispatchMode):
                 self.trace.join(each, makers[:, :1])
         for each in bias:
             self.trace.join(self.of(each), outputs)
-        return [_along(outputs, 1, x.ndim)]
+        return [along(outputs, 1, x.ndim)]
 
     def _product(self, *inputs: Tensor) -> Sequence[Tensor]:
         """A matrix product of two tensors, of which neither is a layer's weight."""
@@ -430,8 +377,8 @@ class _Tracer(TorchDispatchMode):
             if nodes.shape[dim] > 1:
                 self.fix(nodes)
         operands = [
-            (_without(rows, -1), (*left.shape[:-1], 1)),
-            (_without(columns, -2), (*right.shape[:-2], 1, right.shape[-1])),
+            (without(rows, -1), (*left.shape[:-1], 1)),
+            (without(columns, -2), (*right.shape[:-2], 1, right.shape[-1])),
         ]
         return [
             self._meet([*operands, *((self.of(each), each.shape) for each in added)], left.ndim)
@@ -443,10 +390,10 @@ class _Tracer(TorchDispatchMode):
     def _view(self, operation: _Operation) -> Sequence[Tensor]:
         (x,), (result,) = operation.inputs, operation.results
         before = self.of(x)
-        after = _compact(before.expand(x.shape).reshape(result.shape))
-        if len(_varying(before)) == 1:
+        after = compact(before.expand(x.shape).reshape(result.shape))
+        if len(varying(before)) == 1:
             self._make_rectangular(after)
-        elif len(_varying(after)) > 1 and not torch.equal(before.squeeze(), after.squeeze()):
+        elif len(varying(after)) > 1 and not torch.equal(before.squeeze(), after.squeeze()):
             self.fix(before)
         return [after]
 
@@ -455,7 +402,7 @@ class _Tracer(TorchDispatchMode):
 
         Otherwise what is left would be no tensor.
         """
-        for dim in _varying(nodes)[:-1]:
+        for dim in varying(nodes)[:-1]:
             self.trace.join(nodes, nodes.narrow(dim, 0, 1))
 
     def _movement(self, operation: _Operation) -> Sequence[Tensor]:
@@ -465,13 +412,13 @@ class _Tracer(TorchDispatchMode):
         nodes = self.of(x)
         args, keywords = tree_map(_on_cpu, (operation.args[1:], operation.keywords))
         moved = _tensors(operation.function(nodes.expand(x.shape), *args, **keywords))
-        compact = [_compact(each) for each in moved]
-        for each in compact:
-            if len(_varying(each)) > len(_varying(nodes)):
+        parts = [compact(each) for each in moved]
+        for each in parts:
+            if len(varying(each)) > len(varying(nodes)):
                 self._make_rectangular(each)
-            if operation.name.startswith("split") and each.shape == compact[0].shape:
-                self.trace.join(each, compact[0])  # so that equal parts stay equal
-        return compact
+            if operation.name.startswith("split") and each.shape == parts[0].shape:
+                self.trace.join(each, parts[0])  # so that equal parts stay equal
+        return parts
 
     def _reduction(self, operation: _Operation) -> Sequence[Tensor]:
         x = operation.inputs[0]
@@ -479,10 +426,10 @@ class _Tracer(TorchDispatchMode):
         named = [given[0]] if isinstance(given[0], int) else given[0]
         dims = {dim % x.ndim for dim in named or range(x.ndim)} if x.ndim else set()
         nodes = self.of(x)
-        along = [dim for dim in _varying(nodes) if dim in dims]
-        if along == _varying(nodes):
+        taken = [dim for dim in varying(nodes) if dim in dims]
+        if taken == varying(nodes):
             self.fix(nodes)  # over all channels
-        for dim in along:
+        for dim in taken:
             self.trace.join(nodes, nodes.narrow(dim, 0, 1))
         reduced = nodes
         for dim in sorted(dims, reverse=True):
@@ -497,7 +444,7 @@ class _Tracer(TorchDispatchMode):
     def _neighbourhood(self, operation: _Operation) -> Sequence[Tensor]:
         nodes = self.of(operation.inputs[0])
         places = range(nodes.ndim - _NEIGHBOURHOODS[operation.name], nodes.ndim)
-        if set(places) & set(_varying(nodes)):
+        if set(places) & set(varying(nodes)):
             self.fix(nodes)
         for dim in places:
             nodes = nodes.narrow(dim, 0, 1)
@@ -508,7 +455,7 @@ class _Tracer(TorchDispatchMode):
         nodes = self._in_channels(x)
         for each in others:
             self.trace.join(self.of(each), nodes)
-        same = _along(nodes, 1, x.ndim)
+        same = along(nodes, 1, x.ndim)
         return [
             same if result.shape == x.shape else torch.full((1,) * result.ndim, FIXED)
             for result in operation.results
@@ -523,14 +470,14 @@ class _Tracer(TorchDispatchMode):
         if operation.name == "stack":
             nodes = [each.unsqueeze(dim) for each in nodes]
             shapes = [torch.Size([*shape[:dim], 1, *shape[dim:]]) for shape in shapes]
-        varying = {each for part in nodes for each in _varying(part)} - {dim}
+        others = {each for part in nodes for each in varying(part)} - {dim}
         for part, shape in zip(nodes, shapes, strict=True):
             # What is beside each other goes together.
             here, first = (each.narrow(dim, 0, 1) for each in (part, nodes[0]))
-            if varying:
+            if others:
                 self.trace.join(
                     *(
-                        each.expand([n if d in varying else 1 for d, n in enumerate(shape)])
+                        each.expand([n if d in others else 1 for d, n in enumerate(shape)])
                         if (each == FIXED).all()
                         else each
                         for each in (here, first)
@@ -539,7 +486,7 @@ class _Tracer(TorchDispatchMode):
         return [
             torch.cat(
                 [
-                    part.expand([n if d in varying | {dim} else 1 for d, n in enumerate(shape)])
+                    part.expand([n if d in others | {dim} else 1 for d, n in enumerate(shape)])
                     for part, shape in zip(nodes, shapes, strict=True)
                 ],
                 dim,
@@ -568,35 +515,10 @@ class _Tracer(TorchDispatchMode):
     def _in_channels(self, x: Tensor) -> Tensor:
         """The nodes along dimension 1 of a tensor; others, along which a channel varies, stay."""
         nodes = self.of(x)
-        if set(_varying(nodes)) - {1}:
+        if set(varying(nodes)) - {1}:
             self.fix(nodes)
             return torch.full((x.shape[1],), FIXED)
         return nodes.flatten().expand(x.shape[1])
-
-
-def _along(numbers: Tensor, dim: int, ndim: int) -> Tensor:
-    """Nodes that vary along one dimension of a tensor."""
-    return numbers.view([-1 if each == dim else 1 for each in range(ndim)])
-
-
-def _varying(nodes: Tensor) -> list[int]:
-    return [dim for dim, size in enumerate(nodes.shape) if size > 1]
-
-
-def _without(nodes: Tensor, dim: int) -> Tensor:
-    """Nodes of sums along a dimension: those, if any, on which they depend besides."""
-    first = nodes.narrow(dim, 0, 1)
-    return first if _varying(first) else torch.full_like(first, FIXED)
-
-
-def _compact(nodes: Tensor) -> Tensor:
-    """Nodes of the elements of a tensor, of size 1 along dimensions on which they do not depend."""
-    for dim in range(nodes.ndim):
-        if nodes.shape[dim] > 1:
-            first = nodes.narrow(dim, 0, 1)
-            if nodes.stride(dim) == 0 or bool((nodes == first).all()):
-                nodes = first
-    return nodes.contiguous()
 
 
 def _leaves(value: Any) -> list[Any]:
