@@ -3,7 +3,9 @@
 A *component* is a class that an experiment names: a strategy, an allocation, a model, a data set,
 a metric. It is written the same way everywhere (command line, YAML, records, CSV) as a call with
 the defaults left out: ``GlobalMagnitude``, ``SNIP(batches=4)``,
-``GlobalMagnitude(allocation=Global(minimum=1))``, ``mymethod.py:MyScore(alpha=2)``.
+``GlobalMagnitude(allocation=Global(minimum=1))``, ``mymethod.py:MyScore(alpha=2)``,
+``GlobalMagnitude(allocation=mymethod.py:MyAllocation())``. A component may be an argument of
+another wherever its type hint names one, alone, in a list or in a mapping.
 Such a text is parsed, never evaluated, and its values are checked against the type hints of the
 class.
 
@@ -19,11 +21,12 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, is_dataclass
+from dataclasses import MISSING, dataclass, is_dataclass
 from functools import cache, cached_property
 from importlib.abc import SourceLoader
 from importlib.metadata import EntryPoint, entry_points
@@ -112,9 +115,12 @@ def _written(reference: str, arguments: Mapping[str, Any]) -> str:
     return f"{reference}({inner})" if inner else reference
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Component(Generic[T]):
-    """A class chosen by name, with those of its arguments that differ from the defaults."""
+    """A class chosen by name, with those of its arguments that differ from the defaults.
+
+    An argument that is a component itself is held as such, however deep it is.
+    """
 
     reference: str
     factory: type[T]
@@ -122,6 +128,11 @@ class Component(Generic[T]):
 
     def __str__(self) -> str:
         return _written(self.reference, dict(self.arguments))
+
+    def __repr__(self) -> str:
+        """The text as an argument of another component: in quotes where its path needs them."""
+        text = str(self)
+        return text if _PLAIN.fullmatch(self.reference) else repr(text)
 
     def create(self, **given: Any) -> T:
         """A new instance; ``given`` is passed where the class takes it and was not configured.
@@ -131,8 +142,9 @@ class Component(Generic[T]):
         """
         accepted = inspect.signature(self.factory).parameters
         offered = {name: value for name, value in given.items() if name in accepted}
+        own = {name: _created(value) for name, value in self.arguments}
         try:
-            return self.factory(**{**offered, **dict(self.arguments)})
+            return self.factory(**{**offered, **own})
         except UsageError:
             raise
         except KeyboardInterrupt:
@@ -156,15 +168,30 @@ class Component(Generic[T]):
     def identity(self) -> str:
         """The component as it counts in an identity: with the digest of its source, if it has one.
 
-        Moving the file changes nothing, so that of a path only the class's name stays.
+        So it is with every component among its arguments. Moving a file changes nothing, so that of
+        a path only the class's name stays.
         """
         by_contents = getattr(self.factory, "identity_of", None)
         if by_contents is not None:  # it is made from a file
             return str(by_contents(dict(self.arguments)))
+        arguments = {name: _mapped(value, _identified) for name, value in self.arguments}
         if self.source is None:
-            return str(self)
+            return _written(self.reference, arguments)
         name = self.reference.rpartition(":")[2]
-        return f"{_written(name, dict(self.arguments))}@{self.source}"
+        return f"{_written(name, arguments)}@{self.source}"
+
+    def parts(self, place: str) -> Iterator[tuple[str, Component[Any]]]:
+        """This component and all that are among its arguments, each with its place.
+
+        Args:
+            place: that of this component, such as ``strategy``; an argument's is then
+                ``strategy.allocation``.
+        """
+        yield place, self
+        for name, value in self.arguments:
+            for each in _inside(value):
+                inner = name if each is value else f"{name}.{each.factory.__name__}"
+                yield from each.parts(f"{place}.{inner}")
 
 
 class Registry(Generic[T]):
@@ -232,8 +259,7 @@ class Registry(Generic[T]):
         if isinstance(value, Component):
             return value
         if isinstance(value, str):
-            reference, arguments = _parse(value, self.kind)
-            return self._checked(reference, self.find(reference), arguments)
+            return self._named(_parse(value, self.kind))
         if isinstance(value, type) and issubclass(value, self.base):
             return self._checked(self._reference(value), value, {})
         if isinstance(value, Configured) and isinstance(value, self.base):
@@ -244,8 +270,18 @@ class Registry(Generic[T]):
             f"{self.kind} must be the name of one, such as {self.names()[0]!r}, not {value!r}"
         )
 
+    def _named(self, call: _Call) -> Component[T]:
+        """The component that a text means which has been parsed."""
+        factory = self.find(call.reference)
+        reference = call.reference
+        if ":" not in reference and "/" not in reference:  # as it is registered, or where it is
+            reference = self._reference(factory)
+        return self._checked(reference, factory, call.arguments)
+
     def find(self, reference: str) -> type[T]:
         """The class that a name, ``package.module:Class`` or ``path/to/file.py:Class`` means.
+
+        Of a name without path the case of letters does not matter, as long as it means one class.
 
         Raises:
             UsageError: there is none, or it is no component of this kind.
@@ -256,11 +292,11 @@ class Registry(Generic[T]):
             if found is None:
                 raise UsageError(f"{self.kind} {reference!r}: {module} defines no {name!r}")
         else:
-            self._load_home()
-            if reference in self._plug_ins:
-                _admission.get()(self._plug_ins[reference].value, None)
-                self._classes[reference] = self._plug_ins[reference].load()
-            found = self._classes.get(reference)
+            name = self._spelled(reference)
+            if name in self._plug_ins:
+                _admission.get()(self._plug_ins[name].value, None)
+                self._classes[name] = self._plug_ins[name].load()
+            found = self._classes.get(name)
             library, _, rest = reference.partition("/")
             if found is None and library in self._libraries:
                 found = self._libraries[library](rest)
@@ -272,6 +308,12 @@ class Registry(Generic[T]):
                 f"{self.kind} {reference!r} must be a subclass of {self.base.__name__}"
             )
         return found
+
+    def _spelled(self, name: str) -> str:
+        """The one name that differs from this in the case of letters alone, if there is one."""
+        names = self.names()
+        alike = [each for each in names if each.lower() == name.lower()]
+        return alike[0] if len(alike) == 1 and name not in names else name
 
     def _meant(self, reference: str) -> Sequence[str]:
         """What an unknown name is elsewhere: in another library that we know, or another's word."""
@@ -294,40 +336,29 @@ class Registry(Generic[T]):
             for name, parameter in hyperparameters(factory).items()
             if name not in self.given
         }
-        values = {
-            name: self._nested(reference, name, value, parameters.get(name))
-            for name, value in arguments.items()
-        }
+        built: dict[int, Component[Any]] = {}
+        values = dict(arguments)
+        for name in values.keys() & parameters.keys():
+            place = f"{self.kind} {reference}: {name}"
+            values[name] = _with_parts(place, values[name], parameters[name], built)
         checker = _checker(factory, tuple(parameters))  # type: ignore[arg-type] # classes do hash
         try:
             checked = checker.model_validate(values)
         except ValidationError as error:
             raise UsageError(f"{self.kind} {reference}: {sentence_of(error, checker)}") from None
         changed = tuple(
-            (name, getattr(checked, name))
+            (name, _mapped(getattr(checked, name), lambda part: _as_component(part, built)))
             for name, parameter in parameters.items()
             if getattr(checked, name) != parameter.default
         )
         return Component(reference, factory, changed)
 
-    def _nested(self, reference: str, name: str, value: Any, parameter: Parameter | None) -> Any:
-        """An argument's value: a component written inside another is built, all else stays."""
-        if not isinstance(value, _Call) or parameter is None:
-            return value
-        for registry in Registry._all:
-            hint = parameter.annotation
-            if isinstance(hint, type) and issubclass(hint, registry.base):
-                return registry.component(value.text).create()
-        raise UsageError(
-            f"{self.kind} {reference}: {name}: {value.text} is not allowed: "
-            "give a number or a text in quotes"
-        )
-
     def _reference(self, cls: type[T]) -> str:
-        """How another process finds ``cls``: its name if registered, else a path."""
+        """How another process finds ``cls``: by its file if a user's file has it, else by its name.
+
+        A class that is not registered has the path of its module.
+        """
         self._load_home()
-        if self._classes.get(cls.__name__) is cls:
-            return cls.__name__
         module = sys.modules[cls.__module__]
         path = getattr(module, "__file__", None)
         if module.__name__ == "__main__" or module.__name__.startswith(_LOADED_FROM_FILE):
@@ -337,7 +368,8 @@ class Registry(Generic[T]):
                     "cannot be run again from its record; put it into a file"
                 )
             return f"{path}:{cls.__qualname__}"
-        return f"{cls.__module__}:{cls.__qualname__}"
+        registered = next((name for name, each in self._classes.items() if each is cls), None)
+        return registered or f"{cls.__module__}:{cls.__qualname__}"
 
     def _load_home(self) -> None:
         importlib.import_module(self._home)
@@ -368,8 +400,13 @@ def hyperparameters(factory: type) -> dict[str, Parameter]:
             )
     else:
         hints = get_type_hints(factory.__init__, include_extras=True)  # type: ignore[misc]
+    made = {
+        name: field.default_factory()
+        for name, field in getattr(factory, "__dataclass_fields__", {}).items()
+        if field.default_factory is not MISSING
+    }
     return {
-        name: Parameter(name, hints.get(name, Any), parameter.default)
+        name: Parameter(name, hints.get(name, Any), made.get(name, parameter.default))
         for name, parameter in inspect.signature(factory).parameters.items()
         if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
     }
@@ -400,34 +437,179 @@ def _digest(module: str, path: str) -> str:
 
 @dataclass(frozen=True)
 class _Call:
-    """A component written inside another one's arguments."""
+    """A component as it is written: its reference and its arguments, which may hold others."""
 
+    reference: str
+    arguments: Mapping[str, Any]
     text: str
 
 
-def _parse(text: str, kind: str) -> tuple[str, dict[str, Any]]:
-    """Split ``Name(argument=value, ...)`` into the name and the values, evaluating nothing."""
+_WITH_PATH = r"(?:[^\s()\[\]{},=:'\"][^\s()\[\]{},='\"]*\.py|[^\W\d][\w.]*):[^\W\d][\w.]*"
+# A reference that needs no quotes among the arguments of another component.
+_PLAIN = re.compile(rf"[^\W\d]\w*|{_WITH_PATH}")
+# Texts in quotes, in which nothing is a reference, and references with a path.
+_QUOTED_OR_WITH_PATH = re.compile(rf"""('(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")|({_WITH_PATH})""")
+
+
+# The path of the component that a text begins with, in which there may be spaces.
+_FIRST_PATH = re.compile(r"\A[^()'\"]*:(?=[A-Za-z_]\w*\s*(?:\(|$))")
+
+
+def without_paths(text: str) -> str:
+    """A component's text without the files and modules in which its class and its parts' are."""
+
+    def name(match: re.Match[str]) -> str:
+        return match[1] or match[2].rpartition(":")[2]
+
+    return _QUOTED_OR_WITH_PATH.sub(name, _FIRST_PATH.sub("", text))
+
+
+def _parse(text: str, kind: str) -> _Call:
+    """What ``Name(argument=value, ...)`` says, nothing of which is evaluated."""
     name, opening, rest = text.strip().partition("(")
     name = name.strip()
     problem = f"cannot read the {kind} {shown(text)}: write it as Name or Name(argument=value, ...)"
     if not name or ")" in name or (opening and not rest.endswith(")")):
         raise UsageError(problem)
+    references: dict[str, str] = {}
+
+    def placeholder(match: re.Match[str]) -> str:
+        if match[1]:
+            return match[1]
+        stands_for = f"__reference_{len(references)}"
+        references[stands_for] = match[2]
+        return stands_for
+
     try:
-        call = ast.parse(f"call({rest[:-1]})", mode="eval").body
+        call = ast.parse(
+            f"call({_QUOTED_OR_WITH_PATH.sub(placeholder, rest[:-1])})", mode="eval"
+        ).body
         if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
             raise ValueError
-        arguments = {item.arg: _literal(item.value) for item in call.keywords if item.arg}
-        if len(arguments) < len(call.keywords):  # an argument given twice, or **unpacked
-            raise ValueError
+        return _Call(name, _arguments(call, references), text.strip())
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         raise UsageError(problem) from None
-    return name, arguments
 
 
-def _literal(node: ast.expr) -> Any:
-    if isinstance(node, ast.Name | ast.Call):
-        return _Call(ast.unparse(node))
+def _arguments(call: ast.Call, references: Mapping[str, str]) -> dict[str, Any]:
+    """The keyword arguments of a call, each given once and under its name."""
+    arguments = {item.arg: _value(item.value, references) for item in call.keywords if item.arg}
+    if call.args or len(arguments) < len(call.keywords):
+        raise ValueError
+    return arguments
+
+
+def _value(node: ast.expr, references: Mapping[str, str]) -> Any:
+    """A literal, with what is no literal in it as :class:`_Call`."""
+    if isinstance(node, ast.Name):
+        name = references.get(node.id, node.id)
+        return _Call(name, {}, name)
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+        text = ast.unparse(node)
+        for stands_for, reference in references.items():
+            text = text.replace(stands_for, reference)
+        name = references.get(node.func.id, node.func.id)
+        return _Call(name, _arguments(node, references), text)
+    if isinstance(node, ast.List | ast.Tuple):
+        values = [_value(each, references) for each in node.elts]
+        return values if isinstance(node, ast.List) else tuple(values)
+    if isinstance(node, ast.Dict):
+        keys = [ast.literal_eval(key) for key in node.keys if key is not None]
+        return dict(zip(keys, [_value(each, references) for each in node.values], strict=True))
     return ast.literal_eval(node)
+
+
+def _mapped(value: Any, function: Callable[[Any], Any]) -> Any:
+    """``value`` with the function's result in place of everything that is no list or mapping."""
+    if isinstance(value, list | tuple):
+        return type(value)([_mapped(each, function) for each in value])
+    if isinstance(value, dict):
+        return {key: _mapped(each, function) for key, each in value.items()}
+    return function(value)
+
+
+def _inside(value: Any) -> list[Component[Any]]:
+    """The components that an argument is or holds."""
+    found: list[Component[Any]] = []
+    _mapped(value, lambda part: found.append(part) if isinstance(part, Component) else None)
+    return found
+
+
+def _created(value: Any) -> Any:
+    """An argument, with instances in place of components."""
+    return _mapped(value, lambda part: part.create() if isinstance(part, Component) else part)
+
+
+def _identified(part: Any) -> Any:
+    return _Verbatim(part.identity) if isinstance(part, Component) else part
+
+
+class _Verbatim(str):
+    """A text that is written as it is, without quotes."""
+
+    __slots__ = ()
+
+    __repr__ = str.__str__
+
+
+def _with_parts(
+    place: str, value: Any, parameter: Parameter, built: dict[int, Component[Any]]
+) -> Any:
+    """An argument with the components in it as instances, as its type hint wants them.
+
+    Args:
+        place: what the argument is called in a sentence.
+        value: a value, the text of a component, or what was parsed of one.
+        parameter: has the type hint.
+        built: takes for the ``id`` of each instance the component that it was made of.
+    """
+    allowed = list(dict.fromkeys(_registries(parameter.annotation)))
+
+    def instance(part: Any) -> Any:
+        if isinstance(part, str) and allowed:
+            part = _parse(part, allowed[0].kind)
+        if not isinstance(part, _Call):
+            return part
+        if not allowed:
+            raise UsageError(
+                f"{place}: {part.text} is not allowed: give a number or a text in quotes"
+            )
+        component = _first_known(allowed, part)
+        made = component.create()
+        built[id(made)] = component
+        return made
+
+    return _mapped(value, instance)
+
+
+def _as_component(part: Any, built: Mapping[int, Component[Any]]) -> Any:
+    """The component of which an instance was made; what is none stays."""
+    if id(part) in built:
+        return built[id(part)]
+    for registry in Registry._all:
+        if isinstance(part, Configured) and isinstance(part, registry.base):
+            return registry.component(part)
+    return part
+
+
+def _registries(hint: Any) -> Iterator[Registry[Any]]:
+    """The registries of those components that a type hint speaks of, at any depth."""
+    inner = get_args(hint)
+    for each in inner:
+        yield from _registries(each)
+    if isinstance(hint, type) and not inner:
+        yield from (each for each in Registry._all if issubclass(hint, each.base))
+
+
+def _first_known(registries: Sequence[Registry[Any]], call: _Call) -> Component[Any]:
+    """The component that a call means in the first of some registries which knows its class."""
+    for registry in registries[:-1]:
+        try:
+            registry.find(call.reference)
+        except UsageError:
+            continue
+        return registry._named(call)
+    return registries[-1]._named(call)
 
 
 _LOADED_FROM_FILE = "prunebench_file_"

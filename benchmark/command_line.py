@@ -23,7 +23,7 @@ from ..errors import (
     printable_lines,
 )
 from ..results import Outcome, Record, Store
-from .options import flag, parser
+from .options import parser
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .experiment import Experiment
 
 INTERRUPTED = 130
+_NULLS = ("null", "Null", "NULL", "~")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -104,11 +105,14 @@ def _run(options: argparse.Namespace) -> int:
 
 def _labels(options: argparse.Namespace, experiments: Sequence[Experiment]) -> dict[str, str]:
     """What strategies are to be called, as the file and the command line say, which has the say."""
-    from ..results.naming import labelled, labels_of, named
+    from ..results.naming import labelled, labels_of, named, source_of
     from .grid import read_labels
 
     of_file = read_labels(options.config) if options.config else {}
-    versions = {(named(str(each.strategy)), each.strategy.source or "") for each in experiments}
+    versions = {
+        (named(str(each.strategy)), source_of({"sources": each.sources}, "strategy"))
+        for each in experiments
+    }
     if options.strategy:  # in place of those of the file, whose labels may be of no use then
         names = {name for name, _ in versions}
         of_file = {text: label for text, label in of_file.items() if named(text) in names}
@@ -127,13 +131,10 @@ def _overlaid(settings: dict[str, Any], options: argparse.Namespace) -> dict[str
         name, _, part = option.partition(".")
         if given is None or name not in Experiment.model_fields:
             continue
+        values = [_value(text) for text in given]
         if part:
-            recipe = settings.setdefault(name, {})
-            if not isinstance(recipe, dict):
-                raise UsageError(f"{flag(option)} cannot change a list of recipes in the file")
-            settings[name] = {**recipe, part: _value(given)}
+            settings[name] = _with_part(settings.get(name, {}), part, values)
         else:
-            values = [_value(text) for text in given]
             settings[name] = values if len(values) > 1 or name == "metrics" else values[0]
     # A target on the command line takes the place of another kind of target in the file.
     if any(getattr(options, target) for target in TARGETS):
@@ -143,15 +144,25 @@ def _overlaid(settings: dict[str, Any], options: argparse.Namespace) -> dict[str
     return settings
 
 
+def _with_part(recipes: Any, part: str, values: Sequence[Any]) -> Any:
+    """A recipe, or each of a list of them, with each of some values of one of its settings."""
+    if isinstance(recipes, list):
+        return [{**each, part: value} for each in recipes for value in values]
+    changed = [{**recipes, part: value} for value in values]
+    return changed if len(values) > 1 else changed[0]
+
+
 def _value(text: str) -> Any:
-    """A number, truth value or text as YAML reads it."""
+    """A number, truth value, null, list of such or text as YAML reads it."""
     from .grid import parse_yaml
 
     try:
         value = parse_yaml(text)
     except YAMLError:
         return text
-    return value if isinstance(value, int | float | bool) else text
+    if value is None:  # what is empty or a comment is no null
+        return None if text.strip() in _NULLS else text
+    return value if isinstance(value, int | float | bool | list) else text
 
 
 def _print_grid(experiments: Sequence[Experiment], waiting: set[str]) -> None:

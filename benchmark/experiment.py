@@ -85,16 +85,17 @@ class _Settings(BaseModel):
         return settings
 
     def components(self) -> Iterator[tuple[str, Component[Any]]]:
-        """All components in the settings, each with its place."""
+        """All components in the settings and those within them, each with its place."""
         for name in type(self).model_fields:
             value = getattr(self, name)
             if isinstance(value, _Settings):
                 yield from ((f"{name}.{inner}", each) for inner, each in value.components())
             elif isinstance(value, Component):
-                yield name, value
+                yield from value.parts(name)
             elif isinstance(value, tuple):
-                parts = [each for each in value if isinstance(each, Component)]
-                yield from ((f"{name}.{each.factory.__name__}", each) for each in parts)
+                for each in value:
+                    if isinstance(each, Component):
+                        yield from each.parts(f"{name}.{each.factory.__name__}")
 
 
 def _device(value: object) -> object:

@@ -314,8 +314,9 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
         if isinstance(recipe, type) and issubclass(recipe, Recipe):
             for part, part_field in recipe.model_fields.items():
                 settings.add_argument(
-                    flag(f"{name}.{part}"),
+                    _flag(f"{name}.{part}"),
                     dest=f"{name}.{part}",
+                    nargs="+",
                     metavar="VALUE",
                     help=f"{part_field.description} (default: {part_field.default})",
                 )
@@ -323,7 +324,7 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
             optional = not field.is_required() and field.default not in (None, ())
             default = f" (default: {field.default})" if optional else ""
             settings.add_argument(
-                flag(name),
+                _flag(name),
                 dest=name,
                 nargs="+",
                 metavar="VALUE",
@@ -348,7 +349,7 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     _add_labels(running)
 
 
-def flag(setting: str) -> str:
+def _flag(setting: str) -> str:
     """The option of a setting, such as ``--start-epoch`` of ``start_epoch``."""
     return f"--{setting.replace('_', '-')}"
 

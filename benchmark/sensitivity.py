@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from ..results.naming import shown, told_apart
+from ..results.naming import shown, source_of, told_apart
 from ..seeding import generator
 from ..strategies import Context, Strategy, left_untouched, output_weight, weight_class
 from .experiment import Experiment
@@ -59,7 +59,7 @@ def sensitivity(
 
 
 def _version(experiment: Experiment) -> tuple[str, str]:
-    return shown(str(experiment.strategy)), experiment.strategy.source or ""
+    return shown(str(experiment.strategy)), source_of({"sources": experiment.sources}, "strategy")
 
 
 def _rows(

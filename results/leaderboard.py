@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from .columns import INTEGER_COLUMNS, TEXT_COLUMNS, expand_columns
-from .naming import digest, named
+from .naming import digest, named, source_of
 from .record import TARGETS, Outcome
 from .settings import columns_of, further_settings
 from .statistics import describe
@@ -230,13 +230,12 @@ def _compare(records: Iterable[Outcome]) -> list[_Comparison]:
 
 
 def _key(experiment: Mapping[str, Any]) -> _Key:
-    sources = experiment.get("sources", {})
     return _Key(
         named(experiment["dataset"]),
         named(experiment["model"]),
         digest(_settings(experiment)),
-        digest(sources.get("dataset", "")),
-        digest(sources.get("model", "")),
+        digest(source_of(experiment, "dataset")),
+        digest(source_of(experiment, "model")),
     )
 
 
@@ -256,8 +255,7 @@ def _settings(experiment: Mapping[str, Any]) -> str:
 
 
 def _method(experiment: Mapping[str, Any]) -> _Method:
-    source = experiment.get("sources", {}).get("strategy", "")
-    return _Method(named(experiment["strategy"]), digest(source))
+    return _Method(named(experiment["strategy"]), digest(source_of(experiment, "strategy")))
 
 
 def _target(experiment: Mapping[str, Any]) -> _Target:

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import re
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import pandas as pd
 
 from ..errors import UsageError, printable, suggestion
+from ..registry import without_paths
 
 _DIGEST = "sha256:"
 _SHOWN_DIGITS = 8
-_REFERENCE = re.compile(r"\A[^()'\"]*:(?=[A-Za-z_]\w*\s*(?:\(|$))")
 _VERSION = re.compile(r"(.*?)(?:@([0-9a-f]+))?", re.DOTALL)
 _ABSOLUTE_PATH = re.compile(r"(['\"])[/~][^'\"]*/([^'\"/]+)\1")
 
 
 def named(component: str) -> str:
-    """A component as an experiment names it, without the file or module in which its class is.
+    """A component as an experiment names it, without the files or modules in which classes are.
 
     >>> named("/home/me/mymethod.py:MyScore(alpha=2)")
     'MyScore(alpha=2)'
     """
-    return _REFERENCE.sub("", component)
+    return without_paths(component)
 
 
 def shown(component: str) -> str:
@@ -34,6 +36,25 @@ def shown(component: str) -> str:
 def digest(digits: str) -> str:
     """A digest as it stands in tables, where no reader takes it for a number; empty stays empty."""
     return f"{_DIGEST}{digits}" if digits else ""
+
+
+def source_of(experiment: Mapping[str, Any], place: str) -> str:
+    """The digest of the files from outside prunebench that a component and its parts are from.
+
+    It is that of the file if there is one, a digest of theirs if there are several, empty if none.
+
+    Args:
+        experiment: that of a record, which says the digest of each file.
+        place: where the component is in it, such as ``strategy``.
+    """
+    sources: Mapping[str, str] = experiment.get("sources", {})
+    own = sorted({sources[each] for each in sources if is_within(each, place)})
+    return hashlib.sha256("".join(own).encode()).hexdigest() if len(own) > 1 else "".join(own)
+
+
+def is_within(place: str, whole: str) -> bool:
+    """Whether a component's place is that of a whole or of one of its parts."""
+    return place == whole or place.startswith(f"{whole}.")
 
 
 def told_apart(versions: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:

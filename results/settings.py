@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .naming import digest, shown
+from .naming import digest, is_within, shown
 from .record import TARGETS
 
 RECIPES = ("pretraining", "finetuning")
@@ -83,7 +83,7 @@ def further_settings(experiment: Mapping[str, Any]) -> dict[str, str]:
         if value != DEFAULTS.get(name) and value not in (None, [], {})
     }
     for place, source in experiment.get("sources", {}).items():
-        if place != "strategy":
+        if not is_within(place, "strategy"):
             found[f"{place.replace('.', '_')}_source"] = digest(source)
     return found
 

@@ -18,7 +18,7 @@ from ..errors import UsageError
 from . import cells
 from .layout import AT_INITIALISATION, settings_in_words, way_of_training
 from .leaderboard import comparable
-from .naming import digest, named, shown, told_apart
+from .naming import digest, named, shown, source_of, told_apart
 from .record import TARGETS, Record
 from .settings import as_text, columns_of, further_settings
 from .statistics import describe
@@ -208,7 +208,7 @@ def _lines(records: Sequence[Record], told_by: Callable[[Record], _Settings]) ->
 
 def _version(record: Record, place: str) -> tuple[str, str]:
     """The name of a component and the digest of its source."""
-    return named(record.experiment[place]), record.experiment.get("sources", {}).get(place, "")
+    return named(record.experiment[place]), source_of(record.experiment, place)
 
 
 def _all_settings(record: Record) -> _Settings:

@@ -1,7 +1,7 @@
 """Names of components: read, checked, written, found."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import pytest
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import Field
 
 from prunebench import UsageError
-from prunebench.registry import Configured, Registry
+from prunebench.registry import Configured, Registry, without_paths
 from prunebench.strategies import STRATEGIES
 
 
@@ -60,7 +60,6 @@ def test_defaults_are_left_out_and_components_nest():
     ("text", "complaint"),
     [
         ("Circel", "did you mean 'Circle'?"),
-        ("circle", "did you mean 'Circle'?"),
         ("Circle(radius=0)", "radius: 0 is not allowed"),
         ("Circle(radius='1')", "radius: '1' is not allowed"),
         ("Circle(filled=1)", "filled: 1 is not allowed"),
@@ -83,6 +82,46 @@ def test_defaults_are_left_out_and_components_nest():
 def test_a_name_that_cannot_be_used_is_explained(text, complaint):
     with pytest.raises(UsageError, match=complaint):
         SHAPES.component(text)
+
+
+def test_the_case_of_letters_does_not_matter():
+    assert SHAPES.component("circle(radius=2)") == SHAPES.component("Circle(radius=2)")
+    assert str(SHAPES.component("CIRCLE")) == "Circle"
+
+
+@SHAPES.register
+@dataclass(frozen=True)
+class Frame(Shape):
+    """Holds others."""
+
+    only: Shape | None = None
+    all: list[Shape] = field(default_factory=list)
+    some: tuple[Shape, ...] = ()
+    named: dict[str, Shape] = field(default_factory=dict)
+    title: str = ""
+
+
+@pytest.mark.parametrize(
+    ("text", "made"),
+    [
+        ("Frame(only=Circle(radius=2.0))", Frame(only=Circle(radius=2.0))),
+        ("Frame(only=None)", Frame()),
+        ("Frame(all=[Circle, Frame(only=Circle)])", Frame(all=[Circle(), Frame(only=Circle())])),
+        ("Frame(some=(Circle(filled=True),))", Frame(some=(Circle(filled=True),))),
+        ("Frame(named={'a:b': Circle})", Frame(named={"a:b": Circle()})),
+        ("Frame(only='circle(radius=3)')", Frame(only=Circle(radius=3.0))),
+        ("Frame(title='Circle(radius=3)')", Frame(title="Circle(radius=3)")),
+    ],
+)
+def test_components_may_be_optional_or_in_lists_and_mappings(text, made):
+    component = SHAPES.component(text)
+    assert component.create() == made
+    assert SHAPES.component(str(component)) == component == SHAPES.component(made)
+
+
+def test_a_built_in_component_counts_by_its_text():
+    text = "GlobalMagnitude(allocation=Global(minimum=1))"
+    assert STRATEGIES.component(text).identity == str(STRATEGIES.component(text)) == text
 
 
 def test_an_import_path_finds_a_class_of_an_installed_module():
@@ -122,7 +161,8 @@ class Careless(Base):
 def file(tmp_path):
     path = tmp_path / "shapes.py"
     sys.modules.setdefault("shapes_of_test_registry", sys.modules[Shape.__module__])
-    path.write_text(FILE.format(module="shapes_of_test_registry"))
+    # Equal contents are one module, that of the first path.
+    path.write_text(FILE.format(module="shapes_of_test_registry") + f"# {tmp_path}\n")
     return path
 
 
@@ -133,6 +173,45 @@ def test_a_class_in_a_file_is_loaded_once_and_written_with_its_path(file):
     assert component.source is not None
     assert STRATEGIES.component("Random").identity == "Random"
     assert component.identity == f"Square(side=3.0)@{component.source}"
+
+
+def test_a_class_in_a_file_keeps_its_path_and_digest_within_another(file):
+    square = SHAPES.component(f"{file}:Square(side=3)")
+    for text in (f"Frame(only={file}:Square(side=3))", f"Frame(only='{file}:Square(side=3)')"):
+        nested = SHAPES.component(text)
+        assert str(nested) == f"Frame(only={file}:Square(side=3.0))"
+        assert nested.identity.startswith(f"Frame(only=Square(side=3.0)@{square.source})")
+        assert dict(nested.parts("shape")) == {"shape": nested, "shape.only": square}
+    made = SHAPES.component(Frame(all=[Frame(only=square.create())]))
+    assert str(made) == f"Frame(all=[Frame(only={file}:Square(side=3.0))])"
+    assert [place for place, _ in made.parts("s")] == ["s", "s.all.Frame", "s.all.Frame.only"]
+    assert SHAPES.component(str(made)) == made
+    assert without_paths(str(made)) == "Frame(all=[Frame(only=Square(side=3.0))])"
+
+
+def test_a_path_with_spaces_is_written_in_quotes_within_another(file, tmp_path):
+    spaced = file.rename(tmp_path / "my shapes.py")
+    made = SHAPES.component(Frame(only=SHAPES.component(f"{spaced}:Square").create()))
+    assert str(made) == f"Frame(only='{spaced}:Square')"
+    assert SHAPES.component(str(made)) == made
+
+
+def test_an_edited_file_within_another_component_is_another_component(file):
+    text = f"Frame(some=({file}:Square,))"
+    before = SHAPES.component(text).identity
+    file.write_text(file.read_text() + "# edited\n")
+    assert SHAPES.component(text).identity != before
+
+
+def test_a_class_that_a_file_registers_is_known_by_its_path(file):
+    file.write_text(file.read_text() + "Base = sys.modules['shapes_of_test_registry']\n"
+                    "Base.SHAPES.register(Square)\n")  # fmt: skip
+    square = SHAPES.component(f"{file}:Square(side=2)").create()
+    try:
+        assert str(SHAPES.component(square)) == f"{file}:Square(side=2.0)"
+        assert str(SHAPES.component("Square(side=2)")) == f"{file}:Square(side=2.0)"
+    finally:
+        del SHAPES._classes["Square"]
 
 
 def test_a_class_that_forgot_to_be_a_dataclass_is_told_so(file):

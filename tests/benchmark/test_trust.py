@@ -74,7 +74,7 @@ def exported(runs: Path, *options: str) -> int:
 PLACES = ["dataset", "model", "strategy", "schedule", "recovery", "timing", "initialisation"]
 
 
-@pytest.mark.parametrize("place", [*PLACES, "metrics", "pretraining"])
+@pytest.mark.parametrize("place", [*PLACES, "metrics", "pretraining", "strategy.allocation"])
 @pytest.mark.parametrize("way", ["file", "module"])
 def test_no_setting_of_a_record_executes_code_from_outside(
     runs, method, marker, capsys, monkeypatch, place, way
@@ -83,8 +83,10 @@ def test_no_setting_of_a_record_executes_code_from_outside(
     name = f"{method}:Mine" if way == "file" else "mymethod:Mine"
     (record,) = Store(runs).records()
     recipe = {**record.experiment["pretraining"], "penalty": name}
-    value = {"metrics": [name], "pretraining": recipe}.get(place, name)
-    changed(runs, **{place: value, "sources": {place: digest(method)}})
+    setting = place.partition(".")[0]
+    nested = f"GlobalMagnitude(allocation={name})"
+    values = {"metrics": [name], "pretraining": recipe, "strategy.allocation": nested}
+    changed(runs, **{setting: values.get(place, name), "sources": {place: digest(method)}})
     for command in (["export"], ["measure", str(runs)]):
         status = main(command) if command[1:] else exported(runs)
         assert status == 2
