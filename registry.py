@@ -37,6 +37,7 @@ from typing import Annotated, Any, ClassVar, Generic, TypeVar, get_args, get_ori
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from .errors import UsageError, message_of, sentence_of, shown, suggestion
+from .protocols import MadeFromFile, declared
 
 T = TypeVar("T")
 
@@ -171,9 +172,8 @@ class Component(Generic[T]):
         So it is with every component among its arguments. Moving a file changes nothing, so that of
         a path only the class's name stays.
         """
-        by_contents = getattr(self.factory, "identity_of", None)
-        if by_contents is not None:  # it is made from a file
-            return str(by_contents(dict(self.arguments)))
+        if (made := declared(self.factory, MadeFromFile)) is not None:
+            return made.identity_of(dict(self.arguments))
         arguments = {name: _mapped(value, _identified) for name, value in self.arguments}
         if self.source is None:
             return _written(self.reference, arguments)

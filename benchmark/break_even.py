@@ -36,7 +36,7 @@ from ..strategies import (
     check_equivalence,
     couple,
     keep_largest,
-    output_weight,
+    output_weights,
     prunable_weights,
     shrink,
 )
@@ -168,7 +168,7 @@ def _measurements(time: InferenceTime) -> dict[str, Any]:
 def _pruned_names(model: nn.Module) -> list[str]:
     """All weights but those of the output layer, unless that is all there is."""
     names = prunable_weights(model)
-    return [name for name in names if name != output_weight(model)] or names
+    return [name for name in names if name not in output_weights(model)] or names
 
 
 def _without_weights(model: nn.Module, example: Tensor, sparsity: float) -> Networks:

@@ -125,6 +125,7 @@ def _overlaid(settings: dict[str, Any], options: argparse.Namespace) -> dict[str
     """The settings of the file, with those from the command line in their place."""
     from ..results.record import TARGETS
     from .experiment import Experiment
+    from .grid import LISTS
 
     settings = dict(settings)
     for option, given in vars(options).items():
@@ -135,7 +136,7 @@ def _overlaid(settings: dict[str, Any], options: argparse.Namespace) -> dict[str
         if part:
             settings[name] = _with_part(settings.get(name, {}), part, values)
         else:
-            settings[name] = values if len(values) > 1 or name == "metrics" else values[0]
+            settings[name] = values if len(values) > 1 or name in LISTS else values[0]
     # A target on the command line takes the place of another kind of target in the file.
     if any(getattr(options, target) for target in TARGETS):
         for target in TARGETS:
@@ -400,12 +401,26 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _list(options: argparse.Namespace) -> int:
+    if options.model or options.dataset:
+        return _list_parameters(options)
     from .listing import detail, methods_as_markdown, overview
 
     if options.markdown:
         print(methods_as_markdown(), end="")
         return 0
     print(detail(options.kind, options.name) if options.name else overview(options.kind))
+    return 0
+
+
+def _list_parameters(options: argparse.Namespace) -> int:
+    if not (options.model and options.dataset):
+        raise UsageError("give both --model and --dataset to list the parameters of a network")
+    from .parameters import parameters_as_text
+    from .sweep import data_folder
+
+    only, spared = options.prune_only, options.prune_except
+    data = data_folder(options.data)
+    print(parameters_as_text(options.model, options.dataset, data, only, spared))
     return 0
 
 

@@ -18,7 +18,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,16 +29,22 @@ from ..errors import UsageError, message_of
 from ..seeding import generator, seeded
 from ..strategies import (
     ERK,
+    Allocation,
     Context,
     ErdosRenyi,
     Global,
     MaskedWeights,
     Masks,
+    Prunable,
+    ScoredStrategy,
     Strategy,
+    Structure,
     Uniform,
+    Unstructured,
+    couple,
+    find_prunable,
     full_masks,
     kept,
-    output_weight,
 )
 from .conformance_networks import (
     DEGENERATE,
@@ -121,11 +127,13 @@ def _first_violation(find: _FinderOnOne, strategy: Strategy, network: Network) -
 def _has_work(strategy: Strategy, model: nn.Module) -> bool:
     """Whether the strategy finds anything to prune: weights, and channels if it removes those."""
     task = Synthetic()
-    if not strategy.prunable(model):
+    names = _prunable(strategy, model).names
+    if not names:
         return False
     with suppress(UsageError):  # it is refused, or cannot be traced
         strategy.check(task, model)
-        return not strategy.couples or strategy.coupling(model, task.inputs(1)).channels > 0
+        removes_weights = strategy.capabilities.removes != "channels"
+        return removes_weights or couple(model, task.inputs(1), names).channels > 0
     return False
 
 
@@ -142,13 +150,13 @@ def _place(error: BaseException, strategy: Strategy) -> str:
 
 def _prunes_something(strategy: Strategy, given: Sequence[Network]) -> list[str]:
     """At least one of the networks has weights that the strategy prunes."""
-    # An error of prunable() itself is a finding of every other check.
+    # An error of removable() or scorable() is a finding of every other check.
     with suppress(Exception, SystemExit):
         if not any(_has_work(strategy, network.fresh()) for network in given or ORDINARY):
             which = ", ".join(each.title for each in given) or "any network of the kit"
             return [
-                f"prunable() finds no weights in {which}, or check() refuses it, so that nothing "
-                "can be tried"
+                f"removable() and scorable() leave no weights in {which}, or check() refuses it, "
+                "so that nothing can be tried"
             ]
     return []
 
@@ -157,7 +165,7 @@ def _prunes_something(strategy: Strategy, given: Sequence[Network]) -> list[str]
 def _fits_the_weights(strategy: Strategy, model: nn.Module) -> Iterator[str]:
     """Scores, where they are used, and masks have the names, shapes and types they must have."""
     context = _context(strategy, model)
-    if _is_ranked(strategy):
+    if isinstance(strategy, ScoredStrategy) and _is_ranked(strategy):
         yield from _unfit_scores(strategy.score(context), context.weights)
     yield from _unfit_masks(_masks(strategy, model, 0.5), context.weights)
 
@@ -169,7 +177,7 @@ def _keeps_the_budget(strategy: Strategy, model: nn.Module) -> Iterator[str]:
     for density in (0.5, 0.2, 0.05):
         context = _context(strategy, model, masks)
         budget = _budget(strategy, context, density)
-        masks = strategy.masks(context, budget)
+        masks = _chosen(strategy, context, budget)
         yield from _miscounted(strategy, masks, budget)
         MaskedWeights(model, masks).apply()
 
@@ -181,7 +189,7 @@ def _keeps_the_budget_on_ties(strategy: Strategy, model: nn.Module) -> Iterator[
         for density in (0.5, 0.2, 0.05):
             context = _context(strategy, model)
             budget = _budget(strategy, context, density)
-            yield from _miscounted(strategy, strategy.masks(context, budget), budget)
+            yield from _miscounted(strategy, _chosen(strategy, context, budget), budget)
 
 
 @_on(*ORDINARY, *DEGENERATE)
@@ -195,7 +203,7 @@ def _copes_with_extreme_budgets(strategy: Strategy, model: nn.Module) -> Iterato
             yield f"keeps {left} weights where all {every} are to be kept"
     with suppress(UsageError):
         fewest = _budget(strategy, context, 0.0)
-        yield from _miscounted(strategy, strategy.masks(context, fewest), fewest)
+        yield from _miscounted(strategy, _chosen(strategy, context, fewest), fewest)
 
 
 @_on(*ORDINARY, DEGENERATE[1])
@@ -269,7 +277,7 @@ def _leaves_no_trace(strategy: Strategy, model: nn.Module) -> Iterator[str]:
 def _reads_training_data_only(strategy: Strategy, model: nn.Module) -> Iterator[str]:
     """The validation split chooses models, the test split measures them; neither prunes them."""
     context = _context(strategy, model)
-    strategy.masks(context, _budget(strategy, context, 0.3))
+    _chosen(strategy, context, _budget(strategy, context, 0.3))
     assert isinstance(context.task, Synthetic)
     if foreign := context.task.read - {"train"}:
         yield f"reads the {' and '.join(sorted(foreign))} split; only 'train' may be used"
@@ -346,7 +354,14 @@ CHECKS = (
 
 def _full_masks(strategy: Strategy, model: nn.Module) -> Masks:
     weights = dict(model.named_parameters())
-    return full_masks({name: weights[name] for name in strategy.prunable(model)})
+    return full_masks({name: weights[name] for name in _prunable(strategy, model).names})
+
+
+def _prunable(strategy: Strategy, model: nn.Module) -> Prunable:
+    """The weights that the strategy removes, where the experiment leaves out what it cannot."""
+    found = find_prunable(model, Synthetic().inputs(1))
+    names = strategy.scorable(model, strategy.removable(model, found))
+    return found._replace(names=tuple(names))
 
 
 def _context(
@@ -359,7 +374,7 @@ def _context(
         model=model,
         task=Synthetic(),
         masks=_full_masks(strategy, model) if masks is None else masks,
-        output=output_weight(model),
+        outputs=_prunable(strategy, model).outputs,
         generator=generator(seed, "conformance", "scoring"),
     )
 
@@ -368,10 +383,10 @@ def _budget(strategy: Strategy, context: Context, density: float) -> int:
     """The number of weights that a density leaves, within what the strategy can keep."""
     total = sum(mask.numel() for mask in context.masks.values())
     most = strategy.largest_budget(context.weights)
-    if strategy.gates:
+    if strategy.capabilities.removes == "nothing":
         return most
-    if strategy.couples:  # a twentieth of the weights may be less than a channel of each group
-        density = max(density, 0.2)
+    if strategy.capabilities.removes == "channels":
+        density = max(density, 0.2)  # less may be less than a channel of each group
     return min(max(round(density * total), strategy.smallest_budget(context.weights)), most)
 
 
@@ -383,12 +398,20 @@ def _masks(
     seed: int = 0,
 ) -> Masks:
     context = _context(strategy, model, before, seed)
-    return strategy.masks(context, _budget(strategy, context, density))
+    return _chosen(strategy, context, _budget(strategy, context, density))
 
 
-def _is_ranked(strategy: Strategy) -> bool:
+def _chosen(strategy: Strategy, context: Context, budget: int) -> Masks:
+    """The masks that a strategy makes; one without scores makes them as it prunes, here a copy."""
+    if isinstance(strategy, ScoredStrategy):
+        return strategy.masks(context, budget)
+    copied = replace(context, model=copy.deepcopy(context.model))
+    return dict(strategy.prune(copied, budget).masks)
+
+
+def _is_ranked(strategy: ScoredStrategy) -> bool:
     """Whether the masks come from scores by way of the allocation, as they do by default."""
-    return type(strategy).masks is Strategy.masks
+    return type(strategy).masks is ScoredStrategy.masks
 
 
 def _unfit_scores(scores: object, weights: Mapping[str, Tensor]) -> Iterator[str]:
@@ -439,14 +462,18 @@ def _miscounted(strategy: Strategy, masks: Masks, budget: int) -> Iterator[str]:
     single weights, and neither do densities that differ by layer. A uniform one rounds in each
     layer. An allocation of somebody's own, and masks made without one, may round in each layer too.
     """
-    if strategy.couples:
+    if strategy.capabilities.removes == "channels":
         yield from _miscounted_channels(masks, budget)
         return
-    allocation = type(strategy.allocation) if _is_ranked(strategy) else None
-    if allocation is Uniform:
-        yield from _miscounted_layers(strategy, masks, budget)
-        return
-    sizes = [strategy.structure.units(mask).shape[1] for mask in masks.values()]
+    structure: Structure = Unstructured()
+    allocation: type[Allocation] | None = None
+    if isinstance(strategy, ScoredStrategy):
+        structure = strategy.structure
+        allocation = type(strategy.allocation) if _is_ranked(strategy) else None
+        if allocation is Uniform:
+            yield from _miscounted_layers(strategy, masks, budget)
+            return
+    sizes = [structure.units(mask).shape[1] for mask in masks.values()]
     exact = allocation is Global or (set(sizes) == {1} and allocation in (ErdosRenyi, ERK))
     below, above = (max(sizes) - 1, 0) if exact else (sum(sizes), sum(sizes))
     if not budget - below <= kept(masks) <= budget + above:
@@ -464,7 +491,7 @@ def _miscounted_channels(masks: Masks, budget: int) -> Iterator[str]:
         yield "keeps nothing of a layer; a channel of each group must stay"
 
 
-def _miscounted_layers(strategy: Strategy, masks: Masks, budget: int) -> Iterator[str]:
+def _miscounted_layers(strategy: ScoredStrategy, masks: Masks, budget: int) -> Iterator[str]:
     share = budget / sum(mask.numel() for mask in masks.values())
     for name, mask in masks.items():
         alive = strategy.structure.units(mask).any(1)

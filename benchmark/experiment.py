@@ -267,6 +267,14 @@ class Experiment(_Settings):
     prune_classifier: bool = Field(
         default=True, description="false leaves the output layer dense, as ShrinkBench does"
     )
+    prune_only: Annotated[tuple[str, ...], Field(strict=False)] = Field(
+        default=(),
+        description="patterns of the names of the weights or layers to prune, such as encoder.*; "
+        "none means all",
+    )
+    prune_except: Annotated[tuple[str, ...], Field(strict=False)] = Field(
+        default=(), description="patterns of the names of weights or layers to leave dense"
+    )
     pretraining: Pretraining = Field(
         default=Pretraining(), description="how the dense network is trained"
     )
@@ -324,36 +332,37 @@ class Experiment(_Settings):
     def _check_training(self, strategy: Strategy, recovery: Recovery) -> None:
         """What happens in training needs a training, and only one thing can happen in it."""
         gradual = self.timing.create().within_training
-        if not recovery.trains and (strategy.dynamic or gradual):
+        removes, training = strategy.capabilities
+        by_own_rules = training == "own"
+        if not recovery.trains and (by_own_rules or gradual):
             raise UsageError(
                 f"recovery: {self.recovery} is not allowed: "
-                f"{self.strategy if strategy.dynamic else self.timing} prunes while the network "
-                "trains"
+                f"{self.strategy if by_own_rules else self.timing} prunes while the network trains"
             )
-        if strategy.dynamic and gradual:
+        if by_own_rules and gradual:
             raise UsageError(
                 f"timing: {self.timing} is not allowed: {self.strategy} itself says when it "
                 "prunes in training"
             )
         averaging = self.finetuning.weight_averaging
-        if averaging is not None and (gradual or not strategy.trains_plainly):
+        if averaging is not None and (gradual or by_own_rules or removes == "nothing"):
             raise UsageError(
                 f"finetuning.weight_averaging: {averaging:g} is not allowed: "
                 f"{self.timing if gradual else self.strategy} changes masks or weights in training "
                 "by its own rules"
             )
-        if strategy.couples and not strategy.trains_plainly:
+        if removes == "channels" and by_own_rules:
             raise UsageError(
                 f"strategy: {self.strategy} is not allowed: it prunes single weights while the "
                 "network trains, and cannot remove CoupledChannels"
             )
-        if self.finetuned_network == "shrunk" and (gradual or not strategy.couples):
+        if self.finetuned_network == "shrunk" and (gradual or removes != "channels"):
             raise UsageError(
                 "finetuned_network: shrunk is not allowed: it needs a strategy that removes whole "
                 f"channels between trainings, with structure=CoupledChannels, and this is "
                 f"{self.strategy} with timing {self.timing}"
             )
-        if strategy.gates and recovery.goes_back:
+        if removes == "nothing" and recovery.goes_back:
             raise UsageError(
                 f"recovery: {self.recovery} is not allowed: {self.strategy} adds gates to the "
                 "network, which it did not have before"

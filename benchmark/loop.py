@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -41,6 +41,7 @@ from ..results import (
 from ..results.changes import CHANGES
 from ..seeding import generator
 from ..strategies import (
+    Capabilities,
     Context,
     Coupling,
     DuringTraining,
@@ -52,9 +53,10 @@ from ..strategies import (
     Strategy,
     check_equivalence,
     collapsed,
+    couple,
+    find_prunable,
     full_masks,
     kept,
-    output_weight,
     shrink,
     weight_class,
     write_back,
@@ -64,7 +66,7 @@ from .checkpoint import Checkpoint, Checkpoints
 from .environment import environment
 from .experiment import Experiment, Recipe
 from .pretraining import Pretrained, build, least_dense_quality, require_learned
-from .target import Target, target_of
+from .target import Target, target_of, weights_to_prune
 from .training import Purpose, Trained, copy_of_state, quality, train
 
 
@@ -73,6 +75,7 @@ class Pruned(NamedTuple):
 
     Attributes:
         model: the network.
+        names: the weights that the strategy removes.
         masks: the last masks.
         rounds: the rounds' records.
         seconds: times.
@@ -82,6 +85,7 @@ class Pruned(NamedTuple):
     """
 
     model: nn.Module
+    names: tuple[str, ...]
     masks: Masks
     rounds: list[Round]
     seconds: dict[str, float]
@@ -161,10 +165,21 @@ class _Rounds:
         self._recovery: Recovery = experiment.recovery.create()
         model, epoch = build(experiment, task), experiment.start_epoch
         model.load_state_dict(pretrained.state() if epoch is None else pretrained.at_epoch(epoch))
-        self._target = target_of(experiment, self._strategy, model, task.inputs(1))
+        example = task.inputs(1)
+        selected = weights_to_prune(experiment, self._strategy, model, example)
+        self._target = target_of(experiment, self._strategy, model, example, selected.names)
         self._steps = _steps(experiment, self._target)
-        adapting = generator(experiment.seed, "adapting")
-        self._model = self._strategy.adapt(model, self._steps[-1].density, adapting)
+        self._model = self._strategy.adapt(
+            model,
+            selected.names,
+            self._steps[-1].density,
+            generator(experiment.seed, "adapting"),
+        )
+        if self._model is not model:
+            adapted = find_prunable(self._model, example)
+            names = self._strategy.removable(self._model, adapted)
+            selected = adapted._replace(names=tuple(names))
+        self._selected = selected
         self._seconds = {"scoring_seconds": 0.0, "finetuning_seconds": 0.0}
         self._curve: list[Epoch] = []
 
@@ -177,7 +192,7 @@ class _Rounds:
                 straight_after = _weights(self._model, sparsity.masks)
             rounds.append(self._recovered(number, sparsity))
             masks = sparsity.masks
-        return Pruned(self._model, masks, rounds, self._seconds, self._curve, straight_after)
+        return self._finished(masks, rounds, straight_after)
 
     def within_training(self, timing: DuringTraining) -> Pruned:
         """All rounds prune during one training, which the record calls by the last one's number."""
@@ -191,29 +206,29 @@ class _Rounds:
             timing.end,
         )
         rounds = [self._recovered(number, sparsity)]
-        return Pruned(self._model, sparsity.masks, rounds, self._seconds, self._curve, {})
+        return self._finished(sparsity.masks, rounds, {})
+
+    def _finished(self, masks: Masks, rounds: list[Round], straight_after: State) -> Pruned:
+        names = self._selected.names
+        return Pruned(self._model, names, masks, rounds, self._seconds, self._curve, straight_after)
 
     def _full_masks(self) -> Masks:
         parameters = dict(self._model.named_parameters())
-        return full_masks({name: parameters[name] for name in self._prunable()})
-
-    def _prunable(self) -> list[str]:
-        classifier = self._experiment.prune_classifier
-        return self._strategy.prunable(self._model, classifier=classifier)
+        return full_masks({name: parameters[name] for name in self._selected.names})
 
     def _pruned(self, number: int, masks: Masks) -> SparseTraining:
         """Prune the network as it is now to the target of a round."""
         context = Context(
             model=self._model,
             task=self._task,
-            masks={name: masks[name] for name in self._prunable()},
-            output=output_weight(self._model),
+            masks={name: masks[name] for name in self._selected.names},
+            outputs=self._selected.outputs,
             generator=generator(self._experiment.seed, "scoring", number),
             cost=self._target.cost,
         )
         with _timed(self._seconds, "scoring_seconds"):
             sparsity = self._strategy.prune(context, self._steps[number - 1].kept)
-        if distributed.processes() > 1 and self._strategy.trains_plainly:
+        if distributed.processes() > 1 and self._strategy.capabilities == Capabilities():
             # All processes choose alike; this holds them to it where a device's bits differ.
             masks = {name: mask.contiguous() for name, mask in sparsity.masks.items()}
             distributed.take_over([*masks.values(), *self._model.state_dict().values()])
@@ -262,7 +277,7 @@ class _Rounds:
         checkpoint: Checkpoint | None,
     ) -> Trained:
         """Train the network without the channels that are gone, and take over what it learns."""
-        small, coupling, stays = shrunk(self._strategy, self._model, masks, self._task)
+        small, coupling, stays = shrunk(self._model, self._selected.names, masks, self._task)
         trained = train(small, self._task, recipe, purpose, None, first_epoch, checkpoint)
         write_back(small, self._model, coupling, stays)
         return trained
@@ -275,14 +290,20 @@ def _weights(model: nn.Module, names: Iterable[str]) -> State:
 
 
 def shrunk(
-    strategy: Strategy, model: nn.Module, masks: Masks, task: Task
+    model: nn.Module, names: Sequence[str], masks: Mapping[str, Tensor], task: Task
 ) -> tuple[nn.Module, Coupling, Tensor]:
     """The network without the channels that ``masks`` remove, the channels, and which stayed.
+
+    Args:
+        model: the network with its zeros.
+        names: the weights whose channels may be removed.
+        masks: of those weights at least.
+        task: gives inputs on which the two networks are compared.
 
     Raises:
         UsageError: the smaller network does not compute the same.
     """
-    coupling = strategy.coupling(model, task.inputs(1))
+    coupling = couple(model, task.inputs(1), names)
     stays = coupling.kept(masks)
     small = shrink(model, coupling, stays)
     check_equivalence(model, small, task.inputs(2))
@@ -412,14 +433,17 @@ def _measured(
     chosen: dict[Component[Metric], Metric] = {each: each.create() for each in experiment.metrics}
     metrics = [Size(), Flops(), Storage()]
     strategy: Strategy = experiment.strategy.create()
-    small = shrunk(strategy, pruned.model, pruned.masks, task)[0] if strategy.couples else None
+    removes = strategy.capabilities.removes
+    small = None
+    if removes == "channels":
+        small = shrunk(pruned.model, pruned.names, pruned.masks, task)[0]
     final_subject = Subject(pruned.model, dense, task, tuple(pruned.masks), shrunk=small)
     # A network that was adapted has other names than the dense one.
-    adapted = strategy.prunable(dense, classifier=experiment.prune_classifier)
-    names = adapted if strategy.gates else pruned.masks
-    dense_subject = Subject(dense, dense, task, tuple(names))
+    names = tuple(pruned.masks)
+    if removes == "nothing":
+        names = weights_to_prune(experiment, strategy, dense, task.inputs(1)).names
+    dense_subject = Subject(dense, dense, task, names)
     dead = collapsed(pruned.masks)
-    prunable = set(strategy.prunable(pruned.model, classifier=experiment.prune_classifier))
     final = {**pruned.rounds[-1].after, **_all([*metrics, *chosen.values()], final_subject)}
     before = report.test | _all(metrics, dense_subject)
     for component, metric in chosen.items():
@@ -427,6 +451,7 @@ def _measured(
         before |= (
             pretrained.measured(component) if metric.quality else metric.measure(dense_subject)
         )
+    classes = {name: weight_class(pruned.model, name) for name in pruned.names}
     latency, doubts = Latency().measure_and_doubt(final_subject)
     record = Record(
         id=experiment.id,
@@ -445,7 +470,7 @@ def _measured(
         layers=tuple(
             Layer(
                 **row._asdict(),
-                weight_class=weight_class(pruned.model, row.name) if row.name in prunable else "",
+                weight_class=classes.get(row.name, ""),
             )
             for row in layer_table(pruned.model, task.inputs(1))
         ),

@@ -54,6 +54,17 @@ def parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     listing.add_argument("kind", nargs="?", help="such as strategies; all kinds if left out")
     listing.add_argument("name", nargs="?", help="describe this one in detail")
     listing.add_argument("--markdown", action="store_true", help="the page of all methods")
+    listing.add_argument("--model", help="list the parameters of this network: what is prunable")
+    listing.add_argument("--dataset", help="the data set of that network")
+    listing.add_argument("--data", type=Path, help="folder of data sets, or set PRUNEBENCH_DATA")
+    for name, purpose in (("only", "to prune"), ("except", "to leave dense")):
+        listing.add_argument(
+            f"--prune-{name}",
+            nargs="+",
+            default=[],
+            metavar="PATTERN",
+            help=f"names of weights or layers {purpose}, as for run",
+        )
 
     table = commands.add_parser("leaderboard", help="make a leaderboard from records")
     table.add_argument(

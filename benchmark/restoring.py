@@ -23,6 +23,7 @@ from ..strategies import Strategy
 from .experiment import Experiment
 from .loop import load_task, shrunk
 from .pretraining import build
+from .target import weights_to_prune
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,8 @@ def _restored(
     experiment: Experiment, record_id: str, store: Store, data: Path, device: str
 ) -> Restored:
     strategy: Strategy = experiment.strategy.create()
-    if strategy.gates:
+    removes = strategy.capabilities.removes
+    if removes == "nothing":
         raise UsageError(
             f"the run {record_id}: {experiment.strategy} adds gates to its network, which cannot "
             "be built from a record"
@@ -94,11 +96,11 @@ def _restored(
     _load(dense, pretrained)
     _load(masked, path)
     networks: dict[NetworkKind, nn.Module] = {"dense": dense, "masked": masked}
-    if strategy.couples:
+    if removes == "channels":
         weights = dict(masked.named_parameters())
-        names = strategy.prunable(masked)
+        names = weights_to_prune(experiment, strategy, masked, task.inputs(1)).names
         nonzero = {name: weights[name].detach() != 0 for name in names}
-        networks["shrunk"] = shrunk(strategy, masked, nonzero, task)[0]
+        networks["shrunk"] = shrunk(masked, names, nonzero, task)[0]
     return Restored(experiment, task, networks)
 
 

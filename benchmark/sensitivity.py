@@ -10,13 +10,15 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
+from ..errors import UsageError
 from ..results.naming import shown, source_of, told_apart
 from ..seeding import generator
-from ..strategies import Context, Strategy, left_untouched, output_weight, weight_class
+from ..strategies import Context, ScoredStrategy, Strategy, left_untouched, weight_class
 from .experiment import Experiment
 from .loop import load_task, threads
 from .pretraining import Pretrained, build, require_learned
 from .sweep import data_folder
+from .target import weights_to_prune
 from .training import quality
 
 
@@ -45,7 +47,13 @@ def sensitivity(
         The columns of :data:`prunebench.results.sensitivity.SENSITIVITY_COLUMNS`.
     """
     different = {
-        (each.pretraining_id, each.strategy.identity, each.prune_classifier): each
+        (
+            each.pretraining_id,
+            each.strategy.identity,
+            each.prune_classifier,
+            each.prune_only,
+            each.prune_except,
+        ): each
         for each in experiments
     }
     versions = {key: _version(each) for key, each in different.items()}
@@ -73,14 +81,19 @@ def _rows(
     task = load_task(experiment.dataset, data)
     model = build(experiment, task)
     strategy: Strategy = experiment.strategy.create()
+    if not isinstance(strategy, ScoredStrategy):
+        raise UsageError(
+            f"strategy: {experiment.strategy} is not allowed: sensitivity needs one that has scores"
+        )
     strategy.check(task, model)
+    selected = weights_to_prune(experiment, strategy, model, task.inputs(1))
     pretrained = Pretrained(experiment, task, runs)
     dense, report = pretrained.state(), pretrained.report()
     require_learned(experiment, task, report)
     model.load_state_dict(dense)
     parameters = dict(model.named_parameters())
     classes: dict[str, list[str]] = {}
-    for name in strategy.prunable(model, classifier=experiment.prune_classifier):
+    for name in selected.names:
         classes.setdefault(weight_class(model, name), []).append(name)
     rows = []
     points = [(title, sparsity) for title in classes for sparsity in sparsities]
@@ -90,7 +103,7 @@ def _rows(
             model=model,
             task=task,
             masks={n: torch.ones_like(parameters[n], dtype=torch.bool) for n in names},
-            output=output_weight(model),
+            outputs=selected.outputs,
             generator=generator(experiment.seed, "sensitivity", title),
         )
         weights = sum(parameters[name].numel() for name in names)

@@ -13,7 +13,7 @@ from torch.backends import mps
 from ..datasets import cache_folder
 from ..errors import UsageError, tell
 from ..results import Record, Store, remove_abandoned
-from ..strategies import try_shrinking
+from ..strategies import couple, try_shrinking
 from . import distributed
 from .checkpoint import Checkpoints
 from .executor import Job, in_processes, in_this_process
@@ -21,7 +21,7 @@ from .experiment import Experiment
 from .loop import failed, load_task, threads
 from .pretraining import build, epochs_missing
 from .progress import SweepBar
-from .target import target_of
+from .target import target_of, weights_to_prune
 
 
 def run(
@@ -177,7 +177,13 @@ def check(
                 "auto for the best there is"
             )
         parts = (experiment.dataset, experiment.model, experiment.strategy)
-        more = (*experiment.target, experiment.prune_classifier, *map(str, experiment.metrics))
+        more = (
+            *experiment.target,
+            experiment.prune_classifier,
+            experiment.prune_only,
+            experiment.prune_except,
+            *map(str, experiment.metrics),
+        )
         key = (*map(str, parts), *more)
         if key not in checked:
             checked[key] = _fault(experiment, data, key[:3] not in shrinkable)
@@ -204,10 +210,12 @@ def _fault(experiment: Experiment, data: Path, shrinks: bool) -> BaseException |
             task = load_task(experiment.dataset, data)
             model = build(experiment, task)
             strategy = experiment.strategy.create()
+            example = task.inputs(1)
             strategy.check(task, model)
-            target_of(experiment, strategy, model, task.inputs(1))
-            if strategy.couples and shrinks:
-                try_shrinking(model, strategy.coupling(model, task.inputs(1)), task.inputs(2))
+            names = weights_to_prune(experiment, strategy, model, example).names
+            target_of(experiment, strategy, model, example, names)
+            if strategy.capabilities.removes == "channels" and shrinks:
+                try_shrinking(model, couple(model, example, names), task.inputs(2))
             for metric in experiment.metrics:
                 metric.create().check(task, model)
     except (UsageError, KeyboardInterrupt):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +11,15 @@ from torch import Tensor, nn
 
 from ..errors import UsageError
 from ..metrics import work_by_weight
-from ..strategies import Coupling, Strategy
+from ..strategies import (
+    Choice,
+    Coupling,
+    Prunable,
+    Strategy,
+    couple,
+    find_prunable,
+    outputs_first,
+)
 from .experiment import Experiment
 
 
@@ -31,8 +39,42 @@ class Target:
     cost: Callable[[Coupling, Tensor], float] | None = None
 
 
-def target_of(
+def weights_to_prune(
     experiment: Experiment, strategy: Strategy, model: nn.Module, example: Tensor
+) -> Prunable:
+    """The weights that a strategy removes of those that the experiment prunes.
+
+    Args:
+        experiment: says what is prunable.
+        strategy: what prunes, which must be able to prune all of it.
+        model: what is pruned.
+        example: a batch of one input.
+
+    Raises:
+        UsageError: there is nothing, or something that the strategy cannot prune.
+    """
+    choice = Choice(experiment.prune_classifier, experiment.prune_only, experiment.prune_except)
+    found = find_prunable(model, example, choice)
+    names = strategy.removable(model, found)
+    able = set(strategy.scorable(model, names))
+    if not able:
+        raise UsageError(f"{experiment.strategy} finds nothing to prune in {experiment.model}")
+    if unable := [name for name in names if name not in able]:
+        others = f" and {len(unable) - 1} more" if unable[1:] else ""
+        raise UsageError(
+            f"{experiment.strategy} cannot prune {unable[0]}{others} of {experiment.model}, and "
+            "what is prunable is so for all strategies: leave it out of the whole comparison by "
+            f"prune_except: {[name.removesuffix('.weight') for name in unable]}"
+        )
+    return found._replace(names=tuple(names))
+
+
+def target_of(
+    experiment: Experiment,
+    strategy: Strategy,
+    model: nn.Module,
+    example: Tensor,
+    names: Sequence[str],
 ) -> Target:
     """What the experiment's compression, sparsity, channel sparsity or speedup means for a network.
 
@@ -45,25 +87,25 @@ def target_of(
         strategy: what prunes.
         model: what is pruned.
         example: a batch of one input.
+        names: the weights that the strategy removes (:func:`weights_to_prune`).
 
     Raises:
-        UsageError: nothing can be pruned, or the target is beyond what can be reached.
+        UsageError: the target is beyond what can be reached.
     """
-    if strategy.couples:
-        return _of_channels(experiment, strategy, model, example)
-    return _of_weights(experiment, strategy, model)
+    if strategy.capabilities.removes == "channels":
+        return _of_channels(experiment, model, example, names)
+    return _of_weights(experiment, strategy, model, names)
 
 
-def _of_weights(experiment: Experiment, strategy: Strategy, model: nn.Module) -> Target:
-    weights = dict(model.named_parameters())
-    total = sum(weight.numel() for weight in weights.values())
-    names = strategy.prunable(model, classifier=experiment.prune_classifier)
-    if not names:
-        raise UsageError(f"{experiment.strategy} finds nothing to prune in {experiment.model}")
-    prunable = sum(weights[name].numel() for name in names)
+def _of_weights(
+    experiment: Experiment, strategy: Strategy, model: nn.Module, names: Sequence[str]
+) -> Target:
+    parameters = dict(model.named_parameters())
+    total = sum(parameter.numel() for parameter in parameters.values())
+    weights = outputs_first(model, {name: parameters[name] for name in names})
+    prunable = sum(weight.numel() for weight in weights.values())
     spared = total - prunable
-    fewest = strategy.smallest_budget({name: weights[name] for name in names})
-    most = strategy.largest_budget({name: weights[name] for name in names})
+    fewest, most = strategy.smallest_budget(weights), strategy.largest_budget(weights)
     kind, value = experiment.target
     if kind == "compression":
         budget = round(total / value) - spared
@@ -93,9 +135,9 @@ def _of_weights(experiment: Experiment, strategy: Strategy, model: nn.Module) ->
 
 
 def _of_channels(
-    experiment: Experiment, strategy: Strategy, model: nn.Module, example: Tensor
+    experiment: Experiment, model: nn.Module, example: Tensor, names: Sequence[str]
 ) -> Target:
-    coupling = strategy.coupling(model, example)
+    coupling = couple(model, example, names)
     if not coupling.channels:
         raise UsageError(f"{experiment.strategy} finds no channels to prune in {experiment.model}")
     kind, value = experiment.target

@@ -36,7 +36,15 @@ from prunebench.datasets import Batch, Split, Task, sampled_labels
 from prunebench.metrics import Conditions, Ratio, load_between, processor_times, ratio
 from prunebench.registry import hyperparameters
 from prunebench.seeding import generator
-from prunebench.strategies import STRATEGIES, Context, Strategy, full_masks, kept, output_weight
+from prunebench.strategies import (
+    STRATEGIES,
+    Context,
+    ScoredStrategy,
+    Strategy,
+    find_prunable,
+    full_masks,
+    kept,
+)
 
 _TORCH = "torch global_unstructured"
 _CONTROL = "torch global_unstructured again"
@@ -165,15 +173,16 @@ def _measured(model_name: str, method: str, threads: int) -> dict[str, Any]:
         torch_prune.global_unstructured(pairs, torch_prune.L1Unstructured, amount=_SPARSITY)
     else:
         strategy = _frugal(STRATEGIES.component(method).create())
-        if strategy.dynamic:
+        if strategy.capabilities.training == "own":
             return {"reason": "prunes while the network trains"}
-        names = strategy.prunable(model)
-        if not names:
+        found = find_prunable(model, RandomImages().inputs(1))
+        names = strategy.removable(model, found)
+        if not isinstance(strategy, ScoredStrategy) or not strategy.scorable(model, names):
             return {"reason": "finds nothing to prune"}
         weights = dict(model.named_parameters())
         before, books, start = _memory_now(), processor_times(), time.perf_counter()
         masks = full_masks({name: weights[name] for name in names})
-        context = Context(model, RandomImages(), masks, output_weight(model), generator(0))
+        context = Context(model, RandomImages(), masks, found.outputs, generator(0))
         budget = round((1 - _SPARSITY) * kept(masks))
         try:
             strategy.masks(context, max(budget, strategy.smallest_budget(context.weights)))

@@ -32,7 +32,7 @@ from prunebench.strategies import (
     check_equivalence,
     couple,
     keep_largest,
-    output_weight,
+    output_weights,
     prunable_weights,
     shrink,
     unsettled,
@@ -129,7 +129,7 @@ def _lines(name: str, fractions: list[float]) -> list[list[str]]:
     model = unsettled(model).eval()
     inputs = torch.randn(2, *shape)
     start = time.perf_counter()
-    names = [each for each in prunable_weights(model) if each != output_weight(model)]
+    names = [each for each in prunable_weights(model) if each not in output_weights(model)]
     coupling = couple(model, inputs[:1], names)
     tracing = time.perf_counter() - start
     if not coupling.channels:

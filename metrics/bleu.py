@@ -10,6 +10,7 @@ from torch import nn
 
 from ..datasets import Split, Task, Translation
 from ..errors import UsageError
+from ..protocols import Translates, declared
 from .metric import Measurements, Metric, Subject, register
 from .modes import inference
 
@@ -46,7 +47,7 @@ class BLEU(Metric):
             raise UsageError(
                 "metric BLEU is not possible here: it needs a data set of translations"
             )
-        if not hasattr(model, "translate"):
+        if declared(model, Translates) is None:
             raise UsageError(
                 f"metric BLEU is not possible here: {type(model).__name__} has no translate(), as "
                 "Seq2SeqLSTM has"
@@ -61,11 +62,12 @@ class BLEU(Metric):
 
     def translations(self, model: nn.Module, task: Translation, split: Split) -> list[str]:
         """The translations of all sentences of a split, in its order."""
-        translate: Any = model.translate
+        translator = declared(model, Translates)
+        assert translator is not None  # which check() asks for
         found: dict[int, str] = {}
         with inference(model):
             for places, sources in task.sources(split, self.batch_size):
-                outputs = translate(
+                outputs = translator.translate(
                     sources, task.begin, task.end, self.beam, self.length_normalisation
                 )
                 for place, tokens in zip(places, outputs, strict=True):

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..datasets import Split, Task
+from ..protocols import ClosesChannels, declared
 from .modes import inference
 
 _EXAMPLES, _BATCH = 1_000, 250
@@ -16,12 +17,11 @@ _EXAMPLES, _BATCH = 1_000, 250
 def shares_of_work(model: nn.Module, task: Task, split: Split) -> dict[str, float]:
     """For each gated convolution the mean share of its multiply–adds that examples need.
 
-    A module that has ``closes_channels`` and a child ``convolution`` says that it closes channels.
-    An example needs the outputs that are not closed, of the inputs that are not zero throughout.
-    The mean is over up to 1,000 examples of the split, in the order in which they are stored. Empty
-    for a model without gates.
+    They are the modules that declare :class:`.ClosesChannels`. An example needs the outputs that
+    are not closed, of the inputs that are not zero throughout. The mean is over up to 1,000
+    examples of the split, in the order in which they are stored. Empty for a model without gates.
     """
-    gates = {n: m for n, m in model.named_modules() if getattr(m, "closes_channels", False)}
+    gates = {n: m for n, m in model.named_modules() if declared(m, ClosesChannels) is not None}
     if not gates:
         return {}
     sums = dict.fromkeys(gates, 0.0)

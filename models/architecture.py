@@ -6,10 +6,7 @@ batch dimension) and ``classes``, which the task gives; its other arguments are 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
-
-from torch import Tensor, nn
+from torch import nn
 
 from ..errors import UsageError
 from ..registry import Registry
@@ -18,21 +15,6 @@ MODELS: Registry[nn.Module] = Registry(
     "model", "models", nn.Module, home=__package__ or "", given=("input_shape", "classes")
 )
 register = MODELS.register
-
-
-class ChannelGroup(NamedTuple):
-    """Channels of one kind that a model says can be removed, where tracing would not find them.
-
-    A model has them in a method ``channel_groups()``, which gives a list of these.
-
-    Attributes:
-        made_by: names of the weights that make the channels, by which they are scored.
-        positions: name of a parameter → dimension → for each position along it the number of the
-            channel in this group that it belongs to, −1 for none.
-    """
-
-    made_by: tuple[str, ...]
-    positions: Mapping[str, Mapping[int, Tensor]]
 
 
 def image_shape(model: str, input_shape: tuple[int, ...], smallest: int) -> tuple[int, int, int]:

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from ..errors import UsageError
-from .architecture import ChannelGroup, register
+from ..protocols import ChannelGroup
+from .architecture import register
 from .attention import GeneralAttention
 from .decoding import State, beam_search, greedy
 

@@ -38,6 +38,8 @@ _DEFAULT_RECIPE = {
 
 DEFAULTS: Mapping[str, Any] = {
     "prune_classifier": True,
+    "prune_only": [],
+    "prune_except": [],
     **{f"{recipe}_{name}": value for recipe in RECIPES for name, value in _DEFAULT_RECIPE.items()},
     "metrics": [],
     "device": "cpu",

@@ -25,14 +25,16 @@ from .channels import (
     ChannelStrategy,
     ChannelTaylor,
 )
-from .context import Context, output_weight, prunable_weights, weight_class
-from .coupling import Coupling, Group, couple
+from .context import Context
+from .coupling import Coupling, Group
+from .coupling_search import couple
 from .curvature import CURVATURES, Curvature, EmpiricalFisher, Exact, GaussNewton, Hutchinson
 from .derivatives import gradients, hessian_product
 from .dynamic import SET, DynamicNetworkSurgery, RigL
 from .gating import FeatureBoosting, GatedConvolution
 from .gradient import GlobalGradientMagnitude, LayerGradientMagnitude
 from .grasp import GraSP
+from .layer_by_layer import CalibratedLayer, LayerByLayer
 from .learned import STR, HardConcrete, Movement, StraightThrough
 from .magnitude import (
     LAMP,
@@ -42,12 +44,22 @@ from .magnitude import (
     StructuredL2,
     StructuredLInf,
 )
-from .masks import MaskedWeights, Masks, collapsed, full_masks, kept
+from .masks import MaskedWeights, Masks, PackedMasks, collapsed, full_masks, kept
 from .modes import batch_statistics, evaluation_mode, twice_differentiable
 from .obd import OBD, Fisher, LayerOBD
 from .obs import OBS, WoodFisher
 from .penalty import L1, L2, PENALTIES, GroupLasso, LInf, NormalisationScale, Penalty
+from .prunable import (
+    Choice,
+    Prunable,
+    find_prunable,
+    output_weights,
+    outputs_first,
+    prunable_weights,
+    weight_class,
+)
 from .random import LayerRandom, Random, StructuredRandom
+from .ranking import Ranking
 from .recovery import (
     RECOVERIES,
     FineTune,
@@ -61,6 +73,7 @@ from .recovery import (
     State,
 )
 from .schedule import SCHEDULES, Cubic, Geometric, Linear, OneShot, Schedule
+from .scored import ScoredStrategy, Scores
 from .selection import keep_largest, keep_largest_of_all
 from .shrinking import (
     AttentionHeads,
@@ -72,7 +85,8 @@ from .shrinking import (
 )
 from .snip import SNIP
 from .sparse_training import GradualTraining, ReparametrisedTraining, SparseTraining
-from .strategy import STRATEGIES, Scores, Strategy, register
+from .sparsegpt import SparseGPT
+from .strategy import STRATEGIES, Capabilities, Strategy, register
 from .structure import (
     NM,
     STRUCTURES,
@@ -115,9 +129,12 @@ __all__ = [
     "BatchNormSlimming",
     "BetweenTrainings",
     "Block",
+    "CalibratedLayer",
+    "Capabilities",
     "ChannelStrategy",
     "ChannelTaylor",
     "Channels",
+    "Choice",
     "ClassBlind",
     "ClassDistribution",
     "ClassUniform",
@@ -153,6 +170,7 @@ __all__ = [
     "LInf",
     "LastRound",
     "LayerActivationMagnitude",
+    "LayerByLayer",
     "LayerGradientMagnitude",
     "LayerMagnitude",
     "LayerOBD",
@@ -165,8 +183,11 @@ __all__ = [
     "NoRecovery",
     "NormalisationScale",
     "OneShot",
+    "PackedMasks",
     "Penalty",
+    "Prunable",
     "Random",
+    "Ranking",
     "Recovery",
     "Reinitialise",
     "ReparametrisedTraining",
@@ -174,8 +195,10 @@ __all__ = [
     "RewindLearningRate",
     "RigL",
     "Schedule",
+    "ScoredStrategy",
     "Scores",
     "Shuffled",
+    "SparseGPT",
     "SparseTraining",
     "State",
     "StraightThrough",
@@ -198,6 +221,7 @@ __all__ = [
     "collapsed",
     "couple",
     "evaluation_mode",
+    "find_prunable",
     "full_masks",
     "gradients",
     "hessian_product",
@@ -205,7 +229,8 @@ __all__ = [
     "keep_largest_of_all",
     "kept",
     "left_untouched",
-    "output_weight",
+    "output_weights",
+    "outputs_first",
     "prunable_weights",
     "register",
     "shrink",

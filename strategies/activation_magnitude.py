@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -11,16 +12,17 @@ from torch import Tensor, nn
 from .activations import CONVOLUTIONS, mean_inputs, owners
 from .allocation import Allocation, Uniform
 from .context import Context
-from .strategy import Scores, Strategy, register
+from .scored import ScoredStrategy, Scores
+from .strategy import register
 
 
 @register
 @dataclass(frozen=True)
-class GlobalActivationMagnitude(Strategy):
+class GlobalActivationMagnitude(ScoredStrategy):
     """Prune the smallest weights times mean inputs of the whole network (Blalock et al. 2020).
 
-    ShrinkBench's GlobalMagAct. Linear and convolutional layers are pruned, and no others. Inputs of
-    opposite sign on different examples cancel, which they do not in ``Wanda``.
+    ShrinkBench's GlobalMagAct, for linear and convolutional layers. Inputs of opposite sign on
+    different examples cancel, which they do not in ``Wanda``.
 
     Formula: |w_ij| · mean over positions of |mean over examples of x_j|, x_j being the input that
         the weight is multiplied with.
@@ -41,9 +43,8 @@ class GlobalActivationMagnitude(Strategy):
         means = mean_inputs(context, batch)
         return {name: w.abs() * _beside(w, means[name]) for name, w in context.weights.items()}
 
-    def prunable(self, model: nn.Module, *, classifier: bool = True) -> list[str]:
+    def scorable(self, model: nn.Module, names: Sequence[str]) -> list[str]:
         """The weights of linear layers and convolutions."""
-        names = super().prunable(model, classifier=classifier)
         return list(owners(model, names, (nn.Linear, *CONVOLUTIONS)))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -17,14 +17,15 @@ from .activations import CONVOLUTIONS, Layout, Owners, hooked, layouts, owners, 
 from .allocation import Allocation, Global, Uniform
 from .context import Context
 from .modes import evaluation_mode
-from .strategy import Scores, Strategy, register
+from .scored import ScoredStrategy, Scores
+from .strategy import register
 from .structure import Filters, Structure
 
 _LAYERS: tuple[type[nn.Module], ...] = (nn.Linear, *CONVOLUTIONS)
 
 
 @dataclass(frozen=True)
-class ChannelStrategy(Strategy, ABC):
+class ChannelStrategy(ScoredStrategy, ABC):
     """The base of methods that have one score for all weights of an output channel."""
 
     allocation: Allocation = Uniform()
@@ -54,9 +55,9 @@ class _ObservedChannels(ChannelStrategy, ABC):
     batches: Annotated[int, Field(ge=1)] = 8
     batch_size: Annotated[int, Field(ge=1)] = 128
 
-    def prunable(self, model: nn.Module, *, classifier: bool = True) -> list[str]:
+    def scorable(self, model: nn.Module, names: Sequence[str]) -> list[str]:
         """The weights of convolutions and linear layers."""
-        return list(owners(model, super().prunable(model, classifier=classifier), _LAYERS))
+        return list(owners(model, names, _LAYERS))
 
 
 @register
@@ -169,8 +170,8 @@ class FPGM(ChannelStrategy):
 class BatchNormSlimming(ChannelStrategy):
     """Prune the channels whose batch normalisation has the smallest scale (Liu et al. 2017).
 
-    Network slimming. Pruned are the layers after which the model registers a batch normalisation of
-    as many channels, and no others. One ranking for the whole network, as in the paper.
+    Network slimming, for layers after which the model registers a batch normalisation of as many
+    channels. One ranking for the whole network, as in the paper.
 
     Formula: |γ| of the channel.
     Source: Liu, Li, Shen, Huang, Yan, Zhang: Learning Efficient Convolutional Networks through
@@ -191,10 +192,9 @@ class BatchNormSlimming(ChannelStrategy):
         parameters = dict(context.model.named_parameters())
         return {name: parameters[normalisations[name]].detach().abs() for name in context.masks}
 
-    def prunable(self, model: nn.Module, *, classifier: bool = True) -> list[str]:
+    def scorable(self, model: nn.Module, names: Sequence[str]) -> list[str]:
         """The weights of layers that a batch normalisation with scales follows."""
         normalisations = following_normalisations(model)
-        names = super().prunable(model, classifier=classifier)
         return [name for name in names if name in normalisations]
 
 

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.parametrize import is_parametrized
-from torch.nn.utils.weight_norm import WeightNorm
 
 from ..datasets import Batch, Task
-from ..errors import UsageError
+from .coupling import Coupling
 from .derivatives import gradients
-
-if TYPE_CHECKING:
-    from .coupling import Coupling
 
 T = TypeVar("T")
 
@@ -31,7 +26,7 @@ class Context:
         task: batches and loss; only the training split may be used.
         masks: parameter name → bool tensor, False where a weight has been pruned already. Their
             names are those of the prunable weights.
-        output: name of the output layer's weight (the classifier's).
+        outputs: names of the output layers' weights (the classifier's), prunable or not.
         generator: the source of all randomness in scores.
         cost: where whole channels go, what those cost that stay, in units of the budget: of the
             channels, and of whether each stays. None is the number of prunable weights.
@@ -40,7 +35,7 @@ class Context:
     model: nn.Module
     task: Task
     masks: Mapping[str, Tensor]
-    output: str
+    outputs: Sequence[str]
     generator: torch.Generator
     cost: Callable[[Coupling, Tensor], float] | None = None
     _memory: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -79,94 +74,3 @@ class Context:
             self._memory[key] = make()
         made: T = self._memory[key]
         return made
-
-
-# The kinds of normalisation whose weights may have two dimensions or more.
-_NORMALISATION = (nn.LayerNorm, nn.RMSNorm)
-
-
-def prunable_weights(model: nn.Module, *, classifier: bool = True) -> list[str]:
-    """Names of the parameters that may be pruned: trained weight matrices and kernels.
-
-    Biases and normalisation are left out, and so are frozen parameters.
-    A parameter shared by several modules is named once.
-
-    Args:
-        model: any module.
-        classifier: False leaves the output layer out too.
-
-    Raises:
-        UsageError: a trained weight is computed from other parameters, as by weight normalisation,
-            so that it is no parameter that could be pruned.
-    """
-    names = [name for name, weight in _weight_matrices(model).items() if weight.requires_grad]
-    return names if classifier else [name for name in names if name != output_weight(model)]
-
-
-def output_weight(model: nn.Module) -> str:
-    """Name of the output layer's weight: the last weight matrix that the model registers.
-
-    Whether it is trained or frozen makes no difference. A model whose output layer is not its last
-    says so in an attribute ``output_layer``, the module's name.
-    """
-    named = getattr(model, "output_layer", None)
-    if isinstance(named, str):
-        weight = model.get_submodule(named).weight
-    else:
-        weight = list(_weight_matrices(model, shared=True).values())[-1]
-    # By the name of the first of the modules that share it.
-    return next(name for name, parameter in model.named_parameters() if parameter is weight)
-
-
-def _weight_matrices(model: nn.Module, *, shared: bool = False) -> dict[str, nn.Parameter]:
-    """Weight matrices and kernels, trained or frozen, but not those of normalisation.
-
-    With ``shared`` those that several modules use are there under each of their names.
-    """
-    for name, module in model.named_modules():
-        _refuse_computed(name, module)
-    return {
-        name: parameter
-        for name, parameter in model.named_parameters(remove_duplicate=not shared)
-        if parameter.ndim >= 2
-        and "weight" in name.rpartition(".")[2]
-        and not isinstance(model.get_submodule(name.rpartition(".")[0]), _NORMALISATION)
-    }
-
-
-def _refuse_computed(name: str, module: nn.Module) -> None:
-    """Refuse a module that computes a weight matrix from other, trained parameters.
-
-    Pruning those is not pruning the weight: where a whole row of them is zero, its normalised
-    direction is not a number.
-    """
-    computed = {
-        hook.name: ("torch.nn.utils.remove_weight_norm(module)", module.parameters(recurse=False))
-        for hook in module._forward_pre_hooks.values()
-        if isinstance(hook, WeightNorm)
-    }
-    if is_parametrized(module):
-        remove = "torch.nn.utils.parametrize.remove_parametrizations(module, '{}')"
-        computed |= {
-            tensor: (remove.format(tensor), parametrised.parameters())
-            for tensor, parametrised in cast("nn.ModuleDict", module.parametrizations).items()
-        }
-    for tensor, (remove, sources) in computed.items():
-        is_trained = any(each.requires_grad for each in sources)
-        if "weight" in tensor and getattr(module, tensor).ndim >= 2 and is_trained:
-            kind = type(module).__name__.removeprefix("Parametrized")
-            raise UsageError(
-                f"{tensor} of the {kind} {name!r} is not prunable: it is computed "
-                f"from other parameters, as weight normalisation does; make it a plain one by "
-                f"{remove}"
-            )
-
-
-def weight_class(model: nn.Module, name: str) -> str:
-    """The class of weights to which the parameter ``name`` belongs (See et al. 2016).
-
-    A model declares its classes in an attribute ``weight_classes``, a mapping of parameter names to
-    classes. A parameter that it does not name is a class of its own.
-    """
-    declared: Mapping[str, str] = getattr(model, "weight_classes", {})
-    return declared.get(name, name)

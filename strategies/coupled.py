@@ -7,55 +7,38 @@ which channels go, and no ranking tells beforehand how many. The number is found
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from .allocation import Units
-from .context import weight_class
 from .coupling import Coupling
 from .masks import Masks
-
-if TYPE_CHECKING:
-    from .context import Context
-    from .strategy import Strategy
+from .prunable import weight_class
+from .ranking import Ranking
 
 
-def coupled_masks(
-    strategy: Strategy,
-    context: Context,
-    coupling: Coupling,
-    scores: Mapping[str, Tensor],
-    limit: float,
-) -> Masks:
-    """Masks of the prunable weights that keep as many channels as cost no more than ``limit``.
+def coupled_masks(ranking: Ranking, coupling: Coupling, scores: Mapping[str, Tensor]) -> Masks:
+    """Masks of the prunable weights that keep as many channels as cost no more than the budget.
 
     The allocation ranks the channels of a group like the units of a layer; a channel's weights are
     those of all filters that make it. Every group keeps a channel.
     """
-    kept = _chosen(strategy, context, coupling, scores, limit)
-    masks = coupling.masks(context.model, kept)
+    context = ranking.context
+    masks = coupling.masks(context.model, _chosen(ranking, coupling, scores))
     return {name: mask & masks.get(name, mask) for name, mask in context.masks.items()}
 
 
-def _chosen(
-    strategy: Strategy,
-    context: Context,
-    coupling: Coupling,
-    scores: Mapping[str, Tensor],
-    limit: float,
-) -> Tensor:
+def _chosen(ranking: Ranking, coupling: Coupling, scores: Mapping[str, Tensor]) -> Tensor:
     """For each channel whether it stays."""
+    context = ranking.context
     alive = coupling.kept(context.masks)
-    units = {
-        name: _units(strategy, context, coupling, name, alive, scores) for name in coupling.groups
-    }
+    units = {name: _units(ranking, coupling, name, alive, scores) for name in coupling.groups}
     lots = context.generator.get_state()
 
     def keep(budget: int) -> Tensor:
         context.generator.set_state(lots)  # every attempt draws the same
-        chosen = strategy.allocation.keep(units, budget, context.generator)
+        chosen = ranking.allocation.keep(units, budget, context.generator)
         for name, each in units.items():
             if not (chosen[name] & (each.scores > -torch.inf)).any():
                 chosen[name] = torch.arange(len(each.scores)) == each.scores.argmax().cpu()
@@ -65,7 +48,7 @@ def _chosen(
     fits, too_many = 0, sum(each.weights for each in units.values()) + 1
     while too_many - fits > 1:
         middle = (fits + too_many) // 2
-        if cost(coupling, keep(middle)) <= limit:
+        if cost(coupling, keep(middle)) <= ranking.budget:
             fits = middle
         else:
             too_many = middle
@@ -73,16 +56,11 @@ def _chosen(
 
 
 def _units(
-    strategy: Strategy,
-    context: Context,
-    coupling: Coupling,
-    name: str,
-    alive: Tensor,
-    scores: Mapping[str, Tensor],
+    ranking: Ranking, coupling: Coupling, name: str, alive: Tensor, scores: Mapping[str, Tensor]
 ) -> Units:
-    group = coupling.groups[name]
+    context, group = ranking.context, coupling.groups[name]
     weight = coupling.rows(group, context.weights)
-    of_channels = strategy.unit_scores(coupling.rows(group, scores))
+    of_channels = ranking.unit_scores(coupling.rows(group, scores))
     # What is gone ranks below everything else, below a score of -inf too.
     of_channels = of_channels.clamp(min=torch.finfo(of_channels.dtype).min)
     gone = ~alive[group.start : group.stop].to(of_channels.device)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import cos, pi
 from typing import Annotated
 
@@ -13,7 +13,6 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ..errors import UsageError
 from .allocation import ERK, Allocation
 from .context import Context
 from .magnitude import GlobalMagnitude
@@ -22,26 +21,18 @@ from .random import Random
 from .selection import keep_largest
 from .sparse_training import ReparametrisedTraining, SparseTraining, spread, straight_through
 from .strategy import register
-from .structure import Unstructured
+from .structure import Structure, Unstructured
 
 
 @dataclass(frozen=True)
 class _SparseToSparse(Random, ABC):
     """Random masks, of which some weights are exchanged for others now and then."""
 
-    dynamic = True
-
     allocation: Allocation = ERK()
+    structure: Structure = field(default=Unstructured(), init=False)  # single weights are exchanged
     updates: Annotated[int, Field(ge=1)] = 50
     until: Annotated[float, Field(gt=0, le=1)] = 0.75
     fraction: Annotated[float, Field(gt=0, le=1)] = 0.3
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.structure, Unstructured):
-            raise UsageError(
-                f"strategy {type(self).__name__}: structure: {self.structure} is not allowed: "
-                "single weights are exchanged, and only Unstructured is"
-            )
 
     @abstractmethod
     def growth(self, weight: nn.Parameter, generator: torch.Generator) -> Tensor:
@@ -133,8 +124,6 @@ class DynamicNetworkSurgery(GlobalMagnitude):
         until: fraction of the training after which the masks stay as they are.
         margin: by how much, relatively, a pruned weight must exceed a kept one to replace it.
     """
-
-    dynamic = True
 
     updates: Annotated[int, Field(ge=1)] = 50
     until: Annotated[float, Field(gt=0, le=1)] = 0.75

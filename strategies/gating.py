@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Annotated, Any
@@ -12,15 +13,15 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from .channels import following_normalisations
-from .context import Context, output_weight
-from .magnitude import GlobalMagnitude
-from .masks import Masks
-from .strategy import register
+from .context import Context
+from .prunable import Prunable
+from .sparse_training import SparseTraining
+from .strategy import Capabilities, Strategy, register
 
 
 @register
 @dataclass(frozen=True)
-class FeatureBoosting(GlobalMagnitude):
+class FeatureBoosting(Strategy):
     """Compute only the channels that a small predictor expects to matter for the input (Gao 2019).
 
     Feature boosting and suppression. No weight is removed and a few are added, so that the record's
@@ -39,25 +40,38 @@ class FeatureBoosting(GlobalMagnitude):
         penalty: λ, the weight in the loss of the mean sum of saliencies, which makes them sparse.
     """
 
-    gates = True
-
     penalty: Annotated[float, Field(ge=0)] = 1e-8
 
-    def masks(self, context: Context, budget: int) -> Masks:
-        """All weights that are left: none is removed."""
-        return {name: mask.clone() for name, mask in context.masks.items()}
+    @property
+    def capabilities(self) -> Capabilities:
+        """No weight is removed."""
+        return Capabilities(removes="nothing")
 
-    def prunable(self, model: nn.Module, *, classifier: bool = True) -> list[str]:
-        """The weights of convolutions of several channels, the output layer excepted."""
-        output = output_weight(model)
-        names = (f"{name}.weight" for name, module in model.named_modules() if _is_gated(module))
-        return [name for name in names if name != output]
+    def prune(self, context: Context, budget: int) -> SparseTraining:
+        """Training of all weights that are left: none is removed."""
+        return SparseTraining(context.model, dict(context.masks))
 
-    def adapt(self, model: nn.Module, density: float, generator: torch.Generator) -> nn.Module:
+    def removable(self, model: nn.Module, prunable: Prunable) -> list[str]:
+        """The weights of convolutions of several channels, the output layer excepted.
+
+        Of an adapted network those that have gates.
+        """
+        modules = dict(model.named_modules())
+        gated = {
+            f"{name}.convolution"
+            for name, module in modules.items()
+            if isinstance(module, GatedConvolution)
+        } or {name for name, module in modules.items() if _has_channels(module)}
+        names = [name for name in prunable.names if name not in prunable.outputs]
+        return [name for name in names if name.removesuffix(".weight") in gated]
+
+    def adapt(
+        self, model: nn.Module, names: Sequence[str], density: float, generator: torch.Generator
+    ) -> nn.Module:
         """A copy in which each convolution, with the normalisation after it, has a gate."""
         adapted = copy.deepcopy(model)
         normalisations = following_normalisations(adapted)
-        for weight in self.prunable(adapted):
+        for weight in names:
             name = weight.removesuffix(".weight")
             normalisation: nn.Module = nn.Identity()
             if (scale := normalisations.get(weight)) is not None:
@@ -65,7 +79,7 @@ class FeatureBoosting(GlobalMagnitude):
                 normalisation = adapted.get_submodule(place)
                 adapted.set_submodule(place, nn.Identity())
             convolution = adapted.get_submodule(name)
-            assert isinstance(convolution, nn.Conv2d)  # prunable() names no others
+            assert isinstance(convolution, nn.Conv2d)  # removable() names no others
             gated = GatedConvolution(convolution, normalisation, density, self.penalty, generator)
             adapted.set_submodule(name, gated)
         return adapted
@@ -137,5 +151,5 @@ class _Penalised(torch.autograd.Function):
         return gradient + ctx.slope, None
 
 
-def _is_gated(module: nn.Module) -> bool:
+def _has_channels(module: nn.Module) -> bool:
     return isinstance(module, nn.Conv2d) and module.out_channels > 1

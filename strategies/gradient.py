@@ -9,12 +9,13 @@ from pydantic import Field
 
 from .allocation import Allocation, Uniform
 from .context import Context
-from .strategy import Scores, Strategy, register
+from .scored import ScoredStrategy, Scores
+from .strategy import register
 
 
 @register
 @dataclass(frozen=True)
-class GlobalGradientMagnitude(Strategy):
+class GlobalGradientMagnitude(ScoredStrategy):
     """Prune the smallest |w · ∂L/∂w| of the whole network (Blalock et al. 2020).
 
     To first order this is the change of the loss when the weight alone is set to zero (Molchanov

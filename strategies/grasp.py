@@ -12,12 +12,13 @@ from ..datasets import Batch
 from .context import Context
 from .derivatives import gradients, hessian_product
 from .modes import batch_statistics
-from .strategy import Scores, Strategy, register
+from .scored import ScoredStrategy, Scores
+from .strategy import register
 
 
 @register
 @dataclass(frozen=True)
-class GraSP(Strategy):
+class GraSP(ScoredStrategy):
     """Prune weights whose removal keeps or raises the norm of the gradient (Wang et al. 2020).
 
     The score has a sign: what lowers the norm of the gradient by being there goes first. Batch

@@ -33,8 +33,6 @@ _LOW, _HIGH, _TEMPERATURE = -0.1, 1.1, 2 / 3
 class _Learned(GlobalMagnitude):
     """What the learned methods have in common: until when they learn."""
 
-    dynamic = True
-
     until: Annotated[float, Field(gt=0, lt=1)] = 0.5
 
 

@@ -9,13 +9,14 @@ from torch import Tensor
 
 from .allocation import Allocation, Uniform
 from .context import Context
-from .strategy import Scores, Strategy, register
+from .scored import ScoredStrategy, Scores
+from .strategy import register
 from .structure import Filters, Structure
 
 
 @register
 @dataclass(frozen=True)
-class GlobalMagnitude(Strategy):
+class GlobalMagnitude(ScoredStrategy):
     """Prune the smallest weights of the whole network (Han et al. 2015).
 
     Formula: |w|.
@@ -40,7 +41,7 @@ class LayerMagnitude(GlobalMagnitude):
 
 @register
 @dataclass(frozen=True)
-class LAMP(Strategy):
+class LAMP(ScoredStrategy):
     """Layer-adaptive magnitudes, ranked over the whole network (Lee et al. 2021).
 
     A weight counts beside those of its layer that are at least as large, so that a layer's largest

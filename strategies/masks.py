@@ -6,12 +6,13 @@ the model and are multiplied in; the model stays a plain model.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-Masks = dict[str, Tensor]
+Masks = Mapping[str, Tensor]
 
 
 def full_masks(weights: Mapping[str, Tensor]) -> Masks:
@@ -30,6 +31,35 @@ def kept(masks: Mapping[str, Tensor]) -> int:
 def collapsed(masks: Mapping[str, Tensor]) -> list[str]:
     """Names of the parameters of which nothing is kept: nothing flows through such a layer."""
     return [name for name, mask in masks.items() if not mask.any()]
+
+
+class PackedMasks(Mapping[str, Tensor]):
+    """Masks that take a bit for each weight; each is unpacked when it is asked for."""
+
+    def __init__(self) -> None:
+        self._bits: dict[str, tuple[np.ndarray, torch.Size, torch.device]] = {}
+
+    def add(self, name: str, mask: Tensor) -> None:
+        """Keep the mask of a parameter."""
+        bits = np.packbits(mask.flatten().cpu().numpy())
+        self._bits[name] = bits, mask.shape, mask.device
+
+    def in_order(self, names: Iterable[str]) -> PackedMasks:
+        """The masks of these parameters, in this order."""
+        ordered = PackedMasks()
+        ordered._bits = {name: self._bits[name] for name in names}
+        return ordered
+
+    def __getitem__(self, name: str) -> Tensor:
+        bits, shape, device = self._bits[name]
+        flat = np.unpackbits(bits, count=shape.numel())
+        return torch.from_numpy(flat).bool().view(shape).to(device)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._bits)
+
+    def __len__(self) -> int:
+        return len(self._bits)
 
 
 class MaskedWeights:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from .allocation import Allocation, Uniform
 from .context import Context
 from .curvature import Curvature, EmpiricalFisher, GaussNewton
-from .strategy import Scores, Strategy, register
+from .scored import ScoredStrategy, Scores
+from .strategy import register
 
 
 @register
 @dataclass(frozen=True)
-class OBD(Strategy):
+class OBD(ScoredStrategy):
     """Prune what costs the least loss by the Hessian's diagonal (LeCun, Denker & Solla 1990).
 
     Optimal brain damage: at a minimum of the loss, to second order, and as if weights went one by

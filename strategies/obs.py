@@ -16,7 +16,8 @@ from ..errors import UsageError
 from .context import Context
 from .curvature import sample_gradients
 from .masks import Masks
-from .strategy import Scores, Strategy, register
+from .scored import ScoredStrategy, Scores
+from .strategy import register
 
 _MOST_ENTRIES = 2**30
 # Gradients of so many examples are multiplied at once.
@@ -24,7 +25,7 @@ _CHUNK = 32
 
 
 @dataclass(frozen=True)
-class _Surgeon(Strategy):
+class _Surgeon(ScoredStrategy):
     """Scores and updates by the inverse of a curvature matrix in diagonal blocks."""
 
     examples: Annotated[int, Field(ge=1)] = 512

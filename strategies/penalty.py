@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..registry import Configured, Registry
-from .context import prunable_weights
+from .prunable import prunable_weights
 from .structure import Filters, Structure
 
 

@@ -9,13 +9,14 @@ from torch import Tensor
 
 from .allocation import Allocation, Uniform
 from .context import Context
-from .strategy import Scores, Strategy, register
+from .scored import ScoredStrategy, Scores
+from .strategy import register
 from .structure import Filters, Structure
 
 
 @register
 @dataclass(frozen=True)
-class Random(Strategy):
+class Random(ScoredStrategy):
     """Prune weights drawn at random from the whole network.
 
     Formula: U(0, 1), drawn from the experiment's seed.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,11 +13,9 @@ from torch.nn.modules.conv import _ConvNd
 
 from ..errors import UsageError
 from ..seeding import generator
+from .coupling import Coupling
 from .masks import MaskedWeights
 from .modes import evaluation_mode
-
-if TYPE_CHECKING:
-    from .coupling import Coupling
 
 TOLERANCE = 1e-4
 """By how much outputs of the masked and the shrunk network may differ, relative to the largest."""

@@ -11,12 +11,13 @@ from pydantic import Field
 from .context import Context
 from .derivatives import gradients
 from .modes import batch_statistics
-from .strategy import Scores, Strategy, register
+from .scored import ScoredStrategy, Scores
+from .strategy import register
 
 
 @register
 @dataclass(frozen=True)
-class SNIP(Strategy):
+class SNIP(ScoredStrategy):
     """Prune the weights of lowest connection sensitivity of the whole network (Lee et al. 2019).
 
     Batch normalisation takes its statistics from the scoring batches, since the running ones of an

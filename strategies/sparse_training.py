@@ -31,7 +31,7 @@ class SparseTraining:
 
     changing: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, model: nn.Module, masks: Masks) -> None:
+    def __init__(self, model: nn.Module, masks: Mapping[str, Tensor]) -> None:
         self.model = model
         self._optimizer: Optimizer | None = None
         self._set(masks)
@@ -68,7 +68,7 @@ class SparseTraining:
         """The optimizer has changed the weights."""
         self._masked.apply()
 
-    def restore(self, masks: Masks) -> None:
+    def restore(self, masks: Mapping[str, Tensor]) -> None:
         """Go back to masks of an earlier epoch, the weights of which have been loaded."""
         self._set(masks)
 
@@ -93,9 +93,16 @@ class SparseTraining:
         names = [name for each in type(self).__mro__ for name in vars(each).get("changing", ())]
         return {name: getattr(self, name) for name in ("masks", *names)}
 
-    def _set(self, masks: Masks) -> None:
+    def _set(self, masks: Mapping[str, Tensor]) -> None:
         self.masks = masks
-        self._masked = MaskedWeights(self.model, masks)
+        self._masked_weights: MaskedWeights | None = None
+
+    @property
+    def _masked(self) -> MaskedWeights:
+        """The masked weights, made when they are first to be set to zero."""
+        if self._masked_weights is None:
+            self._masked_weights = MaskedWeights(self.model, self.masks)
+        return self._masked_weights
 
     def _forget(self, fresh: Mapping[str, Tensor]) -> None:
         """Clear what the optimizer remembers of weights that start anew, momentum for one."""

@@ -1,10 +1,10 @@
-"""Structures: which weights are removed together."""
+"""Structures: which weights are removed together, and how what is removed together is ranked."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -12,17 +12,29 @@ from torch import Tensor, nn
 
 from ..errors import UsageError
 from ..registry import Configured, Registry
+from .allocation import Units
+from .context import Context
+from .coupled import coupled_masks
+from .coupling import Coupling
+from .coupling_search import couple
+from .masks import Masks
+from .prunable import outputs_first, weight_class
+from .ranking import Ranking
 
 
 @dataclass(frozen=True)
 class Structure(Configured, ABC):
     """Divides each weight tensor into units that stay or go as a whole.
 
+    The weights that it is given have their outputs first, whichever way round they are stored.
+
     Attributes:
+        removes: whether weights are removed, or channels with all that belongs to them.
         spares_output: whether the output layer is left alone, since removing a unit of it would
             remove a class.
     """
 
+    removes: ClassVar[Literal["weights", "channels"]] = "weights"
     spares_output: ClassVar[bool] = False
 
     @abstractmethod
@@ -48,6 +60,51 @@ class Structure(Configured, ABC):
         """The mask of a weight from its kept units: of the shape of ``mask``, and no more in it."""
         rows = self.units(mask)
         return (kept_units.unsqueeze(1) & rows).view(mask.shape)
+
+    def masks(self, ranking: Ranking, scores: dict[str, Tensor]) -> Masks:
+        """The masks that keep the units of highest score, as the allocation divides the budget.
+
+        Args:
+            ranking: what is ranked, and how.
+            scores: of each weight by its name; they are taken out, since they are as large as the
+                network.
+        """
+        context = ranking.context
+        masks = outputs_first(context.model, context.masks)
+        scores_first = outputs_first(context.model, scores)
+        scores.clear()
+        allowed = {name: self.admissible(scores_first[name], mask) for name, mask in masks.items()}
+        units = {
+            name: self._units(ranking, name, scores_first.pop(name), allowed[name])
+            for name in masks
+        }
+        chosen = ranking.allocation.keep(units, ranking.budget, context.generator)
+        units.clear()
+        kept = {name: self.expand(chosen.pop(name), mask) for name, mask in allowed.items()}
+        return outputs_first(context.model, kept)
+
+    def further_masks(self, context: Context, masks: Masks) -> Masks:
+        """Masks of what goes with the weights that ``masks`` remove, and is no prunable weight."""
+        return {}
+
+    def _units(self, ranking: Ranking, name: str, score: Tensor, allowed: Tensor) -> Units:
+        """The units of a layer, given what of it may be kept."""
+        context = ranking.context
+        rows = self.units(score)
+        scores = ranking.unit_scores(rows)
+        if not allowed.all():
+            # What is gone ranks below everything else, below a score of -inf too.
+            alive = self.units(allowed).any(1)
+            scores = scores.clamp(min=torch.finfo(scores.dtype).min).masked_fill(~alive, -torch.inf)
+        weight = outputs_first(context.model, {name: context.weights[name]})[name]
+        return Units(
+            scores=scores,
+            size=rows.shape[1],
+            weight=weight,
+            weight_class=weight_class(context.model, name),
+            is_output=name in context.outputs,
+            sizes=self.sizes(weight),
+        )
 
 
 STRUCTURES: Registry[Structure] = Registry(
@@ -89,6 +146,17 @@ class CoupledChannels(Filters):
     where outputs are added up the filters of all of them; heads of attention are channels too. See
     :mod:`.coupling`. Every group of channels keeps one at least, and the output layer stays.
     """
+
+    removes = "channels"
+
+    def masks(self, ranking: Ranking, scores: dict[str, Tensor]) -> Masks:
+        """The masks that keep whole channels, as many as cost no more than the budget."""
+        return coupled_masks(ranking, _coupling(ranking.context), scores)
+
+    def further_masks(self, context: Context, masks: Masks) -> Masks:
+        """Those of biases, normalisation and all else that belongs to the channels."""
+        coupling = _coupling(context)
+        return coupling.masks(context.model, coupling.kept(masks))
 
 
 @STRUCTURES.register
@@ -182,6 +250,13 @@ class Block(Structure):
         blocks = kept_units.view(-1, across)
         matrix = blocks.repeat_interleave(self.height, 0).repeat_interleave(self.width, 1)
         return matrix[: mask.shape[0], :columns].reshape(mask.shape) & mask
+
+
+def _coupling(context: Context) -> Coupling:
+    """The channels of the network, which are found once."""
+    return context.remember(
+        "coupling", lambda: couple(context.model, context.task.inputs(1), list(context.masks))
+    )
 
 
 def _padded(tensor: Tensor, multiple: int, value: float = 0) -> Tensor:

@@ -20,7 +20,8 @@ from .context import Context
 from .masks import MaskedWeights, Masks, kept
 from .modes import evaluation_mode
 from .schedule import Geometric
-from .strategy import Scores, Strategy, register
+from .scored import ScoredStrategy, Scores
+from .strategy import register
 
 # Activations let all of the flow through. They go by their names, of which torch has several each.
 _ACTIVATIONS = frozenset(
@@ -53,7 +54,7 @@ _BY_KEPT_STATISTICS = 5
 
 @register
 @dataclass(frozen=True)
-class SynFlow(Strategy):
+class SynFlow(ScoredStrategy):
     """Prune the least part of the flow through the network, little by little (Tanaka et al. 2020).
 
     No data are used: of an example only the shape counts. What flows into a unit flows out of it,
@@ -80,7 +81,7 @@ class SynFlow(Strategy):
     iterations: Annotated[int, Field(ge=1)] = 100
 
     def check(self, task: Task, model: nn.Module) -> None:
-        """The flow is conserved; see :meth:`Strategy.check`."""
+        """The flow is conserved; see :meth:`.Strategy.check`."""
         _conserving(model, task.inputs(1))
 
     def score(self, context: Context) -> Scores:

@@ -30,6 +30,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from ..protocols import MovesChannels, declared
 from .modes import evaluation_mode
 from .nodes import FIXED, Nodes, along, compact, is_layer, varying, without
 
@@ -210,7 +211,7 @@ class _Tracer(TorchDispatchMode):
         """Have modules that say which channels they move not looked into."""
         with ExitStack() as stack:
             for name, module in self._model.named_modules():
-                if hasattr(module, "channel_source"):
+                if declared(module, MovesChannels) is not None:
                     before = module.register_forward_pre_hook(self._pause)
                     after = module.register_forward_hook(partial(self._moved, name), prepend=True)
                     stack.callback(before.remove)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -11,16 +12,17 @@ from torch import nn
 from .activations import OBSERVED, input_norms, owners
 from .allocation import Allocation, Uniform
 from .context import Context
-from .strategy import Scores, Strategy, register
+from .scored import ScoredStrategy, Scores
+from .strategy import register
 
 
 @register
 @dataclass(frozen=True)
-class Wanda(Strategy):
+class Wanda(ScoredStrategy):
     """Prune the smallest weights times the norm of their inputs in each layer (Sun et al. 2023).
 
-    Linear, convolutional, recurrent and embedding layers are pruned, and no others. The paper
-    compares weights of the same output only; here the allocation says what is compared.
+    For linear, convolutional, recurrent and embedding layers. The paper compares weights of the
+    same output only; here the allocation says what is compared.
 
     Formula: |w_ij| · ‖x_j‖₂, the norm of input j over the scoring examples and their positions.
     Source: Sun, Liu, Bair, Kolter: A Simple and Effective Pruning Approach for Large Language
@@ -42,6 +44,6 @@ class Wanda(Strategy):
         norms = input_norms(context, self.batches, self.batch_size)
         return {name: weight.abs() * norms[name] for name, weight in context.weights.items()}
 
-    def prunable(self, model: nn.Module, *, classifier: bool = True) -> list[str]:
+    def scorable(self, model: nn.Module, names: Sequence[str]) -> list[str]:
         """The weights of layers whose inputs can be observed."""
-        return list(owners(model, super().prunable(model, classifier=classifier), OBSERVED))
+        return list(owners(model, names, OBSERVED))

@@ -75,7 +75,9 @@ OWN = {
     "recovery within a recovery": {
         "recovery": "LastRound(last={file}:Again, before=Rewind())",
     },
-    "penalty within a recipe": {"finetuning": {"epochs": 1, "penalty": "{file}:Small(strength=0.1)"}},
+    "penalty within a recipe": {
+        "finetuning": {"epochs": 1, "penalty": "{file}:Small(strength=0.1)"}
+    },
     "metric": {"metrics": ["{file}:Right"]},
     "data set": {"dataset": "{file}:Figures"},
     "model": {"model": "{file}:Net"},

@@ -173,8 +173,9 @@ def test_a_mistake_gets_one_sentence_and_exit_status_2(arguments, sentence, caps
 def test_a_failed_cell_gives_exit_status_1_and_is_named(tmp_path, capsys):
     path = tmp_path / "broken.py"
     path.write_text(
-        "from prunebench.strategies import Strategy\n"
-        "class Broken(Strategy):\n    '''Breaks.'''\n    def score(self, context):\n        1 / 0\n"
+        "from prunebench.strategies import ScoredStrategy\n"
+        "class Broken(ScoredStrategy):\n    '''Breaks.'''\n"
+        "    def score(self, context):\n        1 / 0\n"
     )
     arguments = ["run", *QUICK, "--strategy", f"{path}:Broken", "Random", "--compression", "2",
                  "--runs", str(tmp_path / "runs")]  # fmt: skip
@@ -240,7 +241,7 @@ def test_a_strategy_is_checked_on_the_models_that_are_named(capsys):
     assert main(["check", "LayerMagnitude", "--model", "ResNetSmall", "Perceptron"]) == 0
     assert "keeps 12 of 12 rules" in capsys.readouterr().out
     assert main(["check", "BatchNormSlimming", "--model", "Perceptron"]) == 1
-    assert "finds no weights in Perceptron" in capsys.readouterr().out
+    assert "leave no weights in Perceptron" in capsys.readouterr().out
     assert main(["check", "Random", "--model", "Perceptrn"]) == 2
     assert "Perceptron" in capsys.readouterr().err
 

@@ -21,7 +21,7 @@ from prunebench.strategies import (
     GlobalMagnitude,
     LayerMagnitude,
     Random,
-    Strategy,
+    ScoredStrategy,
     Structure,
     Uniform,
     Units,
@@ -29,7 +29,7 @@ from prunebench.strategies import (
 )
 
 
-def broken_rules(strategy: Strategy) -> dict[str, list[str]]:
+def broken_rules(strategy: ScoredStrategy) -> dict[str, list[str]]:
     found = {check.rule: check.violations(strategy) for check in CHECKS}
     return {rule: violations for rule, violations in found.items() if violations}
 
@@ -70,7 +70,7 @@ def test_every_allocation_of_ours_keeps_every_rule(name):
     assert broken_rules(GlobalMagnitude(allocation=allocation)) == {}
 
 
-class Lamp(Strategy):
+class Lamp(ScoredStrategy):
     """w² over the sum of the squares that are no smaller, in its layer."""
 
     def score(self, context):
@@ -85,7 +85,7 @@ class Lamp(Strategy):
 
 
 @dataclass(frozen=True)
-class GeometricMedian(Strategy):
+class GeometricMedian(ScoredStrategy):
     """FPGM: the distances of a filter from all others."""
 
     allocation: Allocation = Uniform()
@@ -100,7 +100,7 @@ class GeometricMedian(Strategy):
         return distances.view(-1, *[1] * (weight.ndim - 1)).expand_as(weight)
 
 
-class HessianProducts(Strategy):
+class HessianProducts(ScoredStrategy):
     """The Hessian times a vector, for scores of second order."""
 
     def products(self, context, vector=None):
@@ -142,7 +142,7 @@ class Hutchinson(HessianProducts):
         }
 
 
-class SynapticFlow(Strategy):
+class SynapticFlow(ScoredStrategy):
     """One round of SynFlow, on a copy in float64."""
 
     def score(self, context):
@@ -160,7 +160,7 @@ class SynapticFlow(Strategy):
         }
 
 
-class InputNorms(Strategy):
+class InputNorms(ScoredStrategy):
     """Wanda: |w| times the norm of the layer's inputs, seen by hooks."""
 
     def score(self, context):
@@ -182,7 +182,7 @@ class InputNorms(Strategy):
 class LinearLayersOnly(LayerMagnitude):
     """Finds nothing to prune in some networks."""
 
-    def prunable(self, model, *, classifier=True):
+    def removable(self, model, prunable):
         return [
             f"{name}.weight" for name, module in model.named_modules() if type(module) is nn.Linear
         ][:1]
@@ -470,7 +470,7 @@ class MasksMissing(GlobalMagnitude):
 
 
 class FindsNothing(GlobalMagnitude):
-    def prunable(self, model, *, classifier=True):
+    def removable(self, model, prunable):
         return []
 
 
@@ -521,7 +521,7 @@ PLANTED = {
     MasksOfFloats: ("Scores and masks fit the weights", "not torch.float32"),
     MasksOfAnotherShape: ("Scores and masks fit the weights", "not torch.bool of shape (1152,)"),
     MasksMissing: ("Scores and masks fit the weights", "missing: first.weight"),
-    FindsNothing: ("There is something to prune", "finds no weights"),
+    FindsNothing: ("There is something to prune", "leave no weights"),
 }
 
 

@@ -141,12 +141,12 @@ PLUG_INS = {
         "    '''Cannot be loaded.'''\n"
         "    def load(self, folder): raise LookupError('no such table')\n",
     ),
-    "prunable": (
+    "removable": (
         {"strategy": "{path}:Method"},
         "from prunebench.strategies import GlobalMagnitude\n"
         "class Method(GlobalMagnitude):\n"
         "    '''Cannot say what it prunes.'''\n"
-        "    def prunable(self, model, classifier=True): sys.exit('no such table')\n",
+        "    def removable(self, model, prunable): sys.exit('no such table')\n",
     ),
     "lazy model": (
         {"model": "{path}:Lazy"},

@@ -183,8 +183,8 @@ def test_a_collapsed_layer_is_found_and_named(experiment, runs, tmp_path):
 def test_a_method_that_breaks_leaves_a_failed_record_that_says_why(experiment, runs, tmp_path):
     path = tmp_path / "broken.py"
     path.write_text(
-        "from prunebench.strategies import Strategy\n"
-        "class Broken(Strategy):\n"
+        "from prunebench.strategies import ScoredStrategy\n"
+        "class Broken(ScoredStrategy):\n"
         "    '''Breaks.'''\n"
         "    def score(self, context):\n"
         "        return {n: w / 0 * 0 for n, w in context.weights.items()}\n"

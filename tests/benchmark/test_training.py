@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+from contexts import context_of
 from torch.nn import functional as F
 from torch.nn.utils import clip_grad_norm_
 from torch.nn.utils.prune import custom_from_mask
@@ -20,12 +21,8 @@ from prunebench.models import LeNet300100, LeNetDropout, LeNetSmall
 from prunebench.seeding import generator
 from prunebench.strategies import (
     STRATEGIES,
-    Context,
     ReparametrisedTraining,
     SparseTraining,
-    full_masks,
-    output_weight,
-    prunable_weights,
 )
 
 
@@ -401,13 +398,7 @@ def test_a_clipped_step_is_as_long_as_it_may_be_in_what_is_trained(digits, name)
     """The first step of SGD moves what counts by the clipping times the learning rate."""
     model = small()
     strategy = STRATEGIES.find(name)()
-    context = Context(
-        model=model,
-        task=digits,
-        masks=full_masks({each: model.get_parameter(each) for each in prunable_weights(model)}),
-        output=output_weight(model),
-        generator=generator(0, "test"),
-    )
+    context = context_of(model, digits)
     sparsity = strategy.prune(context, 2_000)
     learns_latent = isinstance(sparsity, ReparametrisedTraining)
     moved = []
@@ -443,13 +434,7 @@ def test_weights_come_back_by_their_gradients_where_these_are_clipped_too(digits
     models = [small(), small()]
     for model, limit in zip(models, (None, 1e6), strict=True):
         strategy = STRATEGIES.find(name)(updates=4)
-        context = Context(
-            model=model,
-            task=digits,
-            masks=full_masks({each: model.get_parameter(each) for each in prunable_weights(model)}),
-            output=output_weight(model),
-            generator=generator(0, "test"),
-        )
+        context = context_of(model, digits)
         recipe = Recipe(epochs=1, gradient_clipping=limit)
         sparsity = strategy.prune(context, 2_000)
         first = sparsity.masks

@@ -14,7 +14,7 @@ from prunebench.models.seq2seq import PADDING as PADDING_OF_THE_MODEL
 from prunebench.strategies import (
     check_equivalence,
     couple,
-    output_weight,
+    output_weights,
     prunable_weights,
     shrink,
     weight_class,
@@ -146,7 +146,7 @@ def test_weights_are_in_the_classes_of_the_study():
         "softmax",
     ]
     assert classes["encoder.1.weight_hh_l0_reverse"] == "encoder 2 hidden-to-hidden"
-    assert output_weight(model) == "softmax.weight"
+    assert output_weights(model) == ("softmax.weight",)
 
 
 @pytest.mark.parametrize(("tied", "matrices"), [("none", 3), ("target", 2), ("all", 1)])
@@ -156,7 +156,7 @@ def test_tied_embeddings_are_one_weight_of_one_class(tied, matrices):
         name for name in prunable_weights(model) if 40 in dict(model.named_parameters())[name].shape
     ]
     assert len(large) == matrices
-    shared = output_weight(model)
+    (shared,) = output_weights(model)
     assert shared in large
     if tied != "none":
         assert weight_class(model, shared) == "embeddings and softmax"

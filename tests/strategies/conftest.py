@@ -7,7 +7,6 @@ from torch.nn import functional as F
 
 from prunebench.datasets import Task
 from prunebench.seeding import generator
-from prunebench.strategies import Context, full_masks, output_weight
 
 
 class Regression(Task):
@@ -53,15 +52,3 @@ def regression() -> Regression:
 def linear() -> nn.Module:
     torch.manual_seed(0)
     return nn.Sequential(nn.Linear(6, 2, bias=False)).double()
-
-
-@pytest.fixture
-def context_of():
-    """Make the context of a model whose weight matrices are all prunable."""
-
-    def make(model, task, seed: int = 0, masks=None) -> Context:
-        weights = {name: p for name, p in model.named_parameters() if p.ndim >= 2}
-        masks = masks or full_masks(weights)
-        return Context(model, task, masks, output_weight(model), generator(seed, "test"))
-
-    return make

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from contexts import context_of
 from torch import nn
 from torch.nn import functional as F
 
@@ -25,7 +26,7 @@ class Layers(nn.Module):
         return self.last(self.seen["last"])
 
 
-def test_scores_are_weights_times_the_mean_input_of_their_layer(regression, context_of):
+def test_scores_are_weights_times_the_mean_input_of_their_layer(regression):
     model = Layers().double()
     scores = GlobalActivationMagnitude(batch_size=60).score(context_of(model, regression))
     with torch.no_grad():
@@ -45,7 +46,7 @@ def test_scores_are_weights_times_the_mean_input_of_their_layer(regression, cont
 
 
 @pytest.mark.parametrize("strategy", [GlobalActivationMagnitude(), LayerActivationMagnitude()])
-def test_what_is_never_given_anything_goes_first(regression, context_of, strategy):
+def test_what_is_never_given_anything_goes_first(regression, strategy):
     model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 2)).double()
     with torch.no_grad():
         model[0].bias[:4] = -1e3  # units that are closed on all examples

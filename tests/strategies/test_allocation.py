@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from contexts import context_of
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
@@ -16,7 +17,6 @@ from prunebench.strategies import (
     ClassBlind,
     ClassDistribution,
     ClassUniform,
-    Context,
     ErdosRenyi,
     Explicit,
     Global,
@@ -29,7 +29,6 @@ from prunebench.strategies import (
     Unstructured,
     full_masks,
     kept,
-    output_weight,
 )
 
 
@@ -39,11 +38,7 @@ def network() -> nn.Module:
 
 
 def masks_of(strategy, model, budget, masks=None):
-    weights = dict(model.named_parameters())
-    if masks is None:
-        masks = full_masks({name: weights[name] for name in strategy.prunable(model)})
-    context = Context(model, None, masks, "3.weight", generator(0))
-    return strategy.masks(context, budget)
+    return strategy.masks(context_of(model, strategy=strategy, masks=masks), budget)
 
 
 def units(scores, sizes=None):
@@ -250,8 +245,7 @@ def test_the_budget_is_met_to_the_weight_on_networks_however_their_layers_round(
     masks = full_masks(weights)
     for sparsity in (0.5, 0.55, 0.7, 0.83, 0.9):  # round by round
         budget = min(total - round(sparsity * total), strategy.largest_budget(weights))
-        context = Context(network, None, masks, output_weight(network), generator(0))
-        masks = strategy.masks(context, budget)
+        masks = strategy.masks(context_of(network, masks=masks), budget)
         assert kept(masks) == budget
 
 
@@ -367,10 +361,7 @@ class Declares(nn.Module):
 
 def masks_with(allocation, model, budget):
     strategy = GlobalMagnitude(allocation=allocation)
-    weights = dict(model.named_parameters())
-    masks = full_masks({name: weights[name] for name in strategy.prunable(model)})
-    context = Context(model, None, masks, "c.weight", generator(0))
-    return strategy.masks(context, budget)
+    return strategy.masks(context_of(model), budget)
 
 
 def test_class_blind_is_one_ranking_of_everything():

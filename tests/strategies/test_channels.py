@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from contexts import context_of, removable
 from scipy.spatial.distance import cdist
 from torch import nn
 from torch.nn import functional as F
@@ -71,9 +72,7 @@ def slopes(model, task, layer, channel, step=1e-5):
 
 @pytest.mark.parametrize("layer", ["conv", "hidden"])
 @pytest.mark.parametrize("size", [60, 16])
-def test_taylor_scores_are_the_first_order_effect_of_scaling_a_channel(
-    regression, context_of, layer, size
-):
+def test_taylor_scores_are_the_first_order_effect_of_scaling_a_channel(regression, layer, size):
     model = Convolutional().double()
     batches = -(-60 // size)
     taylor = ChannelTaylor(batches=batches, batch_size=size).channel_scores(
@@ -92,7 +91,7 @@ def test_taylor_scores_are_the_first_order_effect_of_scaling_a_channel(
 
 
 @pytest.mark.parametrize("layer", ["conv", "hidden"])
-def test_the_exact_change_is_what_removing_the_channel_costs(regression, context_of, layer):
+def test_the_exact_change_is_what_removing_the_channel_costs(regression, layer):
     model = Convolutional().double()
     scores = ActivationChange(batches=2, batch_size=30).channel_scores(
         context_of(model, regression)
@@ -105,9 +104,7 @@ def test_the_exact_change_is_what_removing_the_channel_costs(regression, context
         assert scores[f"{layer}.weight"][channel].item() == pytest.approx(change, rel=1e-9)
 
 
-def test_the_exact_change_and_its_first_order_form_agree_where_activations_are_small(
-    regression, context_of
-):
+def test_the_exact_change_and_its_first_order_form_agree_where_activations_are_small(regression):
     model = Convolutional().double()
     with torch.no_grad():
         model.hidden.weight *= 1e-4
@@ -119,7 +116,7 @@ def test_the_exact_change_and_its_first_order_form_agree_where_activations_are_s
     assert (exact > 0).all()
 
 
-def test_fpgm_is_the_sum_of_distances_and_removes_the_geometric_median(context_of, regression):
+def test_fpgm_is_the_sum_of_distances_and_removes_the_geometric_median(regression):
     model = nn.Sequential(nn.Linear(6, 9), nn.Linear(9, 2)).double()
     corners = torch.tensor([[1.0, 0], [-1, 0], [0, 1], [0, -1]], dtype=torch.float64)
     points = torch.cat([corners, 3 * corners, torch.zeros(1, 2)])  # the last one is the median
@@ -133,7 +130,7 @@ def test_fpgm_is_the_sum_of_distances_and_removes_the_geometric_median(context_o
     assert kept_masks["0.weight"].any(1).tolist() == [True] * 8 + [False]
 
 
-def test_fpgm_measures_no_distance_to_filters_that_are_gone(context_of, regression):
+def test_fpgm_measures_no_distance_to_filters_that_are_gone(regression):
     model = nn.Sequential(nn.Linear(6, 4), nn.Linear(4, 2)).double()
     masks = {"0.weight": torch.ones(4, 6, dtype=torch.bool)}
     masks["0.weight"][1] = False
@@ -144,11 +141,11 @@ def test_fpgm_measures_no_distance_to_filters_that_are_gone(context_of, regressi
     assert torch.allclose(scores[[0, 2, 3]], torch.tensor(cdist(left, left).sum(1)))
 
 
-def test_slimming_prunes_the_channels_of_smallest_scale_over_all_layers(context_of):
+def test_slimming_prunes_the_channels_of_smallest_scale_over_all_layers():
     torch.manual_seed(0)
     model = ResNetSmall()
     strategy = BatchNormSlimming()
-    names = strategy.prunable(model)
+    names = removable(strategy, model)
     assert "linear.weight" not in names
     assert "block2.shortcut.0.weight" in names
     scales = {}
@@ -175,11 +172,11 @@ def test_slimming_prunes_the_channels_of_smallest_scale_over_all_layers(context_
 
 
 def test_slimming_finds_nothing_where_nothing_is_normalised():
-    assert BatchNormSlimming().prunable(LeNet5()) == []
+    assert removable(BatchNormSlimming(), LeNet5()) == []
 
 
 @pytest.mark.parametrize(("strategy", "n"), [(StructuredL2(), 2), (StructuredLInf(), float("inf"))])
-def test_filters_of_smallest_norm_are_those_of_torchs_ln_structured(context_of, strategy, n):
+def test_filters_of_smallest_norm_are_those_of_torchs_ln_structured(strategy, n):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 10, 3), nn.Conv2d(10, 8, 3), nn.Linear(8, 2))
     weights = {name: p for name, p in model.named_parameters() if p.ndim == 4}
@@ -192,7 +189,7 @@ def test_filters_of_smallest_norm_are_those_of_torchs_ln_structured(context_of, 
         assert torch.equal(mask, reference.weight_mask.bool())
 
 
-def test_random_filters_are_drawn_evenly(context_of):
+def test_random_filters_are_drawn_evenly():
     model = nn.Sequential(nn.Linear(3, 8), nn.Linear(8, 2))
     masks = {"0.weight": torch.ones(8, 3, dtype=torch.bool)}
     counts = torch.zeros(8)
@@ -206,9 +203,7 @@ def test_random_filters_are_drawn_evenly(context_of):
     assert chi_square < 24.3  # 0.1 % of the distribution with 7 degrees of freedom lies beyond
 
 
-def test_a_channels_score_ranks_all_its_weights_where_single_weights_are_pruned(
-    regression, context_of
-):
+def test_a_channels_score_ranks_all_its_weights_where_single_weights_are_pruned(regression):
     model = Convolutional().double()
     scores = ChannelTaylor(structure=Unstructured()).score(context_of(model, regression))
     for name, score in scores.items():
@@ -216,7 +211,7 @@ def test_a_channels_score_ranks_all_its_weights_where_single_weights_are_pruned(
         assert torch.equal(
             score, score.flatten(1)[:, :1].view(-1, *[1] * (score.ndim - 1)).expand_as(score)
         )
-    assert GlobalMagnitude().prunable(model) == list(scores)
+    assert removable(GlobalMagnitude(), model) == list(scores)
 
 
 class Steps(nn.Module):
@@ -249,9 +244,7 @@ class Steps(nn.Module):
 
 @pytest.mark.parametrize("layout", ["steps first", "steps and examples in one", "packed"])
 @pytest.mark.parametrize("kind", [ChannelTaylor, ActivationGradient, ActivationChange, Wanda])
-def test_where_a_network_has_its_examples_does_not_change_the_scores(
-    regression, context_of, kind, layout
-):
+def test_where_a_network_has_its_examples_does_not_change_the_scores(regression, kind, layout):
     strategy = kind(batches=2, batch_size=40)  # the second one is smaller
     first, other = (
         strategy.score(
@@ -259,7 +252,7 @@ def test_where_a_network_has_its_examples_does_not_change_the_scores(
                 model,
                 regression,
                 masks=full_masks(
-                    {n: p for n, p in model.named_parameters() if n in strategy.prunable(model)}
+                    {n: p for n, p in model.named_parameters() if n in removable(strategy, model)}
                 ),
             )
         )
@@ -270,7 +263,7 @@ def test_where_a_network_has_its_examples_does_not_change_the_scores(
         assert torch.allclose(score, other[name], rtol=1e-9, atol=0), name
 
 
-def test_examples_that_cannot_be_told_apart_are_scored_one_by_one(regression, context_of):
+def test_examples_that_cannot_be_told_apart_are_scored_one_by_one(regression):
     class Sorted(Convolutional):
         """The rows of the hidden layer are in no order of the examples."""
 

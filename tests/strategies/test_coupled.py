@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from contexts import context_of, removable
 from torch import nn
 
 from prunebench import run
@@ -12,7 +13,6 @@ from prunebench.errors import UsageError
 from prunebench.metrics import flops_by_module
 from prunebench.models import CifarResNet
 from prunebench.strategies import (
-    Context,
     CoupledChannels,
     Global,
     GlobalMagnitude,
@@ -20,9 +20,8 @@ from prunebench.strategies import (
     StructuredL2,
     StructuredRandom,
     Uniform,
-    full_masks,
+    couple,
     kept,
-    output_weight,
 )
 
 CHANNELS = "StructuredL1(structure=CoupledChannels)"
@@ -39,16 +38,7 @@ class Inputs:
 
 
 def context_for(strategy, model, *shape, masks=None, cost=None):
-    weights = dict(model.named_parameters())
-    full = full_masks({name: weights[name] for name in strategy.prunable(model)})
-    return Context(
-        model=model,
-        task=Inputs(*shape),
-        masks=full if masks is None else masks,
-        output=output_weight(model),
-        generator=torch.Generator().manual_seed(0),
-        cost=cost,
-    )
+    return context_of(model, Inputs(*shape), strategy=strategy, masks=masks, cost=cost)
 
 
 @pytest.fixture
@@ -84,7 +74,7 @@ def test_a_uniform_allocation_keeps_the_same_fraction_of_every_group():
     torch.manual_seed(0)
     model = CifarResNet(depth=20)
     strategy = StructuredL1(structure=CoupledChannels(), allocation=Uniform())
-    coupling = strategy.coupling(model, torch.zeros(1, 3, 32, 32))
+    coupling = couple(model, torch.zeros(1, 3, 32, 32), removable(strategy, model))
     for share in (0.75, 0.5, 0.25):
         context = context_for(
             strategy, model, 3, 32, 32, cost=lambda _, channels: float(channels.sum())
@@ -212,7 +202,7 @@ def test_fine_tuning_masked_and_shrunk_give_the_same_up_to_rounding(experiment, 
         ({"strategy": CHANNELS, "speedup": 1e6}, "can reach at most"),
         (
             {"strategy": CHANNELS, "compression": 2.0, "model": "Perceptron(hidden=())"},
-            "finds no channels to prune in Perceptron",
+            "finds nothing to prune in Perceptron",
         ),
     ],
 )

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from contexts import context_of
 from torch import nn
 from torch.nn import functional as F
 
@@ -67,7 +68,7 @@ def full_hessian(model, task):
 
 
 def test_the_exact_diagonal_of_linear_regression_is_the_mean_square_of_the_inputs(
-    linear, regression, context_of
+    linear, regression
 ):
     found = Exact(batches=3, batch_size=20).diagonal(context_of(linear, regression))
     assert torch.allclose(found["0.weight"], squares(regression))
@@ -76,16 +77,14 @@ def test_the_exact_diagonal_of_linear_regression_is_the_mean_square_of_the_input
 
 
 @pytest.mark.parametrize("make", [Tanh, Recurrent], ids=["perceptron", "LSTM"])
-def test_the_exact_diagonal_is_that_of_torchs_hessian(make, regression, context_of):
+def test_the_exact_diagonal_is_that_of_torchs_hessian(make, regression):
     model = make().double()
     found = Exact(batches=2, batch_size=30).diagonal(context_of(model, regression))
     for name, expected in full_hessian(model, regression)[0].items():
         assert torch.allclose(found[name], expected, atol=1e-10), name
 
 
-def test_the_exact_diagonal_leaves_out_what_is_pruned_and_takes_any_memory_format(
-    regression, context_of
-):
+def test_the_exact_diagonal_leaves_out_what_is_pruned_and_takes_any_memory_format(regression):
     torch.manual_seed(1)
     model = nn.Sequential(
         nn.Unflatten(1, (1, 2, 3)), nn.Conv2d(1, 3, 2), nn.Tanh(), nn.Flatten(), nn.Linear(6, 2)
@@ -98,7 +97,7 @@ def test_the_exact_diagonal_leaves_out_what_is_pruned_and_takes_any_memory_forma
         assert torch.allclose(pruned[name], plain[name] * mask)
 
 
-def test_exactness_is_refused_for_large_networks_and_the_alternative_named(context_of):
+def test_exactness_is_refused_for_large_networks_and_the_alternative_named():
     with pytest.raises(UsageError, match=r"266,200 weights.*5,000 are allowed; take GaussNewton"):
         Exact().diagonal(context_of(LeNet300100(), Synthetic()))
 
@@ -106,7 +105,7 @@ def test_exactness_is_refused_for_large_networks_and_the_alternative_named(conte
 @pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [1, 7, 60])
 def test_gauss_newton_is_the_exact_diagonal_in_expectation_whatever_the_batches(
-    linear, regression, context_of, batch_size
+    linear, regression, batch_size
 ):
     draws = 200_000 // batch_size if batch_size > 1 else 20_000
     estimate = GaussNewton(batches=min(draws, 20_000), batch_size=batch_size)
@@ -114,7 +113,7 @@ def test_gauss_newton_is_the_exact_diagonal_in_expectation_whatever_the_batches(
     assert torch.allclose(found["0.weight"], squares(regression), rtol=0.08)
 
 
-def test_gauss_newton_is_never_negative_where_the_hessian_is(regression, context_of):
+def test_gauss_newton_is_never_negative_where_the_hessian_is(regression):
     model = Tanh().double()
     exact, _ = full_hessian(model, regression)
     assert any((diagonal < 0).any() for diagonal in exact.values())
@@ -123,7 +122,7 @@ def test_gauss_newton_is_never_negative_where_the_hessian_is(regression, context
 
 
 @pytest.mark.slow
-def test_hutchinson_is_exact_in_expectation_and_can_be_negative(regression, context_of):
+def test_hutchinson_is_exact_in_expectation_and_can_be_negative(regression):
     model = Tanh().double()
     found = Hutchinson(probes=3_000, batches=1, batch_size=60).diagonal(
         context_of(model, regression)
@@ -137,7 +136,7 @@ def test_hutchinson_is_exact_in_expectation_and_can_be_negative(regression, cont
 
 
 def test_the_empirical_fisher_is_the_mean_of_squared_gradients_of_single_examples(
-    linear, regression, context_of
+    linear, regression
 ):
     found = EmpiricalFisher(examples=60).diagonal(context_of(linear, regression))
     residuals = regression.x @ linear[0].weight.detach().T - regression.y
@@ -145,7 +144,7 @@ def test_the_empirical_fisher_is_the_mean_of_squared_gradients_of_single_example
     assert torch.allclose(found["0.weight"], expected)
 
 
-def test_fisher_and_obd_agree_where_the_model_predicts_right(context_of):
+def test_fisher_and_obd_agree_where_the_model_predicts_right():
     """Labels drawn from a softmax model itself: both are its Gauss-Newton diagonal."""
     torch.manual_seed(3)
     model = nn.Sequential(nn.Linear(36, 4)).double()

@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from contexts import removable
 from torch import nn
 from torch.nn import functional as F
 
@@ -22,7 +23,8 @@ def images(count=7):
 
 
 def adapted(model, density, seed=0):
-    return FeatureBoosting().adapt(model, density, generator(seed))
+    strategy = FeatureBoosting()
+    return strategy.adapt(model, removable(strategy, model), density, generator(seed))
 
 
 def gates(model):
@@ -141,7 +143,7 @@ def test_flops_are_a_mean_over_the_data_and_the_gates_count_in_full(digits):
 def test_sizes_are_relative_to_the_network_without_gates():
     dense = ResNetSmall()
     model = adapted(dense, 0.5)
-    names = FeatureBoosting().prunable(dense)
+    names = removable(FeatureBoosting(), dense)
     prunable = [name.replace(".weight", ".convolution.weight") for name in names]
     with torch.no_grad():
         for parameter in [*dense.parameters(), *model.parameters()]:

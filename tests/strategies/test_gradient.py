@@ -2,12 +2,13 @@
 
 import pytest
 import torch
+from contexts import context_of
 from torch import nn
 from torch.nn import functional as F
 
 from prunebench.datasets import Task
 from prunebench.seeding import generator
-from prunebench.strategies import Context, GlobalGradientMagnitude, full_masks
+from prunebench.strategies import GlobalGradientMagnitude
 
 
 class Regression(Task):
@@ -48,11 +49,6 @@ def normalised() -> nn.Module:
     ).double()
     model[1].running_mean += 0.3
     return model
-
-
-def context_of(model, task) -> Context:
-    weights = {name: p for name, p in model.named_parameters() if p.ndim == 2}
-    return Context(model, task, full_masks(weights), list(weights)[-1], generator(0))
 
 
 @pytest.mark.parametrize("make", [linear, normalised])

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from contexts import context_of
 from torch import nn
 
 from prunebench.benchmark.conformance_networks import Synthetic
@@ -28,9 +29,7 @@ def gradient(model, task, temperature):
 
 
 @pytest.mark.parametrize("temperature", [1.0, 200.0])
-def test_the_score_is_w_times_a_finite_difference_of_the_gradient_along_itself(
-    context_of, temperature
-):
+def test_the_score_is_w_times_a_finite_difference_of_the_gradient_along_itself(temperature):
     model, task = network(), InDouble()
     strategy = GraSP(batches=1, batch_size=256, temperature=temperature)
     found = strategy.score(context_of(model, task))
@@ -51,14 +50,14 @@ def test_the_score_is_w_times_a_finite_difference_of_the_gradient_along_itself(
         assert torch.allclose(found[name], expected, atol=1e-5 * float(expected.abs().max())), name
 
 
-def test_a_batch_more_or_less_is_the_mean_over_examples(context_of):
+def test_a_batch_more_or_less_is_the_mean_over_examples():
     one = GraSP(batches=1, batch_size=256).score(context_of(network(), InDouble()))
     many = GraSP(batches=3, batch_size=100).score(context_of(network(), InDouble()))
     for name in one:  # 100 + 100 + 56 are all 256 examples once
         assert torch.allclose(one[name], many[name], rtol=1e-8, atol=1e-18)
 
 
-def test_weights_whose_removal_lowers_the_gradient_norm_most_are_kept(context_of):
+def test_weights_whose_removal_lowers_the_gradient_norm_most_are_kept():
     """The first-order effect of a small shrinking of w on ½‖g‖² is −w·Hg: its sign is checked."""
     model, task = network(), InDouble()
     found = GraSP(batches=1, batch_size=256, temperature=1.0).score(context_of(model, task))

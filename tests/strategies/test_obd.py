@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from contexts import context_of
 from torch import nn
 
 from prunebench.datasets import Task
@@ -25,9 +26,7 @@ def loss_of(model, task, weight):
     return loss
 
 
-def test_obd_is_the_increase_of_a_quadratic_loss_when_one_weight_goes(
-    linear, regression, context_of
-):
+def test_obd_is_the_increase_of_a_quadratic_loss_when_one_weight_goes(linear, regression):
     at_the_minimum(linear, regression)
     context = context_of(linear, regression)
     scores = OBD(curvature=Exact(batches=1, batch_size=60)).score(context)["0.weight"]
@@ -50,7 +49,7 @@ class ExactOuterProducts(OBS):
 
 
 def test_obs_is_the_increase_of_a_quadratic_loss_when_the_others_make_up_for_a_weight(
-    linear, regression, context_of
+    linear, regression
 ):
     at_the_minimum(linear, regression)
     surgeon = ExactOuterProducts(examples=60, block_size=6, damping=1e-12)
@@ -69,7 +68,7 @@ def test_obs_is_the_increase_of_a_quadratic_loss_when_the_others_make_up_for_a_w
 
 @pytest.mark.parametrize("gone", [[1], [0, 4], [1, 2, 3, 5]])
 def test_the_update_is_the_least_squares_solution_of_the_weights_that_stay(
-    linear, regression, context_of, gone
+    linear, regression, gone
 ):
     at_the_minimum(linear, regression)
     surgeon = ExactOuterProducts(examples=60, block_size=6, damping=1e-12)
@@ -82,7 +81,7 @@ def test_the_update_is_the_least_squares_solution_of_the_weights_that_stay(
     assert not updated[0, gone].any()
 
 
-def test_what_was_pruned_before_takes_no_part(linear, regression, context_of):
+def test_what_was_pruned_before_takes_no_part(linear, regression):
     at_the_minimum(linear, regression)
     before = {"0.weight": torch.ones(2, 6, dtype=torch.bool)}
     before["0.weight"][:, 2] = False
@@ -99,7 +98,7 @@ def test_what_was_pruned_before_takes_no_part(linear, regression, context_of):
     assert torch.allclose(scores[0, stay], expected, rtol=1e-6)
 
 
-def test_woodfishers_blocks_are_those_of_the_dense_empirical_fisher(linear, regression, context_of):
+def test_woodfishers_blocks_are_those_of_the_dense_empirical_fisher(linear, regression):
     scores = WoodFisher(examples=60, block_size=5, damping=0.01).score(
         context_of(linear, regression)
     )["0.weight"]
@@ -117,7 +116,7 @@ def test_woodfishers_blocks_are_those_of_the_dense_empirical_fisher(linear, regr
     assert torch.allclose(scores.flatten(), expected)
 
 
-def test_blocks_of_one_weight_are_the_diagonal(linear, regression, context_of):
+def test_blocks_of_one_weight_are_the_diagonal(linear, regression):
     scores = WoodFisher(examples=60, block_size=1, damping=0.01).score(
         context_of(linear, regression)
     )["0.weight"]
@@ -127,9 +126,7 @@ def test_blocks_of_one_weight_are_the_diagonal(linear, regression, context_of):
     assert torch.allclose(scores, expected)
 
 
-def test_pruning_changes_the_kept_weights_so_that_the_loss_grows_less(
-    linear, regression, context_of
-):
+def test_pruning_changes_the_kept_weights_so_that_the_loss_grows_less(linear, regression):
     at_the_minimum(linear, regression)
     base = loss_of(linear, regression, linear[0].weight.detach())
     increases = []
@@ -148,12 +145,12 @@ class WithoutUpdate(ExactOuterProducts):
         return {}
 
 
-def test_blocks_that_would_not_fit_into_memory_are_refused(context_of, regression):
+def test_blocks_that_would_not_fit_into_memory_are_refused(regression):
     with pytest.raises(UsageError, match="block_size: 100000 is not possible here"):
         OBS(block_size=100_000).score(context_of(LeNet5(), regression))
 
 
-def test_a_task_that_cannot_draw_targets_is_told_what_is_missing(linear, regression, context_of):
+def test_a_task_that_cannot_draw_targets_is_told_what_is_missing(linear, regression):
     class NoSampling(type(regression)):
         sampled_loss = Task.sampled_loss
 

@@ -2,18 +2,16 @@
 
 import pytest
 import torch
+from contexts import context_of
 from scipy.stats import chi2
 from torch import nn
 
-from prunebench.seeding import generator
-from prunebench.strategies import Context, LayerRandom, Random, full_masks, kept
+from prunebench.strategies import LayerRandom, Random, kept
 
 
 def masks_of(strategy, seed, budget, masks=None):
     model = nn.Sequential(nn.Linear(6, 10), nn.Linear(10, 4))
-    weights = dict(model.named_parameters())
-    masks = masks or full_masks({name: weights[name] for name in strategy.prunable(model)})
-    return strategy.masks(Context(model, None, masks, "1.weight", generator(seed)), budget)
+    return strategy.masks(context_of(model, strategy=strategy, masks=masks, seed=seed), budget)
 
 
 @pytest.mark.parametrize("budget", [0, 1, 33, 99, 100])

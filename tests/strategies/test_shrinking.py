@@ -16,7 +16,7 @@ from prunebench.strategies import (
     MaskedWeights,
     check_equivalence,
     couple,
-    output_weight,
+    output_weights,
     prunable_weights,
     shrink,
     unsettled,
@@ -103,7 +103,7 @@ def test_the_shrunk_network_equals_the_masked_one_and_is_as_small_as_predicted(n
     make, shape = NETWORKS[name]
     torch.manual_seed(0)
     model, inputs = unsettled(make()).eval(), torch.randn(2, *shape)
-    names = [each for each in prunable_weights(model) if each != output_weight(model)]
+    names = [each for each in prunable_weights(model) if each not in output_weights(model)]
     coupling = couple(model, inputs[:1], names)
     dense_flops = sum(flops_by_module(model, inputs[:1]).values())
     for removed in (0.3, 0.5, 0.75):

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from contexts import context_of
 from torch import nn
 from torch.nn import functional as F
 
@@ -20,7 +21,7 @@ class Normalised(nn.Module):
         return self.b(torch.relu(self.norm(self.a(x))))
 
 
-def test_the_score_is_the_share_of_the_derivative_by_the_mask(regression, context_of):
+def test_the_score_is_the_share_of_the_derivative_by_the_mask(regression):
     model = Normalised().double()
     found = SNIP(batches=1, batch_size=60).score(context_of(model, regression))
     parameters = {name: p.detach() for name, p in model.named_parameters()}
@@ -40,7 +41,7 @@ def test_the_score_is_the_share_of_the_derivative_by_the_mask(regression, contex
     assert sum(score.sum() for score in found.values()).item() == pytest.approx(1)
 
 
-def test_statistics_of_normalisation_stay_as_they_were(regression, context_of):
+def test_statistics_of_normalisation_stay_as_they_were(regression):
     model = Normalised().double()
     model.train()
     before = {name: buffer.clone() for name, buffer in model.named_buffers()}
@@ -50,7 +51,7 @@ def test_statistics_of_normalisation_stay_as_they_were(regression, context_of):
     assert model.norm.track_running_stats
 
 
-def test_without_normalisation_it_ranks_as_gradient_magnitude_does(context_of):
+def test_without_normalisation_it_ranks_as_gradient_magnitude_does():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(36, 16), nn.ReLU(), nn.Linear(16, 4))
     one = SNIP(batches=2, batch_size=64).score(context_of(model, Synthetic()))
@@ -59,7 +60,7 @@ def test_without_normalisation_it_ranks_as_gradient_magnitude_does(context_of):
     assert torch.equal(flat.argsort(stable=True), reference.argsort(stable=True))
 
 
-def test_no_gradient_at_all_gives_scores_of_zero_and_no_nan(regression, context_of):
+def test_no_gradient_at_all_gives_scores_of_zero_and_no_nan(regression):
     model = nn.Sequential(nn.Linear(6, 2)).double()
     regression.y = model(regression.x).detach()
     found = SNIP(batches=1, batch_size=60).score(context_of(model, regression))

@@ -4,39 +4,38 @@ from dataclasses import replace
 
 import pytest
 import torch
+from contexts import context_of
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
 from prunebench import UsageError
-from prunebench.seeding import generator
 from prunebench.strategies import (
     Context,
     Filters,
     Global,
     GlobalMagnitude,
     LayerMagnitude,
-    Strategy,
+    ScoredStrategy,
     Uniform,
     Unstructured,
-    full_masks,
     kept,
 )
 
 
-class Given(Strategy):
+class Given(ScoredStrategy):
     """Scores that a test gives in the place of a task."""
 
     def score(self, context):
         return context.task
 
 
-def context_of(scores) -> Context:
+def context_with(scores) -> Context:
     model = nn.Module()
     for name, values in scores.items():
         layer = nn.Linear(values.shape[1], values.shape[0], bias=False)
         model.add_module(name.partition(".")[0], layer)
-    return Context(model, scores, full_masks(scores), "none", generator(0))
+    return context_of(model, scores)
 
 
 @pytest.mark.parametrize(
@@ -50,13 +49,13 @@ def context_of(scores) -> Context:
     ],
 )
 def test_scores_that_do_not_fit_are_refused_with_the_layer_named(scores, complaint):
-    context = replace(context_of({"layer.weight": torch.zeros(3, 2)}), task=scores)
+    context = replace(context_with({"layer.weight": torch.zeros(3, 2)}), task=scores)
     with pytest.raises(UsageError, match=complaint):
         Given().masks(context, 3)
 
 
 def test_a_weight_of_score_minus_infinity_still_ranks_above_what_is_pruned():
-    context = context_of({"layer.weight": torch.zeros(10, 2)})
+    context = context_with({"layer.weight": torch.zeros(10, 2)})
     pruned = {"layer.weight": torch.arange(20).view(10, 2) % 2 == 0}
     lowest = {"layer.weight": torch.full((10, 2), -torch.inf)}
     masks = Given().masks(replace(context, masks=pruned, task=lowest), 7)
@@ -90,7 +89,7 @@ def test_what_is_pruned_stays_pruned_under_other_scores_and_gentler_budgets(
 ):
     total = sum(values.numel() for values in scores.values())
     strategy = Given(allocation=allocation, structure=structure)
-    context = context_of(scores)
+    context = context_with(scores)
     first = strategy.masks(context, round(shares[0] * total))
     changed = {name: sign * values for name, values in scores.items()}
     later = replace(context, masks=first, task=changed)

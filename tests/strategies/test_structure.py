@@ -2,25 +2,22 @@
 
 import pytest
 import torch
+from contexts import context_of, removable
 from torch import nn
 from torch.nn.utils import prune
 
 from prunebench.errors import UsageError
-from prunebench.seeding import generator
 from prunebench.strategies import (
     NM,
     STRATEGIES,
     Block,
     Channels,
-    Context,
     Filters,
     GlobalMagnitude,
     LayerMagnitude,
     StructuredL1,
     Unstructured,
-    full_masks,
     kept,
-    output_weight,
 )
 
 
@@ -31,16 +28,10 @@ def network() -> nn.Module:
     )
 
 
-def context_of(strategy, model):
-    weights = dict(model.named_parameters())
-    masks = full_masks({name: weights[name] for name in strategy.prunable(model)})
-    return Context(model, None, masks, output_weight(model), generator(0))
-
-
 @pytest.mark.parametrize("density", [0.9, 0.5, 0.25, 0.1])
 def test_structured_l1_is_torchs_ln_structured_in_each_layer(density):
     strategy, model = StructuredL1(), network()
-    context = context_of(strategy, model)
+    context = context_of(model, strategy=strategy)
     total = kept(context.masks)
     budget = round(density * total)
     masks = strategy.masks(context, budget)
@@ -52,23 +43,18 @@ def test_structured_l1_is_torchs_ln_structured_in_each_layer(density):
 
 
 def test_structured_l1_leaves_the_output_layer_alone():
-    assert StructuredL1().prunable(network()) == ["0.weight", "1.weight", "3.weight"]
-    assert StructuredL1().prunable(network(), classifier=False) == [
-        "0.weight",
-        "1.weight",
-        "3.weight",
-    ]
+    assert removable(StructuredL1(), network()) == ["0.weight", "1.weight", "3.weight"]
 
 
 def test_the_output_layer_that_a_model_names_is_the_one_left_alone():
     model = network()
     model.output_layer = "0"
-    assert StructuredL1().prunable(model) == ["1.weight", "3.weight", "4.weight"]
+    assert removable(StructuredL1(), model) == ["1.weight", "3.weight", "4.weight"]
 
 
 def test_filters_go_as_a_whole_also_in_a_global_ranking():
     strategy = GlobalMagnitude(structure=Filters())
-    context = context_of(strategy, network())
+    context = context_of(network(), strategy=strategy)
     masks = strategy.masks(context, 500)
     for mask in masks.values():
         rows = mask.flatten(1)
@@ -81,7 +67,7 @@ def test_a_filter_is_scored_by_the_sum_over_its_weights():
     model = nn.Sequential(nn.Linear(3, 3, bias=False), nn.Linear(3, 2))
     with torch.no_grad():
         model[0].weight.copy_(torch.tensor([[9.0, 0, 0], [-4, -4, -4], [1, 1, 1]]))
-    masks = StructuredL1().masks(context_of(StructuredL1(), model), 3)
+    masks = StructuredL1().masks(context_of(model, strategy=StructuredL1()), 3)
     assert masks["0.weight"].any(1).tolist() == [False, True, False]
 
 
@@ -100,7 +86,7 @@ def test_a_mask_expanded_from_units_keeps_those_units_and_nothing_pruned_before(
 
 def test_channels_are_torchs_ln_structured_along_the_second_dimension():
     strategy, model = LayerMagnitude(structure=Channels()), network()
-    context = context_of(strategy, model)
+    context = context_of(model, strategy=strategy)
     masks = strategy.masks(context, round(0.5 * kept(context.masks)))
     for name, mask in masks.items():
         module = network()[int(name.split(".")[0])]
@@ -116,7 +102,7 @@ def test_of_every_m_consecutive_inputs_the_n_largest_are_kept(n, m, shape):
     model = nn.Module()
     model.register_parameter("weight", nn.Parameter(weight))
     strategy = GlobalMagnitude(structure=NM(n=n, m=m))
-    context = Context(model, None, full_masks({"weight": weight}), "weight", generator(0))
+    context = context_of(model)
     mask = strategy.masks(context, weight.numel() * n // m)["weight"]
     inputs_last = weight.abs().movedim(1, -1).reshape(-1, m)
     expected = torch.zeros_like(inputs_last, dtype=torch.bool)
@@ -129,11 +115,11 @@ def test_of_every_m_consecutive_inputs_the_n_largest_are_kept(n, m, shape):
 def test_an_nm_pattern_is_kept_when_more_is_pruned_and_in_later_rounds():
     model = network()
     strategy = GlobalMagnitude(structure=NM(n=2, m=4))
-    context = context_of(strategy, model)
+    context = context_of(model, strategy=strategy)
     budget = strategy.largest_budget(context.weights)
     first = strategy.masks(context, budget)
     assert kept(first) == budget
-    later = Context(model, None, first, "4.weight", generator(0))
+    later = context_of(model, masks=first)
     second = strategy.masks(later, budget // 2)
     assert kept(second) == budget // 2
     for name, mask in second.items():
@@ -186,7 +172,7 @@ def test_blocks_are_kept_or_removed_whole_by_the_sum_of_their_scores(shape):
 @pytest.mark.parametrize("kind", [GlobalMagnitude, LayerMagnitude])
 def test_a_network_of_ragged_blocks_misses_its_budget_by_less_than_a_block_in_a_layer(kind):
     strategy = kind(structure=Block(height=4, width=4))
-    context = context_of(strategy, network())
+    context = context_of(network(), strategy=strategy)
     masks = strategy.masks(context, 400)
     slack = 16 * (len(masks) if kind is LayerMagnitude else 1)
     assert 400 - slack < kept(masks) <= 400

@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 import torch
+from contexts import context_of
 from torch import nn
 
 import prunebench
@@ -11,14 +12,11 @@ from prunebench.benchmark.conformance_networks import Synthetic
 from prunebench.errors import UsageError
 from prunebench.models import LeNet5, LeNet300100, ResNetSmall
 from prunebench.strategies import (
-    Context,
     Global,
     GlobalMagnitude,
     SynFlow,
     collapsed,
-    full_masks,
     kept,
-    output_weight,
 )
 
 
@@ -32,18 +30,12 @@ class Images(Synthetic):
         return torch.randn(batch_size, *self._shape)
 
 
-def context_for(strategy, model, task, masks=None):
-    weights = dict(model.named_parameters())
-    masks = masks or full_masks({name: weights[name] for name in strategy.prunable(model)})
-    return Context(model, task, masks, output_weight(model), torch.Generator().manual_seed(0))
-
-
 @pytest.mark.parametrize(
     ("make", "shape"), [(LeNet300100, (1, 28, 28)), (LeNet5, (1, 28, 28))], ids=["MLP", "LeNet"]
 )
 def test_the_same_flow_goes_through_every_layer(make, shape):
     torch.manual_seed(0)
-    scores = SynFlow().score(context_for(SynFlow(), make(), Images(shape)))
+    scores = SynFlow().score(context_of(make(), Images(shape)))
     sums = torch.stack([score.sum() for score in scores.values()])
     assert torch.allclose(sums, sums[0].expand_as(sums), rtol=1e-9)
     assert all((score >= 0).all() for score in scores.values())
@@ -52,7 +44,7 @@ def test_the_same_flow_goes_through_every_layer(make, shape):
 def test_the_flow_through_a_weight_is_the_sum_over_all_paths_that_use_it():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
-    scores = SynFlow().score(context_for(SynFlow(), model, Images((4,))))
+    scores = SynFlow().score(context_of(model, Images((4,))))
     first, second = model[0].weight.detach().double().abs(), model[2].weight.detach().double().abs()
     expected = {"0.weight": torch.zeros(3, 4).double(), "2.weight": torch.zeros(2, 3).double()}
     for i, h, o in itertools.product(range(4), range(3), range(2)):
@@ -70,18 +62,18 @@ def test_a_small_layer_survives_where_magnitude_empties_it():
         model.linear2.weight *= 0.05
     budget = 266_200 // 1_000
     ours = SynFlow(allocation=Global(minimum=0))
-    masks = ours.masks(context_for(ours, model, Images((1, 28, 28))), budget)
+    masks = ours.masks(context_of(model, Images((1, 28, 28))), budget)
     assert kept(masks) == budget
     assert not collapsed(masks)
     magnitude = GlobalMagnitude()
-    theirs = magnitude.masks(context_for(magnitude, model, Images((1, 28, 28))), budget)
+    theirs = magnitude.masks(context_of(model, Images((1, 28, 28))), budget)
     assert "linear2.weight" in collapsed(theirs)
 
 
 def test_the_network_still_computes_something_when_almost_nothing_is_left():
     torch.manual_seed(0)
     model = LeNet300100()
-    masks = SynFlow().masks(context_for(SynFlow(), model, Images((1, 28, 28))), 6)
+    masks = SynFlow().masks(context_of(model, Images((1, 28, 28))), 6)
     assert kept(masks) == 6
     assert not collapsed(masks)  # two paths of three weights each
 
@@ -92,23 +84,23 @@ def test_one_iteration_ranks_worse_than_many():
     with torch.no_grad():
         model.linear2.weight *= 0.05
     once = SynFlow(iterations=1)
-    assert collapsed(once.masks(context_for(once, model, Images((1, 28, 28))), 60))
+    assert collapsed(once.masks(context_of(model, Images((1, 28, 28))), 60))
     many = SynFlow(iterations=100)
-    assert not collapsed(many.masks(context_for(many, model, Images((1, 28, 28))), 60))
+    assert not collapsed(many.masks(context_of(model, Images((1, 28, 28))), 60))
 
 
 @pytest.mark.slow
 def test_neither_data_nor_signs_nor_biases_matter():
     torch.manual_seed(0)
     model = LeNet300100()
-    one = SynFlow().masks(context_for(SynFlow(), model, Images((1, 28, 28), seed=1)), 5_000)
+    one = SynFlow().masks(context_of(model, Images((1, 28, 28), seed=1)), 5_000)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "bias" in name:
                 parameter.uniform_(-3, 3)
             else:
                 parameter.mul_(torch.where(torch.rand_like(parameter) < 0.5, -1, 1))
-    other = SynFlow().masks(context_for(SynFlow(), model, Images((1, 28, 28), seed=2)), 5_000)
+    other = SynFlow().masks(context_of(model, Images((1, 28, 28), seed=2)), 5_000)
     assert all(torch.equal(mask, other[name]) for name, mask in one.items())
 
 
@@ -122,7 +114,7 @@ def flows(model, shape, tokens=False):
     if tokens:
         task.inputs = lambda batch_size: torch.randint(1, 10, (batch_size, *shape))
     SynFlow().check(task, model)
-    return SynFlow().score(context_for(SynFlow(), model, task))
+    return SynFlow().score(context_of(model, task))
 
 
 class Bag(nn.Module):
@@ -213,7 +205,7 @@ def test_flow_enters_through_every_row_of_an_embedding_and_no_sentence_matters()
     assert torch.allclose(one["tokens.weight"], absolute["tokens.weight"] * leaving)
     task = Images((6,))
     task.inputs = lambda batch_size: torch.tensor([[1, 2, 3, 4, 5, 6]])
-    masks = SynFlow().masks(context_for(SynFlow(), model, task), 500)
+    masks = SynFlow().masks(context_of(model, task), 500)
     assert int(masks["tokens.weight"].any(1).sum()) > 100
 
 
@@ -270,8 +262,8 @@ def test_a_network_that_does_not_conserve_the_flow_is_refused_in_a_sentence(make
     model, task = make(), Images((1, 6, 6))
     for refused in (
         lambda: SynFlow().check(task, model),
-        lambda: SynFlow().score(context_for(SynFlow(), model, task)),
-        lambda: SynFlow().masks(context_for(SynFlow(), model, task), 20),
+        lambda: SynFlow().score(context_of(model, task)),
+        lambda: SynFlow().masks(context_of(model, task), 20),
     ):
         with pytest.raises(UsageError, match=f"SynFlow is not possible on .*: .*{reason}"):
             refused()

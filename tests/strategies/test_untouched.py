@@ -2,30 +2,16 @@
 
 import pytest
 import torch
+from contexts import context_of
 
 import prunebench
 from prunebench import UsageError
 from prunebench.models import ResNetSmall
-from prunebench.seeding import generator
 from prunebench.strategies import (
     STRATEGIES,
-    Context,
     GlobalMagnitude,
     MaskedWeights,
-    full_masks,
-    output_weight,
 )
-
-
-def context_of(strategy, model, task, masks=None):
-    weights = {name: model.get_parameter(name) for name in strategy.prunable(model)}
-    return Context(
-        model=model,
-        task=task,
-        masks=full_masks(weights) if masks is None else masks,
-        output=output_weight(model),
-        generator=generator(0, "test"),
-    )
 
 
 class Writing(GlobalMagnitude):
@@ -98,19 +84,19 @@ def test_a_score_that_writes_to_what_it_is_given_is_refused_by_name(kind, what, 
     for mask in masks.values():
         mask[0] = False
     with pytest.raises(UsageError, match=f"strategy {kind.__name__}: scoring changes {what}"):
-        strategy.prune(context_of(strategy, model, digits, masks), 1_000)
+        strategy.prune(context_of(model, digits, strategy=strategy, masks=masks), 1_000)
 
 
 @pytest.mark.parametrize("name", STRATEGIES.names())
 def test_no_strategy_of_ours_is_suspected_in_the_first_round_or_the_second(name, digits, frugal):
     model, strategy = ResNetSmall(), frugal(name)
-    first = context_of(strategy, model, digits)
+    first = context_of(model, digits, strategy=strategy)
     strategy.prune(first, 15_000)
     before = {name: mask.clone() for name, mask in first.masks.items()}
     for mask in before.values():
         mask[0] = False
     MaskedWeights(model, before).apply()
-    after = strategy.prune(context_of(strategy, model, digits, before), 10_000).masks
+    after = strategy.prune(context_of(model, digits, strategy=strategy, masks=before), 10_000).masks
     assert not any((after[each] & ~mask).any() for each, mask in before.items())
 
 
@@ -118,8 +104,8 @@ def test_no_strategy_of_ours_is_suspected_in_the_first_round_or_the_second(name,
 def test_a_run_in_which_scoring_changes_weights_fails_and_says_why(rounds, experiment, tmp_path):
     file = tmp_path / "careless.py"
     file.write_text(
-        "from prunebench.strategies import Strategy\n\n"
-        "class Careless(Strategy):\n"
+        "from prunebench.strategies import ScoredStrategy\n\n"
+        "class Careless(ScoredStrategy):\n"
         "    def score(self, context):\n"
         "        return {name: weight.abs_() for name, weight in context.weights.items()}\n"
     )

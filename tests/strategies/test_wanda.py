@@ -2,12 +2,13 @@
 
 import pytest
 import torch
+from contexts import context_of, removable
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from prunebench.datasets import Task
-from prunebench.strategies import Context, Wanda, full_masks
+from prunebench.strategies import Wanda
 from prunebench.strategies.activations import input_norms
 
 
@@ -37,8 +38,7 @@ class Inputs(Task):
 
 def norms(model, inputs):
     weights = {name: p for name, p in model.named_parameters() if p.ndim >= 2}
-    context = Context(model, Inputs(inputs), full_masks(weights), "", torch.Generator())
-    found = input_norms(context, 1, 999)
+    found = input_norms(context_of(model, Inputs(inputs)), 1, 999)
     return {n: found[n].expand_as(weight) for n, weight in weights.items() if n in found}
 
 
@@ -174,10 +174,10 @@ def test_weights_whose_inputs_cannot_be_seen_are_not_pruned():
             super().__init__()
             self.attention, self.out = nn.MultiheadAttention(8, 2), nn.Linear(8, 2)
 
-    names = Wanda().prunable(Attends())
+    names = removable(Wanda(), Attends())
     assert not any(name.startswith("attention") for name in names)
     assert "out.weight" in names
-    assert Wanda().prunable(nn.LSTM(3, 4, proj_size=2)) == []
+    assert removable(Wanda(), nn.LSTM(3, 4, proj_size=2)) == []
 
 
 def test_layers_of_a_transformer_are_seen_although_torch_could_fuse_them():
