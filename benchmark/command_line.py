@@ -119,7 +119,7 @@ def _labels(options: argparse.Namespace, experiments: Sequence[Experiment]) -> d
 
 def _overlaid(settings: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
     """The settings of the file, with those from the command line in their place."""
-    from ..results.record import TARGETS
+    from ..results.targets import TARGET_NAMES
     from .experiment import Experiment
 
     settings = dict(settings)
@@ -136,8 +136,8 @@ def _overlaid(settings: dict[str, Any], options: argparse.Namespace) -> dict[str
             values = [_value(text) for text in given]
             settings[name] = values if len(values) > 1 or name == "metrics" else values[0]
     # A target on the command line takes the place of another kind of target in the file.
-    if any(getattr(options, target) for target in TARGETS):
-        for target in TARGETS:
+    if any(getattr(options, target) for target in TARGET_NAMES):
+        for target in TARGET_NAMES:
             if not getattr(options, target):
                 settings.pop(target, None)
     return settings

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from .targets import TARGETS
+
 _SETTINGS = {
     "dataset": "Data set, as in the experiment.",
     "model": "Network, as in the experiment.",
@@ -11,12 +13,10 @@ _SETTINGS = {
     "the user's own by the name of its class.",
     "label": "What tables and plots call the strategy: the label chosen for it, else its name.",
     "strategy_source": "Digest of the strategy's own source file; empty for a built-in strategy.",
-    "target_compression": "Parameters of the whole network per nonzero one that was asked for; "
-    "this and the next three are empty but for the one that the experiment gives.",
-    "target_sparsity": "Fraction of the prunable weights to be zero that was asked for.",
-    "target_channel_sparsity": "Fraction of the channels to be removed that was asked for.",
-    "target_speedup": "FLOPs of the unpruned network per FLOP of the pruned one that were asked "
-    "for.",
+    **{
+        kind.column: f"{kind.definition} Empty where the experiment gives another kind of target."
+        for kind in TARGETS
+    },
     "rounds": "Rounds of pruning and recovery.",
     "schedule": "How the target is approached over the rounds.",
     "recovery": "What follows the pruning in each round.",

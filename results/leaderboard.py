@@ -20,10 +20,11 @@ import pandas as pd
 
 from .columns import INTEGER_COLUMNS, TEXT_COLUMNS, expand_columns
 from .naming import digest, named
-from .record import TARGETS, Outcome
+from .record import Outcome
 from .settings import columns_of, further_settings
 from .statistics import describe
 from .store import Store
+from .targets import TARGET_NAMES, TARGETS, given
 
 _SIZE_AND_COST = frozenset(
     {
@@ -44,7 +45,7 @@ _SIZE_AND_COST = frozenset(
         "file_bytes_shrunk",
     }
 )
-_NOT_SETTINGS = frozenset({"dataset", "model", "strategy", *TARGETS, "seed"})
+_NOT_SETTINGS = frozenset({"dataset", "model", "strategy", *TARGET_NAMES, "seed"})
 
 
 def leaderboard(records: Iterable[Outcome] | str | Path) -> pd.DataFrame:
@@ -192,7 +193,7 @@ class _Comparison:
                     "strategy": method.strategy,
                     "label": method.strategy,
                     "strategy_source": method.source,
-                    f"target_{TARGETS[target.kind]}": target.value,
+                    TARGETS[target.kind].column: target.value,
                     "seeds": len(finished),
                     "seeds_collapsed": sum(run.status == "collapsed" for run in finished),
                     "seeds_failed": len(seeds) - len(finished),
@@ -261,11 +262,8 @@ def _method(experiment: Mapping[str, Any]) -> _Method:
 
 
 def _target(experiment: Mapping[str, Any]) -> _Target:
-    return next(
-        _Target(kind, experiment[name])
-        for kind, name in enumerate(TARGETS)
-        if experiment.get(name) is not None
-    )
+    kind, value = given(experiment)[0]
+    return _Target(TARGETS.index(kind), value)
 
 
 def _quality_cells(runs: list[_Run]) -> dict[str, float | str]:

@@ -17,16 +17,15 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationInfo,
+    create_model,
     model_validator,
 )
 
 from ..errors import printable
+from .targets import TARGET_NAMES, given
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-TARGETS = ("compression", "sparsity", "channel_sparsity", "speedup")
-"""The settings of which an experiment has one, which says how far to prune."""
 
 MOST_THREADS = 1024
 """CPU threads that an experiment may ask for; with several thousands torch crashes."""
@@ -100,10 +99,6 @@ class _Described(BaseModel):
     dataset: str
     model: str
     strategy: str
-    compression: float | None = None
-    sparsity: float | None = None
-    channel_sparsity: float | None = None
-    speedup: float | None = None
     rounds: _Whole
     schedule: str
     recovery: str
@@ -117,16 +112,18 @@ class _Described(BaseModel):
     comparison: str = ""
     sources: dict[str, str] = {}
 
-    @model_validator(mode="after")
-    def _has_a_target(self) -> Self:
-        if all(getattr(self, name) is None for name in TARGETS):
-            raise ValueError(f"none of {', '.join(TARGETS)} is given")
-        return self
+
+_optional: Any = (float | None, None)
+_WithTarget = create_model(
+    "_WithTarget", __base__=_Described, **dict.fromkeys(TARGET_NAMES, _optional)
+)
 
 
 def _described(experiment: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
     if info.mode == "json":
-        _Described.model_validate(experiment)
+        _WithTarget.model_validate(experiment)
+        if not given(experiment):
+            raise ValueError(f"none of {', '.join(TARGET_NAMES)} is given")
     return experiment
 
 

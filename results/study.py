@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from ..errors import UsageError
-from . import cells
 from .layout import AT_INITIALISATION, settings_in_words, way_of_training
 from .leaderboard import comparable
 from .naming import digest, named, shown, told_apart
-from .record import TARGETS, Record
+from .record import Record
 from .settings import as_text, columns_of, further_settings
 from .statistics import describe
+from .targets import TARGETS, given
 
 _LINE_COLUMNS = {
     "dataset": "Data set, as in the experiment.",
@@ -244,7 +244,7 @@ def _grouped(
     return [
         (
             line,
-            cells.target(pd.Series({f"target_{TARGETS[kind]}": value})),
+            TARGETS[kind].written(value),
             sorted(group, key=lambda record: int(record.experiment["seed"])),
         )
         for (line, (kind, value)), group in sorted(groups.items())
@@ -253,8 +253,8 @@ def _grouped(
 
 def _target(record: Record) -> tuple[int, float]:
     """The kind of a record's target, as its place in ``TARGETS``, and its value."""
-    given = [record.experiment.get(name) for name in TARGETS]
-    return next((kind, float(value)) for kind, value in enumerate(given) if value is not None)
+    kind, value = given(record.experiment)[0]
+    return TARGETS.index(kind), float(value)
 
 
 def _values(records: Iterable[Record], part: str, name: str) -> list[float]:

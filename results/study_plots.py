@@ -34,6 +34,7 @@ from .drawing import (
 from .layout import FIELDS, Layout, Quality, Result, arrange, values_of_seeds
 from .scales import LEFT_PERCENT, PERCENT
 from .study import qualities_of
+from .targets import SPARSITY
 
 LAYOUT = Layout(
     panel=("dataset", "model", "initialisation", "pretraining"),
@@ -337,7 +338,7 @@ def _bar_styles(table: pd.DataFrame, fields: list[str]) -> dict[str, dict[str, A
 
 def _is_at(table: pd.DataFrame, sparsity: float) -> pd.Series[bool]:
     """Which rows are at a sparsity, asked for or reached."""
-    asked = table["target"] == f"{100 * sparsity:.10g} %"
+    asked = table["target"] == SPARSITY.written(sparsity)
     return asked | ((table["sparsity"] - sparsity).abs() <= _NEAR)
 
 
