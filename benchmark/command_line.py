@@ -214,13 +214,13 @@ def _readable(store: Store) -> Iterator[Outcome]:
 
 
 def _plots(frame: DataFrame, folder: Path, layout: Layout | None = None) -> list[Path]:
-    """Draw the two plots of a leaderboard into a folder and return their paths."""
-    from ..results.plots import LAYOUT, accuracy_vs_compression, accuracy_vs_speedup
+    """Draw the plots of a leaderboard into a folder, say which are left out, return their paths."""
+    from ..results.plots import LAYOUT, draw_plots
 
-    paths = [folder / "accuracy-vs-compression.png", folder / "accuracy-vs-speedup.png"]
-    accuracy_vs_compression(frame, paths[0], layout or LAYOUT)
-    accuracy_vs_speedup(frame, paths[1], layout or LAYOUT)
-    return paths
+    drawn = draw_plots(frame, folder, layout or LAYOUT)
+    for sentence in drawn.left_out:
+        _say(f"prunebench: {sentence}")
+    return drawn.paths
 
 
 def _layout(options: argparse.Namespace, usual: Layout) -> Layout:

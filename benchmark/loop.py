@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from ..datasets import DATASETS, Task
 from ..errors import message_of
 from ..metrics import (
-    METRICS,
     Flops,
     Latency,
     Measurements,
     Metric,
+    Quality,
     Size,
     Storage,
     Subject,
@@ -34,11 +34,13 @@ from ..results import (
     Epoch,
     Failure,
     Layer,
+    QualityMetric,
     Record,
     Round,
     Store,
 )
 from ..results.changes import CHANGES
+from ..results.qualities import descriptions
 from ..seeding import generator
 from ..strategies import (
     Context,
@@ -65,7 +67,7 @@ from .environment import environment
 from .experiment import Experiment, Recipe
 from .pretraining import Pretrained, build, least_dense_quality, require_learned
 from .target import Target, target_of
-from .training import Purpose, Trained, copy_of_state, quality, train
+from .training import Purpose, Trained, copy_of_state, own_metric, quality, train
 
 
 class Pruned(NamedTuple):
@@ -427,16 +429,22 @@ def _measured(
         before |= (
             pretrained.measured(component) if metric.quality else metric.measure(dense_subject)
         )
+    own = _measured_of(own_metric(task), final)
+    others = {
+        name: each
+        for metric in chosen.values()
+        for name, each in _measured_of(metric, final).items()
+        if name not in own
+    }
     latency, doubts = Latency().measure_and_doubt(final_subject)
     record = Record(
         id=experiment.id,
         status="collapsed" if dead else "ok",
         experiment=described(experiment),
-        quality={
-            name: better
-            for metric in (METRICS.component(task.quality).create(), *chosen.values())
-            for name, better in metric.quality.items()
-            if name in final
+        quality={name: each.better for name, each in {**own, **others}.items()},
+        described={
+            name: QualityMetric(title=each.title, unit=each.unit)
+            for name, each in descriptions(own, others).items()
         },
         least_dense_quality=least_dense_quality(experiment, task),
         dense=before,
@@ -450,7 +458,7 @@ def _measured(
             for row in layer_table(pruned.model, task.inputs(1))
         ),
         collapsed_layers=tuple(dead),
-        by_class=METRICS.component(task.quality).create().by_class(final_subject),
+        by_class=own_metric(task).by_class(final_subject),
         signatures={str(name): text for name, each in chosen.items() if (text := each.signature())},
         revision=len(CHANGES),
         history=(*report.curve, *pruned.curve),
@@ -469,6 +477,11 @@ def _measured(
         environment=environment(),
     )
     return record, copy_of_state(pruned.model)
+
+
+def _measured_of(metric: Metric, measured: Mapping[str, object]) -> dict[str, Quality]:
+    """Those of a metric's numbers of quality that were measured."""
+    return {name: each for name, each in metric.qualities().items() if name in measured}
 
 
 def _all(metrics: list[Metric], subject: Subject) -> Measurements:

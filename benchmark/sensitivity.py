@@ -11,13 +11,14 @@ import torch
 from tqdm import tqdm
 
 from ..results.naming import shown, told_apart
+from ..results.qualities import descriptions, titles
 from ..seeding import generator
 from ..strategies import Context, Strategy, left_untouched, output_weight, weight_class
 from .experiment import Experiment
 from .loop import load_task, threads
 from .pretraining import Pretrained, build, require_learned
 from .sweep import data_folder
-from .training import quality
+from .training import own_metric, quality
 
 
 def sensitivity(
@@ -82,6 +83,12 @@ def _rows(
     classes: dict[str, list[str]] = {}
     for name in strategy.prunable(model, classifier=experiment.prune_classifier):
         classes.setdefault(weight_class(model, name), []).append(name)
+    own = own_metric(task).qualities()
+    described = {
+        column: text
+        for name, each in descriptions(own, {}).items()
+        for column, text in titles(name, each).items()
+    }
     rows = []
     points = [(title, sparsity) for title in classes for sparsity in sparsities]
     for title, sparsity in tqdm(points, desc=called, disable=not progress):
@@ -118,5 +125,6 @@ def _rows(
             }
             | measured
             | {f"{name}_change": measured[name] - report.test[name] for name in measured}
+            | described
         )
     return rows

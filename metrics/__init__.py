@@ -1,5 +1,6 @@
 """What is measured: quality, size, multiply–adds, and time."""
 
+from ..quality import Quality
 from .accuracy import Accuracy
 from .bleu import BLEU
 from .conditions import Conditions, load_between, processor_times
@@ -33,6 +34,7 @@ __all__ = [
     "NetworkKind",
     "Perplexity",
     "Protocol",
+    "Quality",
     "Ratio",
     "Runtime",
     "Size",

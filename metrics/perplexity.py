@@ -12,6 +12,7 @@ from torch import nn
 
 from ..datasets import Split, Task, Translation
 from ..errors import UsageError
+from ..quality import PERPLEXITY
 from .metric import LEARNED, Measurements, Metric, Subject, register
 from .modes import inference
 
@@ -36,7 +37,7 @@ class Perplexity(Metric):
         "included), which does not depend on the vocabulary",
         "loss": "mean cross-entropy in nats per subword",
     }
-    quality = {"perplexity": "lower", "perplexity_per_word": "lower", "loss": "lower"}
+    quality = PERPLEXITY
 
     def check(self, task: Task, model: nn.Module) -> None:
         """The task must be to translate."""

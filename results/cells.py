@@ -63,10 +63,8 @@ def with_interval(row: pd.Series[Any], name: str) -> str:
 
 
 def number(comparison: Comparison, value: float) -> str:
-    """A value of the primary quality metric, accuracies in percent."""
-    if math.isnan(value):
-        return "not finite"
-    return f"{100 * value:.2f}" if comparison.is_fraction else f"{value:.4g}"
+    """A value of the primary quality metric, fractions in percent."""
+    return "not finite" if math.isnan(value) else comparison.metric.written(value)
 
 
 def legend(comparison: Comparison) -> list[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
+from .qualities import DESCRIPTION_COLUMNS
 from .targets import TARGETS
 
 _SETTINGS = {
@@ -129,13 +130,16 @@ _COST = {
     "training_seconds_mean": "Wall-clock time of pretraining and fine-tuning together, in "
     "seconds, over the seeds measured; a shared pretraining counts in full for each run.",
 }
+for _kind in TARGETS:
+    if _kind.achieved:
+        _COST.setdefault(_kind.achieved_column, f"What was achieved of the target {_kind.name}.")
 
 _METRICS = {
     "<metric>_mean": "Mean over seeds of any further metric of the experiment after the last "
     "round, in its own unit.",
 }
 
-COLUMNS: dict[str, str] = {**_SETTINGS, **_QUALITY, **_COST, **_METRICS}
+COLUMNS: dict[str, str] = {**_SETTINGS, **_QUALITY, **DESCRIPTION_COLUMNS, **_COST, **_METRICS}
 """Column → definition, in the order of the table.
 
 The columns with ``<quality>`` stand there once for every quality metric of the tasks, ``<setting>``
@@ -187,16 +191,26 @@ TEXT_COLUMNS = (
 
 
 def expand_columns(
-    settings: Iterable[str], qualities: Iterable[str], metrics: Iterable[str]
+    settings: Iterable[str],
+    qualities: Iterable[str],
+    metrics: Iterable[str],
+    described: Collection[str] = (),
 ) -> list[str]:
-    """The columns of a leaderboard with these further settings, quality and further metrics."""
+    """The columns of a leaderboard with these further settings, quality and further metrics.
+
+    Those quality metrics that are ``described`` have columns with what they are.
+    """
     names = list(_SETTINGS)
     place = names.index(_FURTHER)
     return [
         *names[:place],
         *settings,
         *names[place + 1 :],
-        *(name.replace("<quality>", quality) for quality in qualities for name in _QUALITY),
+        *(
+            name.replace("<quality>", quality)
+            for quality in qualities
+            for name in (*_QUALITY, *(DESCRIPTION_COLUMNS if quality in described else ()))
+        ),
         *_COST,
         *(name.replace("<metric>", metric) for metric in metrics for name in _METRICS),
     ]

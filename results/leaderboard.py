@@ -18,8 +18,10 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from ..quality import Quality
 from .columns import INTEGER_COLUMNS, TEXT_COLUMNS, expand_columns
 from .naming import digest, named
+from .qualities import description, description_columns
 from .record import Outcome
 from .settings import columns_of, further_settings
 from .statistics import describe
@@ -66,10 +68,12 @@ def leaderboard(records: Iterable[Outcome] | str | Path) -> pd.DataFrame:
     metrics = sorted({name for run in runs for name in run.final} - {*qualities, *_SIZE_AND_COST})
     further = sorted({name for each in comparisons for name in further_settings(each.experiment)})
     rows = [row for comparison in comparisons for row in comparison.rows(metrics, further)]
-    columns = expand_columns(further, qualities, metrics)
+    described = {name for run in runs for name in run.described}
+    columns = expand_columns(further, qualities, metrics, described)
     types = dict.fromkeys(columns, "float64") | dict.fromkeys(INTEGER_COLUMNS, "Int64")
     types |= dict.fromkeys([*TEXT_COLUMNS, *further], "str")
     types |= {f"{name}_by_seed": "str" for name in qualities}
+    types |= {column: "str" for name in described for column in description_columns(name)}
     return pd.DataFrame(rows, columns=columns).astype(types)
 
 
@@ -129,6 +133,7 @@ class _Run(NamedTuple):
 
     status: str
     quality: Mapping[str, str]
+    described: Mapping[str, Quality]
     dense: Mapping[str, float | None]
     final: Mapping[str, float | None]
     timings: Mapping[str, float | None]
@@ -181,6 +186,8 @@ class _Comparison:
             ),
             "better": better,
         }
+        for name, described in next((run.described for run in of_all), {}).items():
+            head |= description(name, described)
         rows = []
         for kind in sorted({target.kind for _, target in points}):
             methods = sorted({method for method, target in points if target.kind == kind})
@@ -221,6 +228,7 @@ def _compare(records: Iterable[Outcome]) -> list[_Comparison]:
             seeds[experiment["seed"]] = _Run(
                 record.status,
                 record.quality,
+                record.descriptions(),
                 record.dense,
                 record.final,
                 record.timings,
@@ -298,13 +306,15 @@ def _cost_cells(runs: list[_Run]) -> dict[str, Any]:
         for name, unit in (("latency", "_dense_ms"), ("latency", "_pruned_ms"))
     )
     return {
-        "compression_mean": _mean(_final(runs, "compression")),
-        "prunable_sparsity_mean": _mean(_final(runs, "prunable_sparsity")),
+        **{
+            kind.achieved_column: _mean(_final(runs, kind.achieved))
+            for kind in TARGETS
+            if kind.achieved
+        },
         "parameters": _whole(runs[0].dense.get("parameters")),
         "nonzero_mean": _mean(_final(runs, "nonzero")),
         "flops": _whole(runs[0].dense.get("flops")),
         "effective_flops_mean": _mean(_final(runs, "effective_flops")),
-        "theoretical_speedup_mean": _mean(_final(runs, "theoretical_speedup")),
         "file_bytes": _whole(runs[0].dense.get("file_bytes")),
         **{
             f"{name}_mean": _mean(_final(runs, name))

@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from ..errors import printable
+from ..quality import Quality, titled
 from .targets import TARGET_NAMES, given
 
 if TYPE_CHECKING:
@@ -240,12 +241,20 @@ class Inference(_Frozen):
     doubt: str = ""
 
 
+class QualityMetric(_Frozen):
+    """A metric of quality whose name says too little: what people call it, and its unit."""
+
+    title: Text
+    unit: Text = ""
+
+
 class Outcome(BaseModel):
     """The part of a record that a leaderboard is made of; reading it alone is twice as fast.
 
     ``id`` is the experiment's identity. ``quality`` names the task's quality metrics, the primary
-    one first, and which direction is better. ``dense`` and ``final`` are the measurements of the
-    network before the first and after the last round. ``least_dense_quality`` is the primary
+    one first, and which direction is better; ``described`` has those of them by which runs are
+    compared and that are none of prunebench's own. ``dense`` and ``final`` are the measurements of
+    the network before the first and after the last round. ``least_dense_quality`` is the primary
     quality on the validation split that the unpruned network had to reach. ``doubts`` says of those
     of the ``timings`` that are speedups and None why they could not be believed. ``inference`` is
     what was measured of the finished network since, in ``inference_environment``.
@@ -261,6 +270,7 @@ class Outcome(BaseModel):
     dense: Annotated[Measurements, AfterValidator(_named)]
     final: Annotated[Measurements, AfterValidator(_named)]
     timings: Timings
+    described: Annotated[Mapping[str, QualityMetric], AfterValidator(_named)] = {}
     least_dense_quality: float | None = None
     doubts: Mapping[str, str] = {}
     inference: tuple[Inference, ...] = ()
@@ -274,6 +284,13 @@ class Outcome(BaseModel):
             pydantic.ValidationError: ``content`` is not a record of this schema version.
         """
         return cls.model_validate_json(content)
+
+    def descriptions(self) -> dict[str, Quality]:
+        """The described metrics of quality, with their directions."""
+        return {
+            name: titled(name, Quality(self.quality[name], each.title, each.unit))
+            for name, each in self.described.items()
+        }
 
     @property
     def finished(self) -> bool:
@@ -314,6 +331,8 @@ class Record(Outcome):
             raise ValueError("a failed record has no measurements")
         if self.status != "failed" and not self.quality:
             raise ValueError("a finished record names at least one quality metric")
+        if self.described.keys() - self.quality.keys():
+            raise ValueError("described is what is no quality metric")
         return self
 
     def result(self) -> dict[str, Any]:

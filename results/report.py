@@ -96,7 +96,7 @@ def _breakable(name: str) -> Markup:
     return Markup("<wbr>").join(re.split(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[/:,=])|(?=[.(])", name))
 
 
-def _section(comparison: Comparison, plots: tuple[str, str]) -> _Section:
+def _section(comparison: Comparison, plots: dict[str, str]) -> _Section:
     methods = comparison.methods()
     columns = [
         _quality_column(comparison, [rows.iloc[position] for _, rows in methods])
@@ -106,7 +106,7 @@ def _section(comparison: Comparison, plots: tuple[str, str]) -> _Section:
     return _Section(
         comparison=comparison,
         settings=_settings(comparison),
-        plots=dict(zip(("compression", "theoretical speedup"), plots, strict=True)),
+        plots=plots,
         targets=[cells.target(row) for _, row in methods[0][1].iterrows()],
         quality=[(name, list(line)) for (name, _), line in zip(methods, lines, strict=True)],
         legend=cells.legend(comparison),
@@ -131,7 +131,7 @@ def _settings(comparison: Comparison) -> dict[str, str]:
         "Settings": str(row["settings"]),
     }
     if comparison.quality:
-        words[f"{comparison.quality_title}, unpruned"] = cells.number(comparison, comparison.dense)
+        words[f"{comparison.metric.heading}, unpruned"] = cells.number(comparison, comparison.dense)
     if comparison.least_dense:
         words["Unpruned networks that count"] = comparison.least_dense
     return words
@@ -142,7 +142,7 @@ def _quality_column(comparison: Comparison, rows: list[pd.Series[Any]]) -> list[
     means = [_finite(row, f"{comparison.quality}_mean") for row in rows]
     shown = [None if mean is None else cells.number(comparison, mean) for mean in means]
     finite = [mean for mean in means if mean is not None]
-    choose = max if comparison.higher_is_better else min
+    choose = max if comparison.metric.higher_is_better else min
     best = cells.number(comparison, choose(finite)) if finite else None
     if len(set(shown) - {None}) < 2:
         best = None

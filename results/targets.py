@@ -51,6 +51,11 @@ class TargetKind(ABC):
         """The column of tables that has its values."""
         return f"target_{self.name}"
 
+    @property
+    def achieved_column(self) -> str:
+        """The column of leaderboards that has what was achieved, a mean over seeds."""
+        return f"{self.achieved}_mean"
+
     def written(self, value: float) -> str:
         """A value as it stands in tables."""
         return f"{100 * value if self.is_fraction else value:.10g}{self.unit}"

@@ -17,7 +17,7 @@ ALLOWED = {
     "models": set(),
     "datasets": set(),
 }
-EVERYWHERE = {"errors", "registry", "seeding"}
+EVERYWHERE = {"errors", "quality", "registry", "seeding"}
 
 
 def imports_of(path: Path) -> set[str]:

@@ -45,7 +45,7 @@ def test_a_comparison_leaves_a_leaderboard_two_plots_a_report_and_its_records(ru
     assert list(frame["strategy"]) == ["GlobalMagnitude"] * 2 + ["Random"] * 2
     assert set(frame["seeds"]) == {2}
     assert set(frame["rounds"]) == {2}
-    for name in ("accuracy-vs-compression.png", "accuracy-vs-speedup.png"):
+    for name in ("quality-vs-compression.png", "quality-vs-speedup.png"):
         assert (runs / name).read_bytes().startswith(b"\x89PNG")
     assert "LeNetSmall on Digits" in (runs / "report.html").read_text()
     assert len(list(runs.glob("??/*.json"))) == 8
@@ -90,7 +90,7 @@ def test_the_leaderboard_command_rebuilds_the_csv_from_the_records(runs, tmp_pat
     path = tmp_path / "again.csv"
     assert main(["leaderboard", str(runs), "-o", str(path), "--plots", str(tmp_path)]) == 0
     assert path.read_bytes() == (runs / "leaderboard.csv").read_bytes()
-    assert (tmp_path / "accuracy-vs-compression.png").exists()
+    assert (tmp_path / "quality-vs-compression.png").exists()
     assert "GlobalMagnitude" in capsys.readouterr().out
 
 
