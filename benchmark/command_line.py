@@ -121,6 +121,7 @@ def _overlaid(settings: dict[str, Any], options: argparse.Namespace) -> dict[str
     """The settings of the file, with those from the command line in their place."""
     from ..results.targets import TARGET_NAMES
     from .experiment import Experiment
+    from .grid import LISTS
 
     settings = dict(settings)
     for option, given in vars(options).items():
@@ -134,7 +135,7 @@ def _overlaid(settings: dict[str, Any], options: argparse.Namespace) -> dict[str
             settings[name] = {**recipe, part: _value(given)}
         else:
             values = [_value(text) for text in given]
-            settings[name] = values if len(values) > 1 or name == "metrics" else values[0]
+            settings[name] = values if len(values) > 1 or name in LISTS else values[0]
     # A target on the command line takes the place of another kind of target in the file.
     if any(getattr(options, target) for target in TARGET_NAMES):
         for target in TARGET_NAMES:
@@ -249,10 +250,13 @@ def _measure(options: argparse.Namespace) -> int:
     )
     frame = inference_table(measured)
     write_csv(frame, store.folder / "inference.csv")
-    plot_inference(frame, store.folder / "inference.png")
     print(inference_as_text(frame))
     print(f"\ninference:   {store.folder / 'inference.csv'}")
-    print(f"plot:        {store.folder / 'inference.png'}")
+    try:
+        plot_inference(frame, store.folder / "inference.png")
+        print(f"plot:        {store.folder / 'inference.png'}")
+    except UsageError as error:
+        _say(f"prunebench: no plot: {error}")
     return 0
 
 

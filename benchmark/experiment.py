@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -56,6 +57,33 @@ TimingComponent = Annotated[Any, _lookup("strategies", "TIMINGS"), _written]
 PenaltyComponent = Annotated[Any, _lookup("strategies", "PENALTIES"), _written]
 InitialisationComponent = Annotated[Any, _lookup("models", "INITIALISATIONS"), _written]
 MetricComponent = Annotated[Any, _lookup("metrics", "METRICS"), _written]
+
+
+STANDARD_MEASUREMENTS = ("Size", "Flops", "Storage", "Latency")
+"""What a cell measures beside quality, unless it is told to leave some of it out."""
+
+
+def _measurements(chosen: tuple[Component[Any], ...]) -> tuple[Component[Any], ...]:
+    """The chosen measurements in their order, which changes no result."""
+    names = [each.reference for each in chosen]
+    for each, name in zip(chosen, names, strict=True):
+        if name not in STANDARD_MEASUREMENTS:
+            raise UsageError(
+                f"measurements: {each} is not allowed: choose among "
+                f"{', '.join(STANDARD_MEASUREMENTS)}; any other metric can stand under metrics"
+            )
+        if names.count(name) > 1:
+            raise UsageError(f"measurements: {name} is given more than once")
+    if "Size" not in names:
+        raise UsageError(
+            f"measurements: {', '.join(names) or 'nothing'} is not allowed: Size is always needed"
+        )
+    return tuple(sorted(chosen, key=lambda each: STANDARD_MEASUREMENTS.index(each.reference)))
+
+
+Measurements = Annotated[
+    tuple[MetricComponent, ...], Field(strict=False), AfterValidator(_measurements)
+]
 
 
 class _Settings(BaseModel):
@@ -292,7 +320,12 @@ class Experiment(_WithTarget):  # type: ignore[misc]
         "the way from always giving the most frequent answer to being right always",
     )
     metrics: Annotated[tuple[MetricComponent, ...], Field(strict=False)] = Field(
-        default=(), description="metrics to record beside accuracy, size, FLOPs and latency"
+        default=(), description="metrics to record beside the task's own"
+    )
+    measurements: Measurements = Field(
+        default=STANDARD_MEASUREMENTS,
+        description="what else is measured: Size always, Flops, Storage and Latency where they are "
+        "named",
     )
     seed: int = Field(default=0, ge=0, lt=2**63, description="source of everything random")
     device: Annotated[Literal["cpu", "cuda", "mps"], BeforeValidator(_device)] = Field(

@@ -15,7 +15,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ..errors import UsageError, sentence_of, shown
 from .experiment import Experiment
 
-_LISTS = ("metrics",)
+LISTS = ("metrics", "measurements")
 """The settings whose value is a list, and which therefore are no axis of a grid."""
 
 
@@ -37,7 +37,7 @@ def grid(**settings: Any) -> list[Experiment]:
         UsageError: a setting is unknown, missing, or has a value that is not allowed.
     """
     axes = {
-        name: value if isinstance(value, list | tuple) and name not in _LISTS else [value]
+        name: value if isinstance(value, list | tuple) and name not in LISTS else [value]
         for name, value in settings.items()
     }
     for name, values in axes.items():

@@ -22,10 +22,9 @@ from ..metrics import (
     Measurements,
     Metric,
     Quality,
-    Size,
-    Storage,
     Subject,
     histograms,
+    layer_sizes,
     layer_table,
 )
 from ..registry import Component
@@ -412,7 +411,8 @@ def _measured(
     dense = build(experiment, task)
     dense.load_state_dict(pretrained.state())
     chosen: dict[Component[Metric], Metric] = {each: each.create() for each in experiment.metrics}
-    metrics = [Size(), Flops(), Storage()]
+    standard: list[Metric] = [each.create() for each in experiment.measurements]
+    metrics = [metric for metric in standard if not metric.timing]
     strategy: Strategy = experiment.strategy.create()
     small = shrunk(strategy, pruned.model, pruned.masks, task)[0] if strategy.couples else None
     final_subject = Subject(pruned.model, dense, task, tuple(pruned.masks), shrunk=small)
@@ -436,7 +436,13 @@ def _measured(
         for name, each in _measured_of(metric, final).items()
         if name not in own
     }
-    latency, doubts = Latency().measure_and_doubt(final_subject)
+    latency: Measurements = {}
+    doubts: dict[str, str] = {}
+    for metric in standard:
+        if isinstance(metric, Latency):
+            latency, doubts = metric.measure_and_doubt(final_subject)
+    counted = any(isinstance(metric, Flops) for metric in standard)
+    layers = layer_table(pruned.model, task.inputs(1)) if counted else layer_sizes(pruned.model)
     record = Record(
         id=experiment.id,
         status="collapsed" if dead else "ok",
@@ -455,7 +461,7 @@ def _measured(
                 **row._asdict(),
                 weight_class=weight_class(pruned.model, row.name) if row.name in prunable else "",
             )
-            for row in layer_table(pruned.model, task.inputs(1))
+            for row in layers
         ),
         collapsed_layers=tuple(dead),
         by_class=own_metric(task).by_class(final_subject),

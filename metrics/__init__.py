@@ -8,7 +8,7 @@ from .distribution import Histograms, histograms
 from .flops import Flops, Work, flops_by_module, work_by_weight, work_left
 from .inference import InferenceTime, inference_times, pass_times
 from .latency import Latency
-from .layers import LayerRow, layer_table
+from .layers import LayerRow, layer_sizes, layer_table
 from .metric import METRICS, Measurements, Metric, Subject, register
 from .modes import inference
 from .perplexity import Perplexity
@@ -51,6 +51,7 @@ __all__ = [
     "inference_times",
     "interleaved",
     "keep_memory",
+    "layer_sizes",
     "layer_table",
     "load_between",
     "pass_times",

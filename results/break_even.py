@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
+from ..errors import UsageError
 from .drawing import (
     COLOURS,
     DOTS_PER_INCH,
@@ -150,8 +151,12 @@ def plot_inference(frame: pd.DataFrame, path: str | Path) -> None:
     size, a line for each strategy in each runtime.
 
     Raises:
+        UsageError: no run has counted FLOPs, so there is nothing to draw against.
         OSError: the file could not be written.
     """
+    frame = frame.dropna(subset=["theoretical_speedup"])
+    if frame.empty:
+        raise UsageError("there is nothing to draw times against: no run has measured its Flops")
     title = frame.apply(row_title, axis="columns")
     if "passes" in frame:
         title = title.where(frame["passes"].isna(), title + ", whole passes")

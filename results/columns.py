@@ -7,6 +7,12 @@ from collections.abc import Collection, Iterable, Mapping
 from .qualities import DESCRIPTION_COLUMNS
 from .targets import TARGETS
 
+BATCH_SIZES = (1, 256)
+"""The batches whose times have columns in every table."""
+
+LATENCY_COLUMN = "latency_batch{}_dense_ms"
+"""The column, and the timing, of the unpruned network in a batch."""
+
 _SETTINGS = {
     "dataset": "Data set, as in the experiment.",
     "model": "Network, as in the experiment.",
@@ -89,6 +95,15 @@ def _speedups(batch: int, suffix: str) -> dict[str, str]:
     }
 
 
+def _latencies(batch: int) -> dict[str, str]:
+    """The columns of inference times."""
+    return {
+        f"latency_batch{batch}_{network}_ms": f"As latency_batch1_{network}_ms, for a batch of "
+        f"{batch}."
+        for network in ("dense", "pruned")
+    }
+
+
 def _control(batch: int) -> dict[str, str]:
     """The columns of what was seen while latencies were measured."""
     name = f"latency_batch{batch}"
@@ -101,6 +116,12 @@ def _control(batch: int) -> dict[str, str]:
         f"{name}_load": "Share of the processor that other processes took meanwhile, other workers "
         "among them; the largest of all seeds.",
     }
+
+
+def _times(batch: int) -> list[str]:
+    """All columns of what inference in a batch takes."""
+    parts = (_latencies(batch), _speedups(batch, ""), _speedups(batch, "_shrunk"), _control(batch))
+    return [name for part in parts for name in part]
 
 
 _COST = {
@@ -117,11 +138,11 @@ _COST = {
     "file_bytes_shrunk_mean": "The same of the network without the channels that are gone; "
     "empty where no whole channels were removed.",
     "latency_batch1_dense_ms": "Inference time of the unpruned network for a batch of 1, in "
-    "milliseconds: the median over repeats, and of these the median over the seeds measured.",
+    "milliseconds: the median over repeats, and of these the median over the seeds measured. Where "
+    "`Latency` was given other batches, they have columns like these.",
     "latency_batch1_pruned_ms": "The same of the pruned network as it is, zeros and all.",
     **_speedups(1, ""),
-    "latency_batch256_dense_ms": "As latency_batch1_dense_ms, for a batch of 256.",
-    "latency_batch256_pruned_ms": "As latency_batch1_pruned_ms, for a batch of 256.",
+    **_latencies(256),
     **_speedups(256, ""),
     **_speedups(1, "_shrunk"),
     **_speedups(256, "_shrunk"),
@@ -182,12 +203,9 @@ TEXT_COLUMNS = (
     "settings",
     "quality",
     "better",
-    "measured_speedup_batch1_doubt",
-    "measured_speedup_batch256_doubt",
-    "measured_speedup_batch1_shrunk_doubt",
-    "measured_speedup_batch256_shrunk_doubt",
 )
-"""The columns of text; all that are in neither list are floating-point numbers."""
+"""The columns of text, and so are those of doubts; all that are in neither list are floating-point
+numbers."""
 
 
 def expand_columns(
@@ -195,10 +213,12 @@ def expand_columns(
     qualities: Iterable[str],
     metrics: Iterable[str],
     described: Collection[str] = (),
+    batches: Iterable[int] = (),
 ) -> list[str]:
     """The columns of a leaderboard with these further settings, quality and further metrics.
 
-    Those quality metrics that are ``described`` have columns with what they are.
+    Those quality metrics that are ``described`` have columns with what they are, and other
+    ``batches`` than the usual ones those of their times.
     """
     names = list(_SETTINGS)
     place = names.index(_FURTHER)
@@ -212,6 +232,7 @@ def expand_columns(
             for name in (*_QUALITY, *(DESCRIPTION_COLUMNS if quality in described else ()))
         ),
         *_COST,
+        *(name for batch in batches if batch not in BATCH_SIZES for name in _times(batch)),
         *(name.replace("<metric>", metric) for metric in metrics for name in _METRICS),
     ]
 

@@ -26,7 +26,7 @@ _USUAL = {
 }
 
 # Further settings that headings pass over in silence unless they tell comparisons apart.
-_SILENT = ("metrics",)
+_SILENT = ("metrics", "measurements")
 
 # Recoveries after which the fine-tuning recipe is not used.
 _WITHOUT_FINE_TUNING = ("NoRecovery", "RewindLearningRate")

@@ -126,13 +126,14 @@ def inference_as_text(frame: pd.DataFrame, width: int = 100) -> str:
         points = ["strategy", *TARGET_COLUMNS]
         for _, point in pruned.groupby(points, sort=False, dropna=False):
             first = point.iloc[0]
+            theory = first["theoretical_speedup"]
             found = {(row["runtime"], row["network"]): row for _, row in point.iterrows()}
             lines.append(
                 [
                     first["strategy"],
                     cells.target(first),
                     _file(point, dense),
-                    f"{first['theoretical_speedup']:.2f}",
+                    "—" if pd.isna(theory) else f"{theory:.2f}",
                     *(_cell(found.get(column)) for column in columns),
                 ]
             )
@@ -211,9 +212,9 @@ def _row(
         "passes": first.passes,
         "seeds": len(measured),
         "theoretical_speedup": statistics.fmean(
-            (outcome.dense if first.network == "dense" else outcome.final)["theoretical_speedup"]
-            or 0.0
+            measured.get("theoretical_speedup", math.nan) or 0.0
             for outcome, _ in members
+            for measured in [outcome.dense if first.network == "dense" else outcome.final]
         ),
         **{
             name: _over_seeds(statistics.median, measured, name)

@@ -10,6 +10,7 @@ import hashlib
 import itertools
 import json
 import math
+import re
 import statistics
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from ..quality import Quality
-from .columns import INTEGER_COLUMNS, TEXT_COLUMNS, expand_columns
+from .columns import BATCH_SIZES, INTEGER_COLUMNS, LATENCY_COLUMN, TEXT_COLUMNS, expand_columns
 from .naming import digest, named
 from .qualities import description, description_columns
 from .record import Outcome
@@ -45,8 +46,10 @@ _SIZE_AND_COST = frozenset(
         "file_bytes_sparse",
         "file_bytes_compressed",
         "file_bytes_shrunk",
+        *(kind.achieved for kind in TARGETS),
     }
 )
+_LATENCY = re.compile(LATENCY_COLUMN.format(r"([1-9][0-9]{0,8})"))
 _NOT_SETTINGS = frozenset({"dataset", "model", "strategy", *TARGET_NAMES, "seed"})
 
 
@@ -67,11 +70,13 @@ def leaderboard(records: Iterable[Outcome] | str | Path) -> pd.DataFrame:
     qualities = list(dict.fromkeys(name for run in runs for name in run.quality))
     metrics = sorted({name for run in runs for name in run.final} - {*qualities, *_SIZE_AND_COST})
     further = sorted({name for each in comparisons for name in further_settings(each.experiment)})
-    rows = [row for comparison in comparisons for row in comparison.rows(metrics, further)]
+    sizes = _batch_sizes(runs)
+    rows = [row for each in comparisons for row in each.rows(metrics, further, sizes)]
     described = {name for run in runs for name in run.described}
-    columns = expand_columns(further, qualities, metrics, described)
+    columns = expand_columns(further, qualities, metrics, described, sizes)
     types = dict.fromkeys(columns, "float64") | dict.fromkeys(INTEGER_COLUMNS, "Int64")
     types |= dict.fromkeys([*TEXT_COLUMNS, *further], "str")
+    types |= {name: "str" for name in columns if name.endswith("_doubt")}
     types |= {f"{name}_by_seed": "str" for name in qualities}
     types |= {column: "str" for name in described for column in description_columns(name)}
     return pd.DataFrame(rows, columns=columns).astype(types)
@@ -162,10 +167,13 @@ class _Comparison:
             if seeds[seed].finished
         ]
 
-    def rows(self, metrics: list[str], further: list[str]) -> list[dict[str, Any]]:
+    def rows(
+        self, metrics: list[str], further: list[str], sizes: list[int]
+    ) -> list[dict[str, Any]]:
         """A row for every method at every target of the kinds for which the method was run.
 
-        ``metrics`` and ``further`` name the metrics and settings beyond those of all tables.
+        ``metrics`` and ``further`` name the metrics and settings beyond those of all tables, and
+        ``sizes`` are the batches in which inference was timed.
         """
         points = sorted(self.runs)
         expected = {seed for seeds in self.runs.values() for seed in seeds}
@@ -208,10 +216,17 @@ class _Comparison:
                 }
                 if finished:
                     row |= _quality_cells(finished)
-                    row |= _cost_cells(finished)
+                    row |= _cost_cells(finished, sizes)
                     row |= {f"{name}_mean": _mean(_final(finished, name)) for name in metrics}
                 rows.append(row)
         return rows
+
+
+def _batch_sizes(runs: Iterable[_Run]) -> list[int]:
+    """The batches that have columns: the usual ones, and any in which inference was timed."""
+    names = {name for run in runs for name in run.timings}
+    timed = {int(found[1]) for name in names if (found := _LATENCY.fullmatch(name))}
+    return sorted({*BATCH_SIZES, *timed})
 
 
 def _compare(records: Iterable[Outcome]) -> list[_Comparison]:
@@ -294,7 +309,7 @@ def _quality_cells(runs: list[_Run]) -> dict[str, float | str]:
     return cells
 
 
-def _cost_cells(runs: list[_Run]) -> dict[str, Any]:
+def _cost_cells(runs: list[_Run], sizes: list[int]) -> dict[str, Any]:
     training = [
         _number(run.timings.get("pretraining_seconds"))
         + _number(run.timings.get("finetuning_seconds"))
@@ -302,7 +317,7 @@ def _cost_cells(runs: list[_Run]) -> dict[str, Any]:
     ]
     latencies = (
         f"{name}_batch{size}{unit}"
-        for size in (1, 256)
+        for size in sizes
         for name, unit in (("latency", "_dense_ms"), ("latency", "_pruned_ms"))
     )
     return {
@@ -321,8 +336,8 @@ def _cost_cells(runs: list[_Run]) -> dict[str, Any]:
             for name in ("file_bytes_sparse", "file_bytes_compressed", "file_bytes_shrunk")
         },
         **{name: _of_measured(statistics.median, runs, name) for name in latencies},
-        **_speedup_cells(runs),
-        **_control_cells(runs),
+        **_speedup_cells(runs, sizes),
+        **_control_cells(runs, sizes),
         "training_seconds_mean": _mean(
             [seconds for seconds in training if not math.isnan(seconds)]
         ),
@@ -354,10 +369,10 @@ def _mean(values: list[float]) -> float:
         return math.nan
 
 
-def _speedup_cells(runs: list[_Run]) -> dict[str, Any]:
+def _speedup_cells(runs: list[_Run], sizes: list[int]) -> dict[str, Any]:
     """The measured speedups of those seeds that can be believed, or why there are none."""
     cells: dict[str, Any] = {}
-    for size, suffix in itertools.product((1, 256), ("", "_shrunk")):
+    for size, suffix in itertools.product(sizes, ("", "_shrunk")):
         name = f"measured_speedup_batch{size}{suffix}"
         cells[name] = _of_measured(statistics.median, runs, name)
         cells[f"{name}_low"] = _of_measured(min, runs, f"{name}_low")
@@ -368,10 +383,10 @@ def _speedup_cells(runs: list[_Run]) -> dict[str, Any]:
     return cells
 
 
-def _control_cells(runs: list[_Run]) -> dict[str, float]:
+def _control_cells(runs: list[_Run], sizes: list[int]) -> dict[str, float]:
     """Of each batch size the control that is furthest from 1, and the largest load."""
     cells = {}
-    for size in (1, 256):
+    for size in sizes:
         name = f"latency_batch{size}"
         control = f"{name}_control"
         known = [run.timings for run in runs if run.timings.get(control)]

@@ -68,9 +68,8 @@ def draw_plots(frame: pd.DataFrame, folder: Path, layout: Layout = LAYOUT) -> Dr
     drawn = Drawn([], [])
     for kind in PLOTTED:
         if frame["seeds"].any() and frame[kind.achieved_column].isna().all():
-            drawn.left_out.append(
-                f"no plot against {kind.name}: no run has measured its {kind.achieved}"
-            )
+            quantity = kind.achieved.replace("_", " ")
+            drawn.left_out.append(f"no plot against {quantity}: no run has measured it")
             continue
         drawn.paths.append(folder / f"quality-vs-{kind.name.replace('_', '-')}.png")
         plot_quality(frame, drawn.paths[-1], kind, layout)

@@ -140,8 +140,8 @@ class Layer(_Frozen):
     """One parameter of the final network.
 
     ``density`` is ``nonzero / parameters``; ``flops`` are multiply–adds of one example, and
-    ``effective_flops`` those of them whose weight is not zero. ``weight_class`` is the class of
-    weights to which a prunable one belongs, else empty.
+    ``effective_flops`` those of them whose weight is not zero, both None where FLOPs were not
+    measured. ``weight_class`` is the class of weights to which a prunable one belongs, else empty.
     """
 
     name: str
@@ -149,8 +149,8 @@ class Layer(_Frozen):
     parameters: int
     nonzero: int
     density: float
-    flops: int
-    effective_flops: float
+    flops: int | None
+    effective_flops: float | None
     weight_class: str = ""
 
 

@@ -13,7 +13,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from . import cells
-from .columns import COLUMNS
+from .columns import COLUMNS, LATENCY_COLUMN
 from .comparison import Comparison, comparisons
 from .plots import MOST_COMPARISONS, as_svg
 from .store import write_atomically
@@ -55,17 +55,6 @@ class _Quality(NamedTuple):
     is_best: bool
 
 
-class _Cost(NamedTuple):
-    """A line of the table of costs: a strategy at a target."""
-
-    target: str
-    compression: str
-    nonzero: str
-    theoretical: str
-    batch1: str
-    batch256: str
-
-
 class _Section(NamedTuple):
     """A comparison as the template shows it."""
 
@@ -75,7 +64,8 @@ class _Section(NamedTuple):
     targets: list[str]
     quality: list[tuple[str, list[_Quality]]]
     legend: list[str]
-    costs: list[tuple[str, list[_Cost]]]
+    batches: list[int]
+    costs: list[tuple[str, list[dict[str, str]]]]
 
 
 def _template() -> Any:
@@ -103,6 +93,8 @@ def _section(comparison: Comparison, plots: dict[str, str]) -> _Section:
         for position in range(len(methods[0][1]))
     ]
     lines = zip(*columns, strict=True)
+    batches = _batches(comparison.rows)
+    has_flops = bool(comparison.rows["theoretical_speedup_mean"].notna().any())
     return _Section(
         comparison=comparison,
         settings=_settings(comparison),
@@ -110,7 +102,11 @@ def _section(comparison: Comparison, plots: dict[str, str]) -> _Section:
         targets=[cells.target(row) for _, row in methods[0][1].iterrows()],
         quality=[(name, list(line)) for (name, _), line in zip(methods, lines, strict=True)],
         legend=cells.legend(comparison),
-        costs=[(name, [_cost(row) for _, row in rows.iterrows()]) for name, rows in methods],
+        batches=batches,
+        costs=[
+            (name, [_cost(row, has_flops, batches) for _, row in rows.iterrows()])
+            for name, rows in methods
+        ],
     )
 
 
@@ -121,8 +117,8 @@ def _settings(comparison: Comparison) -> dict[str, str]:
     words = {
         "Data set": str(row["dataset"]),
         "Network": str(row["model"]),
-        "Size, unpruned": f"{_whole(row['parameters'])} parameters, "
-        f"{_whole(row['flops'])} multiply–adds",
+        "Size, unpruned": f"{_whole(row['parameters'])} parameters"
+        + ("" if pd.isna(row["flops"]) else f", {_whole(row['flops'])} multiply–adds"),
         "Pruned in": f"{row['rounds']} {rounds} on the {row['schedule']} schedule",
         "After each pruning": str(row["recovery"]),
         **{name.capitalize(): value for name, value in comparison.recipes().items()},
@@ -169,15 +165,26 @@ def _change(comparison: Comparison, row: pd.Series[Any]) -> str:
     return f"+{size}" if change > 0 else f"−{size}"
 
 
-def _cost(row: pd.Series[Any]) -> _Cost:
-    return _Cost(
-        target=cells.target(row),
-        compression=_times(row["compression_mean"]),
-        nonzero=_whole(row["nonzero_mean"]),
-        theoretical=_times(row["theoretical_speedup_mean"]),
-        batch1=_measured(row, "measured_speedup_batch1"),
-        batch256=_measured(row, "measured_speedup_batch256"),
-    )
+def _cost(row: pd.Series[Any], has_flops: bool, batches: list[int]) -> dict[str, str]:
+    """A line of the table of costs, by what stands above: a strategy at a target."""
+    theoretical = {"Theoretical speedup": _times(row["theoretical_speedup_mean"])}
+    return {
+        "Target": cells.target(row),
+        "Compression achieved": _times(row["compression_mean"]),
+        "Nonzero parameters": _whole(row["nonzero_mean"]),
+        **(theoretical if has_flops else {}),
+        **{
+            f"Measured, batch {size}": _measured(row, f"measured_speedup_batch{size}")
+            for size in batches
+        },
+    }
+
+
+def _batches(rows: pd.DataFrame) -> list[int]:
+    """The batches in which some network was timed."""
+    timed = rows.columns[rows.notna().any()]
+    found = (re.fullmatch(LATENCY_COLUMN.format(r"(\d+)"), name) for name in timed)
+    return sorted(int(match[1]) for match in found if match)
 
 
 def _finite(row: pd.Series[Any], column: str) -> float | None:

@@ -40,6 +40,7 @@ DEFAULTS: Mapping[str, Any] = {
     "prune_classifier": True,
     **{f"{recipe}_{name}": value for recipe in RECIPES for name, value in _DEFAULT_RECIPE.items()},
     "metrics": [],
+    "measurements": ["Size", "Flops", "Storage", "Latency"],
     "device": "cpu",
     "threads": 1,
 }

@@ -232,7 +232,9 @@ def _all_settings(record: Record) -> _Settings:
 def _settings_of_masks(record: Record) -> _Settings:
     """Without what comes after the masks, where they are made at once."""
     way, everything, _ = _all_settings(record)
-    settings = {name: value for name, value in everything.items() if name != "metrics"}
+    settings = {
+        name: value for name, value in everything.items() if name not in ("metrics", "measurements")
+    }
     if settings["rounds"] == "1" and settings["timing"] == "BetweenTrainings":
         way = way if way == AT_INITIALISATION else ""
         settings = {

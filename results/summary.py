@@ -102,7 +102,7 @@ def _layers(record: Record) -> str:
             layer.nonzero,
             layer.density,
             layer.flops,
-            round(layer.effective_flops),
+            None if layer.effective_flops is None else round(layer.effective_flops),
         )
         for layer in record.layers
     ]
