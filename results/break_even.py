@@ -25,6 +25,7 @@ from .drawing import (
     save_png,
 )
 from .inference import row_title
+from .targets import SPEEDUP
 
 BREAK_EVEN_COLUMNS: dict[str, str] = {
     "network_title": "The layer or network.",
@@ -248,7 +249,7 @@ def _draw_panel(axes: Axes, panel: _Panel, places: list[tuple[str, str]], x: str
     else:
         axes.set_xscale("log", base=2)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
-        axes.set_xlabel("Theoretical speedup (FLOPs)")
+        axes.set_xlabel(SPEEDUP.axis)
         subtitle = f"{what} · {subtitle}"
     axes.set_ylabel("Measured speedup")
     axes.set_title(literal(fill(title, _TITLE_CHARACTERS)), fontsize=11, fontweight="bold", pad=20)
