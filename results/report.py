@@ -183,8 +183,10 @@ def _cost(row: pd.Series[Any], has_flops: bool, batches: list[int]) -> dict[str,
 def _batches(rows: pd.DataFrame) -> list[int]:
     """The batches in which some network was timed."""
     timed = rows.columns[rows.notna().any()]
-    found = (re.fullmatch(LATENCY_COLUMN.format(r"(\d+)"), name) for name in timed)
-    return sorted(int(match[1]) for match in found if match)
+    columns = (LATENCY_COLUMN, "measured_speedup_batch{}", "measured_speedup_batch{}_doubt")
+    pattern = "|".join(column.format(r"(\d+)") for column in columns)
+    found = (re.fullmatch(pattern, name) for name in timed)
+    return sorted({int(match[match.lastindex or 0]) for match in found if match})
 
 
 def _finite(row: pd.Series[Any], column: str) -> float | None:
