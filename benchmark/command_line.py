@@ -123,7 +123,7 @@ def _labels(options: argparse.Namespace, experiments: Sequence[Experiment]) -> d
 
 def _overlaid(settings: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
     """The settings of the file, with those from the command line in their place."""
-    from ..results.record import TARGETS
+    from ..results.targets import TARGET_NAMES
     from .experiment import Experiment
     from .grid import LISTS
 
@@ -138,8 +138,8 @@ def _overlaid(settings: dict[str, Any], options: argparse.Namespace) -> dict[str
         else:
             settings[name] = values if len(values) > 1 or name in LISTS else values[0]
     # A target on the command line takes the place of another kind of target in the file.
-    if any(getattr(options, target) for target in TARGETS):
-        for target in TARGETS:
+    if any(getattr(options, target) for target in TARGET_NAMES):
+        for target in TARGET_NAMES:
             if not getattr(options, target):
                 settings.pop(target, None)
     return settings
@@ -226,13 +226,13 @@ def _readable(store: Store) -> Iterator[Outcome]:
 
 
 def _plots(frame: DataFrame, folder: Path, layout: Layout | None = None) -> list[Path]:
-    """Draw the two plots of a leaderboard into a folder and return their paths."""
-    from ..results.plots import LAYOUT, accuracy_vs_compression, accuracy_vs_speedup
+    """Draw the plots of a leaderboard into a folder, say which are left out, return their paths."""
+    from ..results.plots import LAYOUT, draw_plots
 
-    paths = [folder / "accuracy-vs-compression.png", folder / "accuracy-vs-speedup.png"]
-    accuracy_vs_compression(frame, paths[0], layout or LAYOUT)
-    accuracy_vs_speedup(frame, paths[1], layout or LAYOUT)
-    return paths
+    drawn = draw_plots(frame, folder, layout or LAYOUT)
+    for sentence in drawn.left_out:
+        _say(f"prunebench: {sentence}")
+    return drawn.paths
 
 
 def _layout(options: argparse.Namespace, usual: Layout) -> Layout:
@@ -261,10 +261,13 @@ def _measure(options: argparse.Namespace) -> int:
     )
     frame = inference_table(measured)
     write_csv(frame, store.folder / "inference.csv")
-    plot_inference(frame, store.folder / "inference.png")
     print(inference_as_text(frame))
     print(f"\ninference:   {store.folder / 'inference.csv'}")
-    print(f"plot:        {store.folder / 'inference.png'}")
+    try:
+        plot_inference(frame, store.folder / "inference.png")
+        print(f"plot:        {store.folder / 'inference.png'}")
+    except UsageError as error:
+        _say(f"prunebench: no plot: {error}")
     return 0
 
 

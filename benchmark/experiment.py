@@ -12,12 +12,22 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    create_model,
+    model_validator,
+)
 from pydantic_core import to_jsonable_python
 
 from ..errors import UsageError
 from ..registry import Component
-from ..results.record import MOST_THREADS, TARGETS
+from ..results.record import MOST_THREADS
+from ..results.targets import TARGET_NAMES, TARGETS, TargetKind, given
 
 if TYPE_CHECKING:
     from ..strategies import Recovery, Strategy
@@ -47,6 +57,33 @@ TimingComponent = Annotated[Any, _lookup("strategies", "TIMINGS"), _written]
 PenaltyComponent = Annotated[Any, _lookup("strategies", "PENALTIES"), _written]
 InitialisationComponent = Annotated[Any, _lookup("models", "INITIALISATIONS"), _written]
 MetricComponent = Annotated[Any, _lookup("metrics", "METRICS"), _written]
+
+
+STANDARD_MEASUREMENTS = ("Size", "Flops", "Storage", "Latency")
+"""What a cell measures beside quality, unless it is told to leave some of it out."""
+
+
+def _measurements(chosen: tuple[Component[Any], ...]) -> tuple[Component[Any], ...]:
+    """The chosen measurements in their order, which changes no result."""
+    names = [each.reference for each in chosen]
+    for each, name in zip(chosen, names, strict=True):
+        if name not in STANDARD_MEASUREMENTS:
+            raise UsageError(
+                f"measurements: {each} is not allowed: choose among "
+                f"{', '.join(STANDARD_MEASUREMENTS)}; any other metric can stand under metrics"
+            )
+        if names.count(name) > 1:
+            raise UsageError(f"measurements: {name} is given more than once")
+    if "Size" not in names:
+        raise UsageError(
+            f"measurements: {', '.join(names) or 'nothing'} is not allowed: Size is always needed"
+        )
+    return tuple(sorted(chosen, key=lambda each: STANDARD_MEASUREMENTS.index(each.reference)))
+
+
+Measurements = Annotated[
+    tuple[MetricComponent, ...], Field(strict=False), AfterValidator(_measurements)
+]
 
 
 class _Settings(BaseModel):
@@ -208,11 +245,31 @@ class FineTuning(Recipe):
     epochs: int = Field(default=2, ge=1, description="passes over the training split, each round")
 
 
-class Experiment(_Settings):
+class _Method(_Settings):
+    """What comes first in an experiment."""
+
+    dataset: DatasetComponent = Field(description="what is learned")
+    model: ModelComponent = Field(description="the network")
+    strategy: StrategyComponent = Field(description="the pruning method")
+
+
+_targets: dict[str, Any] = {
+    kind.name: (
+        float | None,
+        Field(default=None, description=kind.description, **kind.bounds),
+    )
+    for kind in TARGETS
+}
+# Any: a type checker cannot know a class whose fields are those of a tuple.
+_WithTarget: Any = create_model("_WithTarget", __base__=_Method, __module__=__name__, **_targets)
+
+
+class Experiment(_WithTarget):  # type: ignore[misc]
     """One run: train → (prune → fine-tune) × K → measure.
 
-    How far to prune is said by exactly one of ``compression``, ``sparsity``, ``channel_sparsity``
-    and ``speedup``.
+    How far to prune is said by exactly one of the settings in
+    :data:`prunebench.results.targets.TARGETS`: ``compression``, ``sparsity``, ``channel_sparsity``
+    or ``speedup``.
 
     Raises:
         UsageError: a component does not exist or has a wrong argument, or settings contradict
@@ -220,28 +277,6 @@ class Experiment(_Settings):
         pydantic.ValidationError: a value is missing, of the wrong type, or out of range.
     """
 
-    dataset: DatasetComponent = Field(description="what is learned")
-    model: ModelComponent = Field(description="the network")
-    strategy: StrategyComponent = Field(description="the pruning method")
-    compression: float | None = Field(
-        default=None, ge=1, description="parameters of the whole network / nonzero ones, at the end"
-    )
-    sparsity: float | None = Field(
-        default=None, ge=0, lt=1, description="fraction of the prunable weights removed at the end"
-    )
-    channel_sparsity: float | None = Field(
-        default=None,
-        ge=0,
-        lt=1,
-        description="fraction of the channels removed at the end, by a strategy that removes "
-        "CoupledChannels",
-    )
-    speedup: float | None = Field(
-        default=None,
-        ge=1,
-        description="FLOPs of the dense network / FLOPs of the pruned one, at the end, by a "
-        "strategy that removes CoupledChannels",
-    )
     rounds: int = Field(default=1, ge=1, description="how often to prune and recover (K)")
     schedule: ScheduleComponent = Field(
         default="Geometric",
@@ -294,7 +329,12 @@ class Experiment(_Settings):
         "the way from always giving the most frequent answer to being right always",
     )
     metrics: Annotated[tuple[MetricComponent, ...], Field(strict=False)] = Field(
-        default=(), description="metrics to record beside accuracy, size, FLOPs and latency"
+        default=(), description="metrics to record beside the task's own"
+    )
+    measurements: Measurements = Field(
+        default=STANDARD_MEASUREMENTS,
+        description="what else is measured: Size always, Flops, Storage and Latency where they are "
+        "named",
     )
     seed: int = Field(default=0, ge=0, lt=2**63, description="source of everything random")
     device: Annotated[Literal["cpu", "cuda", "mps"], BeforeValidator(_device)] = Field(
@@ -307,10 +347,10 @@ class Experiment(_Settings):
 
     @model_validator(mode="after")
     def _settings_agree(self) -> Experiment:
-        given = [name for name in TARGETS if getattr(self, name) is not None]
-        if len(given) != 1:
-            these = " and ".join(given) + " are" if given else "none is"
-            raise UsageError(f"give exactly one of {', '.join(TARGETS)}; {these} given")
+        if len(targets := given(vars(self))) != 1:
+            these = " and ".join(kind.name for kind, _ in targets)
+            these = f"{these} are" if targets else "none is"
+            raise UsageError(f"give exactly one of {', '.join(TARGET_NAMES)}; {these} given")
         recovery, epochs = self.recovery.create(), self.pretraining.epochs
         if recovery.epochs_needed > epochs:
             raise UsageError(
@@ -382,11 +422,9 @@ class Experiment(_Settings):
         return self.pretraining.epochs > 0 or bool(self._loaded)
 
     @property
-    def target(self) -> tuple[str, float]:
-        """How far to prune: the name of the setting that says it, and its value."""
-        return next(
-            (name, getattr(self, name)) for name in TARGETS if getattr(self, name) is not None
-        )
+    def target(self) -> tuple[TargetKind, float]:
+        """How far to prune: the kind of target that is given, and its value."""
+        return given(vars(self))[0]
 
     @property
     def id(self) -> str:
@@ -407,7 +445,7 @@ class Experiment(_Settings):
     @property
     def comparison(self) -> str:
         """Eight hex digits of all settings but those that rows of one comparison differ in."""
-        rows = ("dataset", "model", "strategy", *TARGETS, "seed")
+        rows = ("dataset", "model", "strategy", *TARGET_NAMES, "seed")
         settings = {name: v for name, v in self.identified().items() if name not in rows}
         return _digest(settings)[:8]
 

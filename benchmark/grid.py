@@ -15,7 +15,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ..errors import UsageError, sentence_of, shown
 from .experiment import Experiment
 
-LISTS = ("metrics", "prune_only", "prune_except")
+LISTS = ("metrics", "measurements", "prune_only", "prune_except")
 """The settings whose value is a list, and which therefore are no axis of a grid."""
 
 

@@ -17,15 +17,14 @@ from torch import Tensor, nn
 from ..datasets import DATASETS, Task
 from ..errors import message_of
 from ..metrics import (
-    METRICS,
     Flops,
     Latency,
     Measurements,
     Metric,
-    Size,
-    Storage,
+    Quality,
     Subject,
     histograms,
+    layer_sizes,
     layer_table,
 )
 from ..registry import Component
@@ -34,11 +33,13 @@ from ..results import (
     Epoch,
     Failure,
     Layer,
+    QualityMetric,
     Record,
     Round,
     Store,
 )
 from ..results.changes import CHANGES
+from ..results.qualities import descriptions
 from ..seeding import generator
 from ..strategies import (
     Capabilities,
@@ -67,7 +68,7 @@ from .environment import environment
 from .experiment import Experiment, Recipe
 from .pretraining import Pretrained, build, least_dense_quality, require_learned
 from .target import Target, target_of, weights_to_prune
-from .training import Purpose, Trained, copy_of_state, quality, train
+from .training import Purpose, Trained, copy_of_state, own_metric, quality, train
 
 
 class Pruned(NamedTuple):
@@ -431,7 +432,8 @@ def _measured(
     dense = build(experiment, task)
     dense.load_state_dict(pretrained.state())
     chosen: dict[Component[Metric], Metric] = {each: each.create() for each in experiment.metrics}
-    metrics = [Size(), Flops(), Storage()]
+    standard: list[Metric] = [each.create() for each in experiment.measurements]
+    metrics = [metric for metric in standard if not metric.timing]
     strategy: Strategy = experiment.strategy.create()
     removes = strategy.capabilities.removes
     small = None
@@ -452,16 +454,28 @@ def _measured(
             pretrained.measured(component) if metric.quality else metric.measure(dense_subject)
         )
     classes = {name: weight_class(pruned.model, name) for name in pruned.names}
-    latency, doubts = Latency().measure_and_doubt(final_subject)
+    own = _measured_of(own_metric(task), final)
+    others = {
+        name: each
+        for metric in chosen.values()
+        for name, each in _measured_of(metric, final).items()
+        if name not in own
+    }
+    latency: Measurements = {}
+    doubts: dict[str, str] = {}
+    for metric in standard:
+        if isinstance(metric, Latency):
+            latency, doubts = metric.measure_and_doubt(final_subject)
+    counted = any(isinstance(metric, Flops) for metric in standard)
+    layers = layer_table(pruned.model, task.inputs(1)) if counted else layer_sizes(pruned.model)
     record = Record(
         id=experiment.id,
         status="collapsed" if dead else "ok",
         experiment=described(experiment),
-        quality={
-            name: better
-            for metric in (METRICS.component(task.quality).create(), *chosen.values())
-            for name, better in metric.quality.items()
-            if name in final
+        quality={name: each.better for name, each in {**own, **others}.items()},
+        described={
+            name: QualityMetric(title=each.title, unit=each.unit)
+            for name, each in descriptions(own, others).items()
         },
         least_dense_quality=least_dense_quality(experiment, task),
         dense=before,
@@ -472,10 +486,10 @@ def _measured(
                 **row._asdict(),
                 weight_class=classes.get(row.name, ""),
             )
-            for row in layer_table(pruned.model, task.inputs(1))
+            for row in layers
         ),
         collapsed_layers=tuple(dead),
-        by_class=METRICS.component(task.quality).create().by_class(final_subject),
+        by_class=own_metric(task).by_class(final_subject),
         signatures={str(name): text for name, each in chosen.items() if (text := each.signature())},
         revision=len(CHANGES),
         history=(*report.curve, *pruned.curve),
@@ -494,6 +508,11 @@ def _measured(
         environment=environment(),
     )
     return record, copy_of_state(pruned.model)
+
+
+def _measured_of(metric: Metric, measured: Mapping[str, object]) -> dict[str, Quality]:
+    """Those of a metric's numbers of quality that were measured."""
+    return {name: each for name, each in metric.qualities().items() if name in measured}
 
 
 def _all(metrics: list[Metric], subject: Subject) -> Measurements:

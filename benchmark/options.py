@@ -315,6 +315,7 @@ def _add_measuring_options(parser: argparse.ArgumentParser) -> None:
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
     """An option for each setting of an experiment, and those that say where and how to run."""
     from .experiment import Experiment, Recipe
+    from .grid import LISTS
 
     parser.add_argument("config", nargs="?", type=Path, help="YAML file with settings")
     settings = parser.add_argument_group(
@@ -333,7 +334,8 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
                 )
         else:
             optional = not field.is_required() and field.default not in (None, ())
-            default = f" (default: {field.default})" if optional else ""
+            usual = " ".join(field.default) if name in LISTS else field.default
+            default = f" (default: {usual})" if optional else ""
             settings.add_argument(
                 _flag(name),
                 dest=name,

@@ -17,7 +17,7 @@ from torch import nn
 
 from ..datasets import Task, discard, note_digest, whole
 from ..errors import UsageError
-from ..metrics import METRICS, Measurements, Metric, Subject
+from ..metrics import Measurements, Metric, Subject
 from ..registry import Component
 from ..results import Epoch
 from ..results.naming import shown
@@ -26,7 +26,7 @@ from ..strategies import State
 from . import distributed
 from .checkpoint import Checkpoints
 from .experiment import Experiment
-from .training import Purpose, copy_of_state, epochs, quality, train
+from .training import Purpose, copy_of_state, epochs, own_metric, quality, train
 
 _Make = Callable[[], None]
 _Read = Callable[[Path], object]
@@ -46,8 +46,7 @@ def least_dense_quality(experiment: Experiment, task: Task) -> float | None:
         return experiment.least_dense_quality
     if not experiment.trains_densely:
         return None
-    metric: Metric = METRICS.component(task.quality).create()
-    return metric.least(task, "validation")
+    return own_metric(task).least(task, "validation")
 
 
 def require_learned(experiment: Experiment, task: Task, report: Report) -> None:
@@ -59,10 +58,9 @@ def require_learned(experiment: Experiment, task: Task, report: Report) -> None:
     least = least_dense_quality(experiment, task)
     if least is None:
         return
-    metric: Metric = METRICS.component(task.quality).create()
-    name, better = next(each for each in metric.quality.items() if each[0] in report.validation)
-    reached = report.validation[name]
-    higher = better == "higher"
+    qualities = own_metric(task).qualities()
+    name = next(name for name in qualities if name in report.validation)
+    reached, higher = report.validation[name], qualities[name].higher_is_better
     if not (reached >= least if higher else reached <= least):
         own = "" if experiment.least_dense_quality is not None else ", the data set's own"
         raise UntrainedError(

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from ..errors import UsageError
 from ..results.naming import shown, source_of, told_apart
+from ..results.qualities import descriptions, titles
 from ..seeding import generator
 from ..strategies import Context, ScoredStrategy, Strategy, left_untouched, weight_class
 from .experiment import Experiment
@@ -19,7 +20,7 @@ from .loop import load_task, threads
 from .pretraining import Pretrained, build, require_learned
 from .sweep import data_folder
 from .target import weights_to_prune
-from .training import quality
+from .training import own_metric, quality
 
 
 def sensitivity(
@@ -95,6 +96,12 @@ def _rows(
     classes: dict[str, list[str]] = {}
     for name in selected.names:
         classes.setdefault(weight_class(model, name), []).append(name)
+    own = own_metric(task).qualities()
+    described = {
+        column: text
+        for name, each in descriptions(own, {}).items()
+        for column, text in titles(name, each).items()
+    }
     rows = []
     points = [(title, sparsity) for title in classes for sparsity in sparsities]
     for title, sparsity in tqdm(points, desc=called, disable=not progress):
@@ -131,5 +138,6 @@ def _rows(
             }
             | measured
             | {f"{name}_change": measured[name] - report.test[name] for name in measured}
+            | described
         )
     return rows

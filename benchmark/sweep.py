@@ -22,6 +22,7 @@ from .loop import failed, load_task, threads
 from .pretraining import build, epochs_missing
 from .progress import SweepBar
 from .target import target_of, weights_to_prune
+from .training import own_metric
 
 
 def run(
@@ -216,8 +217,9 @@ def _fault(experiment: Experiment, data: Path, shrinks: bool) -> BaseException |
             target_of(experiment, strategy, model, example, names)
             if strategy.capabilities.removes == "channels" and shrinks:
                 try_shrinking(model, couple(model, example, names), task.inputs(2))
-            for metric in experiment.metrics:
-                metric.create().check(task, model)
+            for metric in (own_metric(task), *(each.create() for each in experiment.metrics)):
+                metric.qualities()  # which says what is wrong with them
+                metric.check(task, model)
     except (UsageError, KeyboardInterrupt):
         raise
     except BaseException as error:  # a user's code may raise anything, SystemExit too

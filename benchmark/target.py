@@ -11,6 +11,13 @@ from torch import Tensor, nn
 
 from ..errors import UsageError
 from ..metrics import work_by_weight
+from ..results.targets import (
+    CHANNEL_SPARSITY,
+    COMPRESSION,
+    SPARSITY,
+    SPEEDUP,
+    TargetKind,
+)
 from ..strategies import (
     Choice,
     Coupling,
@@ -21,6 +28,9 @@ from ..strategies import (
     outputs_first,
 )
 from .experiment import Experiment
+
+Left = Callable[[Coupling, Tensor], float]
+"""How much is left when some channels stay."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +46,7 @@ class Target:
 
     kept: int
     total: int
-    cost: Callable[[Coupling, Tensor], float] | None = None
+    cost: Left | None = None
 
 
 def weights_to_prune(
@@ -76,9 +86,10 @@ def target_of(
     example: Tensor,
     names: Sequence[str],
 ) -> Target:
-    """What the experiment's compression, sparsity, channel sparsity or speedup means for a network.
+    """What the experiment's target means for a network.
 
-    A compression is that of the whole network: what cannot be pruned is part of both its numbers.
+    Where it is one of the whole network, as a compression is, what cannot be pruned is part of both
+    its numbers.
     A strategy that removes channels comes as near to the target as whole channels allow, and not
     below it.
 
@@ -104,32 +115,28 @@ def _of_weights(
     total = sum(parameter.numel() for parameter in parameters.values())
     weights = outputs_first(model, {name: parameters[name] for name in names})
     prunable = sum(weight.numel() for weight in weights.values())
-    spared = total - prunable
     fewest, most = strategy.smallest_budget(weights), strategy.largest_budget(weights)
     kind, value = experiment.target
-    if kind == "compression":
-        budget = round(total / value) - spared
-        limit = f"{_rounded_down(total / (spared + fewest)):g}"
-        least = f"{_rounded_up(total / (spared + most)):g}"
-    elif kind == "sparsity":
-        budget = prunable - round(value * prunable)
-        limit = f"{_rounded_down(1 - fewest / prunable):g}"
-        least = f"{_rounded_up(1 - most / prunable):g}"
-    else:
+    if kind.whole_channels:
         raise UsageError(
-            f"{kind}: {value:g} is not allowed: {experiment.strategy} does not remove whole "
+            f"{kind.name}: {value:g} is not allowed: {experiment.strategy} does not remove whole "
             "channels; give it structure=CoupledChannels"
         )
+    spared = total - prunable
+    uncounted = 0 if kind.whole_network else spared
+    counted = total - uncounted
+    budget = kind.left(value, counted) - (spared - uncounted)
     if budget < fewest:
         raise UsageError(
-            f"{kind}: {value:g} is not allowed: {experiment.strategy} can reach at most {limit} on "
+            f"{kind.name}: {value:g} is not allowed: {experiment.strategy} can reach "
+            f"{_furthest(kind, spared - uncounted + fewest, counted)} on "
             f"{experiment.model}, where it spares {spared:,} of {total:,} parameters and must "
             f"keep {fewest:,} more"
         )
     if budget > most:
         raise UsageError(
-            f"{kind}: {value:g} is not allowed: {experiment.strategy} removes more from "
-            f"{experiment.model}; give at least {least}"
+            f"{kind.name}: {value:g} is not allowed: {experiment.strategy} removes more from "
+            f"{experiment.model}; give {_nearest(kind, spared - uncounted + most, counted)}"
         )
     return Target(budget, prunable)
 
@@ -141,44 +148,53 @@ def _of_channels(
     if not coupling.channels:
         raise UsageError(f"{experiment.strategy} finds no channels to prune in {experiment.model}")
     kind, value = experiment.target
-    cost = _cost(kind, model, coupling, example)
+    cost = COSTS[kind](model, coupling, example)
     total = round(cost(coupling, torch.ones(coupling.channels, dtype=torch.bool)))
     one_each = torch.zeros(coupling.channels, dtype=torch.bool)
     one_each[[group.start for group in coupling.groups.values()]] = True
     fewest = cost(coupling, one_each)
-    is_fraction = kind in ("sparsity", "channel_sparsity")
-    kept = total - round(value * total) if is_fraction else round(total / value)
+    kept = kind.left(value, total)
     if kept < fewest:
-        limit = _rounded_down(1 - fewest / total if is_fraction else total / fewest)
         raise UsageError(
-            f"{kind}: {value:g} is not allowed: {experiment.strategy} can reach at most {limit:g} "
-            f"on {experiment.model}, where each of {len(coupling.groups)} groups of channels keeps "
-            "one"
+            f"{kind.name}: {value:g} is not allowed: {experiment.strategy} can reach "
+            f"{_furthest(kind, fewest, total)} on {experiment.model}, where each of "
+            f"{len(coupling.groups)} groups of channels keeps one"
         )
     return Target(kept, total, cost)
 
 
-def _cost(
-    kind: str, model: nn.Module, coupling: Coupling, example: Tensor
-) -> Callable[[Coupling, Tensor], float]:
-    """What a target of this kind counts, of the network in which some channels stay."""
-    if kind == "channel_sparsity":
-        return lambda _, kept: float(kept.sum())
-    if kind == "speedup":
-        return flops_left(model, example)
-    amounts = {name: float(weight.numel()) for name, weight in model.named_parameters()}
-    in_channels = {name: amount for name, amount in amounts.items() if name in coupling.dimensions}
-    # A sparsity is of what the strategy may prune, all else is of the whole network.
-    others = 0.0 if kind == "sparsity" else sum(amounts.values()) - sum(in_channels.values())
+def parameters_left(model: nn.Module, coupling: Coupling, example: Tensor) -> Left:
+    """What gives the parameters of the network in which only some channels stay."""
+    of_channels = prunable_left(model, coupling, example)
+    others = sum(
+        float(weight.numel())
+        for name, weight in model.named_parameters()
+        if name not in coupling.dimensions
+    )
+    return lambda coupling, kept: others + of_channels(coupling, kept)
 
-    def cost(coupling: Coupling, kept: Tensor) -> float:
+
+def prunable_left(model: nn.Module, coupling: Coupling, example: Tensor) -> Left:
+    """The same of those parameters that belong to channels which may go."""
+    amounts = {
+        name: float(weight.numel())
+        for name, weight in model.named_parameters()
+        if name in coupling.dimensions
+    }
+
+    def left(coupling: Coupling, kept: Tensor) -> float:
         fractions = coupling.kept_fractions(kept)
-        return others + sum(amount * fractions[name] for name, amount in in_channels.items())
+        return sum(amount * fractions[name] for name, amount in amounts.items())
 
-    return cost
+    return left
 
 
-def flops_left(model: nn.Module, example: Tensor) -> Callable[[Coupling, Tensor], float]:
+def channels_left(model: nn.Module, coupling: Coupling, example: Tensor) -> Left:
+    """What gives the number of channels that stay."""
+    return lambda _, kept: float(kept.sum())
+
+
+def flops_left(model: nn.Module, example: Tensor) -> Left:
     """What gives the multiply–adds of the network in which only some channels stay.
 
     Those by a weight shrink with the weight, products of activations with the outputs of the weight
@@ -208,6 +224,32 @@ def flops_left(model: nn.Module, example: Tensor) -> Callable[[Coupling, Tensor]
         return unchanged + smaller
 
     return left
+
+
+COSTS: dict[TargetKind, Callable[[nn.Module, Coupling, Tensor], Left]] = {
+    COMPRESSION: parameters_left,
+    SPARSITY: prunable_left,
+    CHANNEL_SPARSITY: channels_left,
+    SPEEDUP: lambda model, _, example: flops_left(model, example),
+}
+"""What a kind of target counts: given the network, its channels and an example, how much is left
+of it when some channels stay."""
+
+
+def _furthest(kind: TargetKind, fewest: float, total: float) -> str:
+    """The limit in words when so little can be left."""
+    limit = kind.value(fewest, total)
+    if kind.higher_prunes_more:
+        return f"at most {_rounded_down(limit):g}"
+    return f"no less than {_rounded_up(limit):g}"
+
+
+def _nearest(kind: TargetKind, most: float, total: float) -> str:
+    """The limit in words when so much must go."""
+    limit = kind.value(most, total)
+    if kind.higher_prunes_more:
+        return f"at least {_rounded_up(limit):g}"
+    return f"at most {_rounded_down(limit):g}"
 
 
 def _rounded_down(value: float) -> float:

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from ..datasets import Batch, Task
-from ..metrics import METRICS, Measurements, Subject
+from ..errors import UsageError
+from ..metrics import METRICS, Measurements, Metric, Subject
 from ..results import Epoch
 from ..seeding import generator, seeded
 from ..strategies import Masks, SparseTraining, State
@@ -328,8 +329,22 @@ def _set_noise(states: dict[str, Tensor]) -> None:
 
 def quality(model: nn.Module, task: Task, split: str) -> Measurements:
     """What the task's own metric says of ``model`` on a split."""
-    metric = METRICS.component(task.quality).create()
-    return metric.measure(Subject(model, model, task, (), split))  # type: ignore[arg-type]
+    return own_metric(task).measure(Subject(model, model, task, (), split))  # type: ignore[arg-type]
+
+
+def own_metric(task: Task) -> Metric:
+    """The metric by which a task scores networks.
+
+    Raises:
+        UsageError: it names none, or one that says nothing of quality.
+    """
+    metric: Metric = METRICS.component(task.quality).create()
+    if not metric.qualities():
+        raise UsageError(
+            f"the task {type(task).__name__} cannot be scored by {task.quality}, which has no "
+            "number of quality"
+        )
+    return metric
 
 
 def copy_of_state(model: nn.Module) -> State:
@@ -339,7 +354,6 @@ def copy_of_state(model: nn.Module) -> State:
 
 def _merit(measured: Measurements, task: Task) -> float:
     """The first quality number, so signed that more is better; minus infinity if it is NaN."""
-    metric = METRICS.component(task.quality).create()
-    name, better = next(iter(metric.quality.items()))
-    value = measured[name] if better == "higher" else -measured[name]
+    name, quality = next(iter(own_metric(task).qualities().items()))
+    value = measured[name] if quality.higher_is_better else -measured[name]
     return value if value == value else -torch.inf

@@ -29,8 +29,10 @@ class Task(ABC):
     Attributes:
         input_shape: shape of one example, without the batch dimension.
         classes: number of classes that the model tells apart.
-        quality: name of the registered metric that scores a model on this task.
+        quality: the metric that scores a model on this task, as an experiment names one: a
+            registered name, or ``path/to/file.py:Class``.
         class_names: what the classes are called, if anything.
+        padding: the label that fills batches up, which no loss counts.
         device: where the tensors are that it gives.
     """
 
@@ -38,6 +40,7 @@ class Task(ABC):
     classes: int
     quality: ClassVar[str]
     class_names: tuple[str, ...] = ()
+    padding: ClassVar[int] = -100  # as torch's cross-entropy has it
     device: torch.device = torch.device("cpu")
 
     def to(self, device: torch.device) -> Task:
@@ -66,6 +69,10 @@ class Task(ABC):
     def examples(self, batch: Batch) -> int:
         """How many examples the loss of a batch is the mean over."""
         return len(batch[0])
+
+    def words(self, split: Split) -> int | None:
+        """How many words the texts of a split have, an end for each; None where words are none."""
+        return None
 
     @abstractmethod
     def batches(

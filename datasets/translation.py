@@ -40,6 +40,7 @@ class Translation(Task):
     """
 
     quality = "Perplexity"
+    padding = PADDING
     begin = BEGIN
     end = END
 

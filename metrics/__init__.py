@@ -1,5 +1,6 @@
 """What is measured: quality, size, multiply–adds, and time."""
 
+from ..quality import Quality
 from .accuracy import Accuracy
 from .bleu import BLEU
 from .conditions import Conditions, load_between, processor_times
@@ -7,7 +8,7 @@ from .distribution import Histograms, histograms
 from .flops import Flops, Work, flops_by_module, work_by_weight, work_left
 from .inference import InferenceTime, inference_times, pass_times
 from .latency import Latency
-from .layers import LayerRow, layer_table
+from .layers import LayerRow, layer_sizes, layer_table
 from .metric import METRICS, Measurements, Metric, Subject, register
 from .modes import inference
 from .perplexity import Perplexity
@@ -33,6 +34,7 @@ __all__ = [
     "NetworkKind",
     "Perplexity",
     "Protocol",
+    "Quality",
     "Ratio",
     "Runtime",
     "Size",
@@ -49,6 +51,7 @@ __all__ = [
     "inference_times",
     "interleaved",
     "keep_memory",
+    "layer_sizes",
     "layer_table",
     "load_between",
     "pass_times",

@@ -12,6 +12,7 @@ from pydantic import Field
 from torch.nn import functional as F
 
 from ..datasets import Split, Task
+from ..quality import ACCURACY
 from .metric import LEARNED, Measurements, Metric, Subject, register
 from .modes import inference
 
@@ -33,7 +34,7 @@ class Accuracy(Metric):
         "(only where there are more than 10 classes)",
         "loss": "mean cross-entropy in nats",
     }
-    quality = {"top1": "higher", "top5": "higher", "loss": "lower"}
+    quality = ACCURACY
 
     def measure(self, subject: Subject) -> Measurements:
         """Sums over batches divided by the number of examples, so that batch sizes do not weigh."""

@@ -11,6 +11,7 @@ from torch import nn
 from ..datasets import Split, Task, Translation
 from ..errors import UsageError
 from ..protocols import Translates, declared
+from ..quality import BLEU_SCORE
 from .metric import Measurements, Metric, Subject, register
 from .modes import inference
 
@@ -31,7 +32,7 @@ class BLEU(Metric):
     batch_size: Annotated[int, Field(ge=1)] = 100
 
     definitions = {"bleu": "corpus BLEU of the translations of a split, from 0 to 100"}
-    quality = {"bleu": "higher"}
+    quality = BLEU_SCORE
 
     def measure(self, subject: Subject) -> Measurements:
         """Translate all sentences, and compare them with the references as one corpus."""

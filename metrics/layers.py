@@ -15,7 +15,7 @@ class LayerRow(NamedTuple):
     """One parameter: its name and shape, how much of it is not zero, what it costs.
 
     ``flops`` and ``effective_flops`` are the multiply–adds of one example by the parameter, dense
-    and without its zeros; 0 for biases and normalisation.
+    and without its zeros; 0 for biases and normalisation, None where they were not counted.
     """
 
     name: str
@@ -23,8 +23,8 @@ class LayerRow(NamedTuple):
     parameters: int
     nonzero: int
     density: float
-    flops: int
-    effective_flops: float
+    flops: int | None
+    effective_flops: float | None
 
 
 def layer_table(model: nn.Module, example: Tensor) -> list[LayerRow]:
@@ -49,7 +49,12 @@ def layer_table(model: nn.Module, example: Tensor) -> list[LayerRow]:
     ]
 
 
-def _row(name: str, parameter: Tensor, flops: int, effective: float) -> LayerRow:
+def layer_sizes(model: nn.Module) -> list[LayerRow]:
+    """The same rows without multiply–adds, for which the network would have to be run."""
+    return [_row(name, parameter, None, None) for name, parameter in model.named_parameters()]
+
+
+def _row(name: str, parameter: Tensor, flops: int | None, effective: float | None) -> LayerRow:
     nonzero, count = int(torch.count_nonzero(parameter)), parameter.numel()
     shape = tuple(parameter.shape)
     return LayerRow(name, shape, count, nonzero, nonzero / count, flops, effective)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from torch import nn
 
 from ..datasets import Split, Task
+from ..quality import Direction, Quality, titled
 from ..registry import Configured, Registry
 
 Measurements = dict[str, float]
@@ -45,14 +46,24 @@ class Metric(Configured, ABC):
 
     Attributes:
         definitions: each number's name and its definition with its unit.
-        quality: those of the numbers that say how well the model does its task, and whether a
-            higher or a lower one is better. The first decides which checkpoint is kept.
+        quality: those of the numbers that say how well the model does its task, each with its
+            title, its unit and whether a higher or a lower value is better, or with that word
+            alone. The first decides which checkpoint is kept.
         timing: whether the numbers are times, which differ from run to run.
     """
 
     definitions: ClassVar[Mapping[str, str]]
-    quality: ClassVar[Mapping[str, Literal["higher", "lower"]]] = {}
+    quality: ClassVar[Mapping[str, Quality | Direction]] = {}
     timing: ClassVar[bool] = False
+
+    @classmethod
+    def qualities(cls) -> dict[str, Quality]:
+        """The numbers in ``quality``, each with a title.
+
+        Raises:
+            UsageError: one of them says neither that higher nor that lower values are better.
+        """
+        return {name: titled(name, declared) for name, declared in cls.quality.items()}
 
     def check(self, task: Task, model: nn.Module) -> None:
         """Make sure, before anything is run, that this can be measured of ``model`` on ``task``.

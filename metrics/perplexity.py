@@ -1,17 +1,19 @@
-"""How well a network predicts text, token by token."""
+"""How well a network predicts text, token by token, or classes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from math import exp, inf
-from typing import Annotated, cast
+from typing import Annotated
 
 import torch
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 
-from ..datasets import Split, Task, Translation
+from ..datasets import Split, Task
 from ..errors import UsageError
+from ..quality import PERPLEXITY
 from .metric import LEARNED, Measurements, Metric, Subject, register
 from .modes import inference
 
@@ -19,10 +21,11 @@ from .modes import inference
 @register
 @dataclass(frozen=True)
 class Perplexity(Metric):
-    """Perplexity of the translations of a split, each token predicted from those before it.
+    """Perplexity of a split: exp of the mean cross-entropy of its tokens, or other examples.
 
-    The end of a sentence is a token like any other, what fills a batch up is none, and labels are
-    not smoothed.
+    The task says what its examples are: of a translation each token, predicted from those before
+    it. The end of a sentence is a token like any other, what fills a batch up is none, and labels
+    are not smoothed.
 
     Args:
         batch_size: sentences in a forward pass, on average; it changes no result but by rounding.
@@ -31,46 +34,62 @@ class Perplexity(Metric):
     batch_size: Annotated[int, Field(ge=1)] = 100
 
     definitions = {
-        "perplexity": "exp(cross-entropy in nats per subword of the target, ends included)",
-        "perplexity_per_word": "exp(cross-entropy per word of the target by white space, ends "
-        "included), which does not depend on the vocabulary",
-        "loss": "mean cross-entropy in nats per subword",
+        "perplexity": "exp(cross-entropy in nats per example of the task: per subword of a "
+        "translation, ends included)",
+        "perplexity_per_word": "exp(cross-entropy per word of the text by white space, ends "
+        "included), which does not depend on the vocabulary (only where the task counts words)",
+        "loss": "mean cross-entropy in nats per example of the task",
     }
-    quality = {"perplexity": "lower", "perplexity_per_word": "lower", "loss": "lower"}
+    quality = PERPLEXITY
 
     def check(self, task: Task, model: nn.Module) -> None:
-        """The task must be to translate."""
-        if not isinstance(task, Translation):
+        """The task's loss must be the mean cross-entropy of the network's logits."""
+        batch = next(iter(task.batches("test", 2)))
+        with inference(model):
+            loss, logits = task.loss(model, batch), model(batch[0])
+        if not _is_cross_entropy(loss, logits, batch[1], task.padding):
             raise UsageError(
-                "metric Perplexity is not possible here: it needs a data set of translations"
+                f"metric Perplexity is not possible here: the loss of the task "
+                f"{type(task).__name__} is not the mean cross-entropy of the network's logits "
+                f"over all labels but {task.padding} (its padding)"
             )
 
-    def least(self, task: Task, split: Split) -> float | None:
-        """Perplexity: exp(0.95 H), with H the entropy of the split's tokens in nats."""
-        if not isinstance(task, Translation):
-            return None
+    def least(self, task: Task, split: Split) -> float:
+        """Perplexity: exp(0.95 H), with H the entropy of the split's labels in nats."""
         counts = torch.zeros(task.classes, dtype=torch.int64)
         for _, labels in task.batches(split, self.batch_size):
-            counts += labels.flatten().bincount(minlength=task.classes).cpu()
-        tokens = counts[1:]  # what fills a batch up is none
-        shares = tokens[tokens > 0] / tokens.sum()
+            counted = labels[labels != task.padding]
+            counts += counted.bincount(minlength=task.classes).cpu()
+        shares = counts[counts > 0] / counts.sum()
         return exp(float((1 - LEARNED) * -(shares * shares.log()).sum()))
 
     def measure(self, subject: Subject) -> Measurements:
-        """Sums over batches divided by all tokens, so that batch sizes do not weigh."""
-        self.check(subject.task, subject.model)
-        task = cast(Translation, subject.task)
-        total, tokens = 0.0, 0
+        """Sums over batches divided by all examples, so that batch sizes do not weigh."""
+        task = subject.task
+        total, examples = 0.0, 0
         with inference(subject.model):
             for batch in task.batches(subject.split, self.batch_size):
                 count = task.examples(batch)
                 total += float(task.loss(subject.model, batch)) * count
-                tokens += count
+                examples += count
+        words = task.words(subject.split)
         return {
-            "perplexity": _exp(total / tokens),
-            "perplexity_per_word": _exp(total / task.words(subject.split)),
-            "loss": total / tokens,
+            "perplexity": _exp(total / examples),
+            **({"perplexity_per_word": _exp(total / words)} if words else {}),
+            "loss": total / examples,
         }
+
+
+def _is_cross_entropy(loss: Tensor, logits: object, labels: Tensor, padding: int) -> bool:
+    """Whether a loss is what torch computes of logits, whose classes come last or second."""
+    if not isinstance(logits, Tensor) or logits.ndim < 2 or labels.is_floating_point():
+        return False
+    known = (
+        F.cross_entropy(each.flatten(0, -2), labels.flatten().long(), ignore_index=padding)
+        for each in (logits, logits.movedim(1, -1))
+        if each.shape[:-1] == labels.shape
+    )
+    return any(torch.allclose(loss, each, rtol=1e-4, equal_nan=True) for each in known)
 
 
 def _exp(value: float) -> float:

@@ -17,6 +17,7 @@ from .record import (
     Layer,
     Measurements,
     Outcome,
+    QualityMetric,
     Record,
     Round,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "Layer",
     "Measurements",
     "Outcome",
+    "QualityMetric",
     "Record",
     "Round",
     "Statistics",

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
+from ..errors import UsageError
 from .drawing import (
     COLOURS,
     DOTS_PER_INCH,
@@ -24,6 +25,7 @@ from .drawing import (
     save_png,
 )
 from .inference import row_title
+from .targets import SPEEDUP
 
 BREAK_EVEN_COLUMNS: dict[str, str] = {
     "network_title": "The layer or network.",
@@ -150,8 +152,12 @@ def plot_inference(frame: pd.DataFrame, path: str | Path) -> None:
     size, a line for each strategy in each runtime.
 
     Raises:
+        UsageError: no run has counted FLOPs, so there is nothing to draw against.
         OSError: the file could not be written.
     """
+    frame = frame.dropna(subset=["theoretical_speedup"])
+    if frame.empty:
+        raise UsageError("there is nothing to draw times against: no run has measured its Flops")
     title = frame.apply(row_title, axis="columns")
     if "passes" in frame:
         title = title.where(frame["passes"].isna(), title + ", whole passes")
@@ -243,7 +249,7 @@ def _draw_panel(axes: Axes, panel: _Panel, places: list[tuple[str, str]], x: str
     else:
         axes.set_xscale("log", base=2)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
-        axes.set_xlabel("Theoretical speedup (FLOPs)")
+        axes.set_xlabel(SPEEDUP.axis)
         subtitle = f"{what} · {subtitle}"
     axes.set_ylabel("Measured speedup")
     axes.set_title(literal(fill(title, _TITLE_CHARACTERS)), fontsize=11, fontweight="bold", pad=20)

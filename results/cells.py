@@ -8,18 +8,11 @@ from typing import Any
 import pandas as pd
 
 from .comparison import Comparison
+from .targets import TARGETS
 
 _COLLAPSED = "†"
 _MISSING = "—"
 _FAILED = "failed"
-
-# Column, what its values are multiplied with, and the unit.
-_TARGETS = (
-    ("target_compression", 1, "×"),
-    ("target_sparsity", 100, " %"),
-    ("target_channel_sparsity", 100, " % of channels"),
-    ("target_speedup", 1, "× fewer FLOPs"),
-)
 
 
 def wrapped(heading: str, width: int) -> list[str]:
@@ -41,9 +34,9 @@ def count(seeds: int) -> str:
 def target(row: pd.Series[Any]) -> str:
     """What was asked for in a row."""
     return next(
-        f"{factor * value:.10g}{unit}"
-        for name, factor, unit in _TARGETS
-        if not pd.isna(value := row.get(name))  # an older file has not all columns
+        kind.written(value)
+        for kind in TARGETS
+        if not pd.isna(value := row.get(kind.column))  # an older file has not all columns
     )
 
 
@@ -70,10 +63,8 @@ def with_interval(row: pd.Series[Any], name: str) -> str:
 
 
 def number(comparison: Comparison, value: float) -> str:
-    """A value of the primary quality metric, accuracies in percent."""
-    if math.isnan(value):
-        return "not finite"
-    return f"{100 * value:.2f}" if comparison.is_fraction else f"{value:.4g}"
+    """A value of the primary quality metric, fractions in percent."""
+    return "not finite" if math.isnan(value) else comparison.metric.written(value)
 
 
 def legend(comparison: Comparison) -> list[str]:

@@ -394,7 +394,7 @@ def _bars(
 
 
 def _quality_title(panel: Panel) -> str:
-    return panel.quality.title + ("" if panel.higher_is_better else ", lower is better")
+    return literal(panel.quality.title) + ("" if panel.higher_is_better else ", lower is better")
 
 
 def _width(panel: Panel) -> float:
@@ -454,7 +454,7 @@ def _caption(parts: Sequence[Panel]) -> str:
     if has_seeds:
         sentences.append("Small dots: single seeds.")
     if any(part.quality.scale is LOGIT_PERCENT for part in parts):
-        sentences.append("Accuracy on a logit scale.")
+        sentences.append("Percentages on a logit scale.")
     return "  ".join(sentences)
 
 

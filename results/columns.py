@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+
+from .qualities import DESCRIPTION_COLUMNS
+from .targets import TARGETS
+
+BATCH_SIZES = (1, 256)
+"""The batches whose times have columns in every table."""
+
+LATENCY_COLUMN = "latency_batch{}_dense_ms"
+"""The column, and the timing, of the unpruned network in a batch."""
 
 _SETTINGS = {
     "dataset": "Data set, as in the experiment.",
@@ -11,12 +20,10 @@ _SETTINGS = {
     "the user's own by the name of its class.",
     "label": "What tables and plots call the strategy: the label chosen for it, else its name.",
     "strategy_source": "Digest of the strategy's own source file; empty for a built-in strategy.",
-    "target_compression": "Parameters of the whole network per nonzero one that was asked for; "
-    "this and the next three are empty but for the one that the experiment gives.",
-    "target_sparsity": "Fraction of the prunable weights to be zero that was asked for.",
-    "target_channel_sparsity": "Fraction of the channels to be removed that was asked for.",
-    "target_speedup": "FLOPs of the unpruned network per FLOP of the pruned one that were asked "
-    "for.",
+    **{
+        kind.column: f"{kind.definition} Empty where the experiment gives another kind of target."
+        for kind in TARGETS
+    },
     "rounds": "Rounds of pruning and recovery.",
     "schedule": "How the target is approached over the rounds.",
     "recovery": "What follows the pruning in each round.",
@@ -88,6 +95,15 @@ def _speedups(batch: int, suffix: str) -> dict[str, str]:
     }
 
 
+def _latencies(batch: int) -> dict[str, str]:
+    """The columns of inference times."""
+    return {
+        f"latency_batch{batch}_{network}_ms": f"As latency_batch1_{network}_ms, for a batch of "
+        f"{batch}."
+        for network in ("dense", "pruned")
+    }
+
+
 def _control(batch: int) -> dict[str, str]:
     """The columns of what was seen while latencies were measured."""
     name = f"latency_batch{batch}"
@@ -100,6 +116,12 @@ def _control(batch: int) -> dict[str, str]:
         f"{name}_load": "Share of the processor that other processes took meanwhile, other workers "
         "among them; the largest of all seeds.",
     }
+
+
+def _times(batch: int) -> list[str]:
+    """All columns of what inference in a batch takes."""
+    parts = (_latencies(batch), _speedups(batch, ""), _speedups(batch, "_shrunk"), _control(batch))
+    return [name for part in parts for name in part]
 
 
 _COST = {
@@ -116,11 +138,11 @@ _COST = {
     "file_bytes_shrunk_mean": "The same of the network without the channels that are gone; "
     "empty where no whole channels were removed.",
     "latency_batch1_dense_ms": "Inference time of the unpruned network for a batch of 1, in "
-    "milliseconds: the median over repeats, and of these the median over the seeds measured.",
+    "milliseconds: the median over repeats, and of these the median over the seeds measured. Where "
+    "`Latency` was given other batches, they have columns like these.",
     "latency_batch1_pruned_ms": "The same of the pruned network as it is, zeros and all.",
     **_speedups(1, ""),
-    "latency_batch256_dense_ms": "As latency_batch1_dense_ms, for a batch of 256.",
-    "latency_batch256_pruned_ms": "As latency_batch1_pruned_ms, for a batch of 256.",
+    **_latencies(256),
     **_speedups(256, ""),
     **_speedups(1, "_shrunk"),
     **_speedups(256, "_shrunk"),
@@ -129,13 +151,16 @@ _COST = {
     "training_seconds_mean": "Wall-clock time of pretraining and fine-tuning together, in "
     "seconds, over the seeds measured; a shared pretraining counts in full for each run.",
 }
+for _kind in TARGETS:
+    if _kind.achieved:
+        _COST.setdefault(_kind.achieved_column, f"What was achieved of the target {_kind.name}.")
 
 _METRICS = {
     "<metric>_mean": "Mean over seeds of any further metric of the experiment after the last "
     "round, in its own unit.",
 }
 
-COLUMNS: dict[str, str] = {**_SETTINGS, **_QUALITY, **_COST, **_METRICS}
+COLUMNS: dict[str, str] = {**_SETTINGS, **_QUALITY, **DESCRIPTION_COLUMNS, **_COST, **_METRICS}
 """Column → definition, in the order of the table.
 
 The columns with ``<quality>`` stand there once for every quality metric of the tasks, ``<setting>``
@@ -178,26 +203,36 @@ TEXT_COLUMNS = (
     "settings",
     "quality",
     "better",
-    "measured_speedup_batch1_doubt",
-    "measured_speedup_batch256_doubt",
-    "measured_speedup_batch1_shrunk_doubt",
-    "measured_speedup_batch256_shrunk_doubt",
 )
-"""The columns of text; all that are in neither list are floating-point numbers."""
+"""The columns of text, and so are those of doubts; all that are in neither list are floating-point
+numbers."""
 
 
 def expand_columns(
-    settings: Iterable[str], qualities: Iterable[str], metrics: Iterable[str]
+    settings: Iterable[str],
+    qualities: Iterable[str],
+    metrics: Iterable[str],
+    described: Collection[str] = (),
+    batches: Iterable[int] = (),
 ) -> list[str]:
-    """The columns of a leaderboard with these further settings, quality and further metrics."""
+    """The columns of a leaderboard with these further settings, quality and further metrics.
+
+    Those quality metrics that are ``described`` have columns with what they are, and other
+    ``batches`` than the usual ones those of their times.
+    """
     names = list(_SETTINGS)
     place = names.index(_FURTHER)
     return [
         *names[:place],
         *settings,
         *names[place + 1 :],
-        *(name.replace("<quality>", quality) for quality in qualities for name in _QUALITY),
+        *(
+            name.replace("<quality>", quality)
+            for quality in qualities
+            for name in (*_QUALITY, *(DESCRIPTION_COLUMNS if quality in described else ()))
+        ),
         *_COST,
+        *(name for batch in batches if batch not in BATCH_SIZES for name in _times(batch)),
         *(name.replace("<metric>", metric) for metric in metrics for name in _METRICS),
     ]
 

@@ -9,24 +9,13 @@ from typing import Any
 
 import pandas as pd
 
+from ..quality import Quality
 from .columns import FLOAT_FORMAT, further_columns
 from .naming import named, printable_texts, told_apart
+from .qualities import compared_beside, quality_in
 from .settings import RECIPE_COLUMNS, RECIPES, as_text, in_words, phrase
 
-QUALITY_TITLES = {
-    "top1": "Top-1 accuracy",
-    "top5": "Top-5 accuracy",
-    "loss": "Loss",
-    "perplexity": "Perplexity",
-    "bleu": "BLEU",
-}
-FRACTIONS = frozenset({"top1", "top5"})
-"""The quality metrics that are fractions, which people read in percent."""
-
 _RANDOM_BASELINES = frozenset({"Random", "LayerRandom", "StructuredRandom"})
-
-# Quality metrics that are chosen beside a task's own, and whether more of them is better.
-_CHOSEN = {"bleu": "higher"}
 
 # Settings with columns in every table that headings pass over in silence where they are as always.
 _USUAL = {
@@ -37,7 +26,7 @@ _USUAL = {
 }
 
 # Further settings that headings pass over in silence unless they tell comparisons apart.
-_SILENT = ("metrics",)
+_SILENT = ("metrics", "measurements")
 
 # Recoveries after which the fine-tuning recipe is not used.
 _WITHOUT_FINE_TUNING = ("NoRecovery", "RewindLearningRate")
@@ -125,19 +114,9 @@ class Comparison:
         return self._common("quality")
 
     @property
-    def quality_title(self) -> str:
-        """The primary quality metric in words, with its unit."""
-        return quality_title(self.quality)
-
-    @property
-    def is_fraction(self) -> bool:
-        """Whether the primary quality metric is a fraction, which people read in percent."""
-        return self.quality in FRACTIONS
-
-    @property
-    def higher_is_better(self) -> bool:
-        """Whether a higher value of the primary quality metric is better."""
-        return self._common("better") == "higher"
+    def metric(self) -> Quality:
+        """What the primary quality metric is."""
+        return quality_in(self.rows.iloc[0], self.quality, self._common("better"))
 
     @property
     def dense(self) -> float:
@@ -150,9 +129,9 @@ class Comparison:
         """What the unpruned network had to reach on the validation split; empty if nothing."""
         if not self._common(_LEAST):
             return ""
-        least = float(self._common(_LEAST))
-        value = f"{100 * least:.4g} %" if self.is_fraction else f"{least:.4g}"
-        return f"{'≥' if self.higher_is_better else '≤'} {value} in validation"
+        least = self.metric.factor * float(self._common(_LEAST))
+        value = f"{least:.4g} {self.metric.unit}".rstrip()
+        return f"{'≥' if self.metric.higher_is_better else '≤'} {value} in validation"
 
     @property
     def seeds(self) -> int:
@@ -239,12 +218,6 @@ _TARGET = "target"
 """Stands for the kind of target, which is no column: each kind has one."""
 
 
-def quality_title(name: str) -> str:
-    """A quality metric in words, with its unit."""
-    title = QUALITY_TITLES.get(name, name.replace("_", " "))
-    return f"{title} (%)" if name in FRACTIONS else title
-
-
 def is_random_baseline(strategy: str, source: object = "") -> bool:
     """Whether a strategy is one of ours that prune at random, whatever its structure.
 
@@ -257,7 +230,8 @@ def comparisons(frame: pd.DataFrame) -> list[Comparison]:
     """The comparisons of a leaderboard, in its order; the frame may come from a CSV file.
 
     Targets of different kinds have no points in common, and make different comparisons. Rows that
-    have a further metric of quality, such as BLEU, are a comparison once more by that.
+    have a metric of quality that was chosen beside the task's own, such as BLEU, are a comparison
+    once more by that.
     """
     frame = _as_read_back(printable_texts(frame))
     keys = [name for name in KEY if name in frame]
@@ -266,10 +240,10 @@ def comparisons(frame: pd.DataFrame) -> list[Comparison]:
     for comparison in _told_apart([Comparison(rows) for _, rows in groups]):
         rows = comparison.rows
         found.append(comparison)
-        for name, better in _CHOSEN.items():
+        for name in compared_beside(comparison.quality, rows.iloc[0]):
             # Without the dense network's value it is some other number of that name.
             if f"{name}_dense_mean" in rows and rows[f"{name}_mean"].notna().any():
-                found.append(comparison.judged_by(name, better))
+                found.append(comparison.judged_by(name, quality_in(rows.iloc[0], name).better))
     return found
 
 

@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ..errors import UsageError
-from .comparison import FRACTIONS, quality_title
+from ..quality import Quality
 from .drawing import DOTS_PER_INCH, FAINT_INK, in_our_style, literal, looks, save_png
+from .qualities import TITLE_COLUMNS, described_in, expanded, quality_in, titles
 from .record import Record
 from .summary import title
 
@@ -26,6 +27,7 @@ CURVE_COLUMNS: dict[str, str] = {
     "epochs_before": "Epochs trained before this one, those of earlier trainings included.",
     "loss": "Mean over training examples of what was minimised, as the network changed.",
     "<quality>": "The primary quality metric on the validation split after the epoch.",
+    **TITLE_COLUMNS,
 }
 """Column → definition, in the order of the table."""
 
@@ -48,6 +50,7 @@ def curves(records: Iterable[Record]) -> pd.DataFrame:
                 "was trained; run it again with --force"
             )
         primary = next(iter(record.quality))
+        described = record.descriptions().get(primary)
         rows += [
             {
                 "run": title(record.experiment),
@@ -57,6 +60,7 @@ def curves(records: Iterable[Record]) -> pd.DataFrame:
                 "epochs_before": before,
                 "loss": point.loss,
                 primary: point.validation[primary],
+                **(titles(primary, described) if described else {}),
             }
             for before, point in enumerate(record.history)
         ]
@@ -71,24 +75,31 @@ def plot_curves(frame: pd.DataFrame, path: str | Path) -> None:
     Raises:
         OSError: the file could not be written.
     """
-    columns = [name for name in frame.columns if name not in CURVE_COLUMNS]
+    described = described_in(frame.columns)
+    words = {*CURVE_COLUMNS, *expanded(TITLE_COLUMNS, described, described)}
+    qualities = {
+        name: quality_in(frame.iloc[int(frame[name].notna().to_numpy().argmax())], name)
+        for name in frame.columns
+        if name not in words
+    }
     runs = list(frame.groupby("run", sort=False))
     known = looks(str(run) for run, _ in runs)
     width, height = _PANEL_INCHES
     with in_our_style():
         figure = Figure(
-            figsize=(width * (1 + len(columns)), height + 0.35 * len(runs) + 0.2),
+            figsize=(width * (1 + len(qualities)), height + 0.35 * len(runs) + 0.2),
             dpi=DOTS_PER_INCH,
             layout="constrained",
         )
-        panels = figure.subplots(1, 1 + len(columns), squeeze=False)[0]
-        for axes, name in zip(panels, ["loss", *columns], strict=True):
+        panels = figure.subplots(1, 1 + len(qualities), squeeze=False)[0]
+        shown = {"loss": Quality("lower", "Training loss"), **qualities}
+        for axes, (name, quality) in zip(panels, shown.items(), strict=True):
             for run, rows in runs:
-                factor = 100 if name in FRACTIONS else 1
-                axes.plot(rows["epochs_before"] + 1, factor * rows[name], **known[str(run)].line())
+                values = quality.factor * rows[name]
+                axes.plot(rows["epochs_before"] + 1, values, **known[str(run)].line())
             _mark_prunings(axes, frame)
             axes.set_xlabel("Epochs of training")
-            axes.set_ylabel("Training loss" if name == "loss" else quality_title(name))
+            axes.set_ylabel(literal(quality.heading))
             axes.set_title("Training" if name == "loss" else "Validation", fontweight="bold")
         handles = [Line2D([], [], **look.line()) for look in known.values()]
         names = [literal(fill(name, _LABEL_CHARACTERS)) for name in known]

@@ -15,15 +15,13 @@ from .comparison import KEY, comparisons
 from .leaderboard import comparable, leaderboard
 from .naming import printable_texts, told_apart
 from .record import Inference, Outcome
+from .targets import TARGET_COLUMNS, TARGETS
 
 INFERENCE_COLUMNS: dict[str, str] = {
     "dataset": "Data set, as in the experiment.",
     "model": "Network, as in the experiment.",
     "strategy": "Pruning strategy, as in the leaderboard.",
-    "target_compression": "As in the leaderboard.",
-    "target_sparsity": "As in the leaderboard.",
-    "target_channel_sparsity": "As in the leaderboard.",
-    "target_speedup": "As in the leaderboard.",
+    **dict.fromkeys(TARGET_COLUMNS, "As in the leaderboard."),
     "settings": "As in the leaderboard.",
     "differences": "What tells these runs from others of the network and data set, in words; empty "
     "if nothing does.",
@@ -70,7 +68,6 @@ INFERENCE_COLUMNS: dict[str, str] = {
 """Column → definition, in the order of the table."""
 
 _COMPARISON = ("dataset", "model", "settings", "differences", "conditions")
-_IDENTITY = tuple(name for name in INFERENCE_COLUMNS if name.startswith("target_"))
 
 _NEWER = ("passes", "pass_seconds", "control", "control_low", "control_high", "doubt")
 
@@ -126,16 +123,17 @@ def inference_as_text(frame: pd.DataFrame, width: int = 100) -> str:
         if passes:
             heading.append(f"Dense network: {dense['pass_seconds'].median():.4g} s a pass")
         lines = []
-        points = ["strategy", *_IDENTITY]
+        points = ["strategy", *TARGET_COLUMNS]
         for _, point in pruned.groupby(points, sort=False, dropna=False):
             first = point.iloc[0]
+            theory = first["theoretical_speedup"]
             found = {(row["runtime"], row["network"]): row for _, row in point.iterrows()}
             lines.append(
                 [
                     first["strategy"],
                     cells.target(first),
                     _file(point, dense),
-                    f"{first['theoretical_speedup']:.2f}",
+                    "—" if pd.isna(theory) else f"{theory:.2f}",
                     *(_cell(found.get(column)) for column in columns),
                 ]
             )
@@ -205,7 +203,7 @@ def _row(
         "dataset": point.dataset,
         "model": point.model,
         "strategy": called[_version(record)],
-        **{name: experiment.get(name.removeprefix("target_")) for name in _IDENTITY},
+        **{kind.column: experiment.get(kind.name) for kind in TARGETS},
         "settings": point.settings,
         **headings[point.comparison],
         "runtime": first.runtime,
@@ -214,9 +212,9 @@ def _row(
         "passes": first.passes,
         "seeds": len(measured),
         "theoretical_speedup": statistics.fmean(
-            (outcome.dense if first.network == "dense" else outcome.final)["theoretical_speedup"]
-            or 0.0
+            measured.get("theoretical_speedup", math.nan) or 0.0
             for outcome, _ in members
+            for measured in [outcome.dense if first.network == "dense" else outcome.final]
         ),
         **{
             name: _over_seeds(statistics.median, measured, name)

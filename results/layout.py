@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 import pandas as pd
 
 from ..errors import UsageError
+from ..quality import Quality
 from .charts import UNPRUNED, Line, Panel, Quantity
 from .scales import LINEAR, LOGARITHMIC, LOGIT_PERCENT, Scale
 from .settings import phrase
@@ -80,15 +81,6 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Quality:
-    """A metric of quality: its title with its unit, and which way is better."""
-
-    title: str
-    is_fraction: bool
-    higher_is_better: bool
-
-
-@dataclass(frozen=True)
 class Result:
     """The results of one method under one set of conditions, at some targets.
 
@@ -153,7 +145,7 @@ def _panel(group: list[Result], layout: Layout, varying: set[str], x: Quantity) 
         lines=lines,
         dense=dense,
         x=x,
-        quality=Quantity(quality.title, _scale(quality, [*_means(lines), *dense.values()])),
+        quality=Quantity(quality.heading, _scale(quality, [*_means(lines), *dense.values()])),
         higher_is_better=quality.higher_is_better,
     )
 

@@ -10,6 +10,7 @@ import hashlib
 import itertools
 import json
 import math
+import re
 import statistics
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -18,12 +19,15 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from .columns import INTEGER_COLUMNS, TEXT_COLUMNS, expand_columns
+from ..quality import Quality
+from .columns import BATCH_SIZES, INTEGER_COLUMNS, LATENCY_COLUMN, TEXT_COLUMNS, expand_columns
 from .naming import digest, named, source_of
-from .record import TARGETS, Outcome
+from .qualities import description, description_columns
+from .record import Outcome
 from .settings import columns_of, further_settings
 from .statistics import describe
 from .store import Store
+from .targets import TARGET_NAMES, TARGETS, given
 
 _SIZE_AND_COST = frozenset(
     {
@@ -42,9 +46,11 @@ _SIZE_AND_COST = frozenset(
         "file_bytes_sparse",
         "file_bytes_compressed",
         "file_bytes_shrunk",
+        *(kind.achieved for kind in TARGETS),
     }
 )
-_NOT_SETTINGS = frozenset({"dataset", "model", "strategy", *TARGETS, "seed"})
+_LATENCY = re.compile(LATENCY_COLUMN.format(r"([1-9][0-9]{0,8})"))
+_NOT_SETTINGS = frozenset({"dataset", "model", "strategy", *TARGET_NAMES, "seed"})
 
 
 def leaderboard(records: Iterable[Outcome] | str | Path) -> pd.DataFrame:
@@ -64,11 +70,15 @@ def leaderboard(records: Iterable[Outcome] | str | Path) -> pd.DataFrame:
     qualities = list(dict.fromkeys(name for run in runs for name in run.quality))
     metrics = sorted({name for run in runs for name in run.final} - {*qualities, *_SIZE_AND_COST})
     further = sorted({name for each in comparisons for name in further_settings(each.experiment)})
-    rows = [row for comparison in comparisons for row in comparison.rows(metrics, further)]
-    columns = expand_columns(further, qualities, metrics)
+    sizes = _batch_sizes(runs)
+    rows = [row for each in comparisons for row in each.rows(metrics, further, sizes)]
+    described = {name for run in runs for name in run.described}
+    columns = expand_columns(further, qualities, metrics, described, sizes)
     types = dict.fromkeys(columns, "float64") | dict.fromkeys(INTEGER_COLUMNS, "Int64")
     types |= dict.fromkeys([*TEXT_COLUMNS, *further], "str")
+    types |= {name: "str" for name in columns if name.endswith("_doubt")}
     types |= {f"{name}_by_seed": "str" for name in qualities}
+    types |= {column: "str" for name in described for column in description_columns(name)}
     return pd.DataFrame(rows, columns=columns).astype(types)
 
 
@@ -128,6 +138,7 @@ class _Run(NamedTuple):
 
     status: str
     quality: Mapping[str, str]
+    described: Mapping[str, Quality]
     dense: Mapping[str, float | None]
     final: Mapping[str, float | None]
     timings: Mapping[str, float | None]
@@ -156,10 +167,13 @@ class _Comparison:
             if seeds[seed].finished
         ]
 
-    def rows(self, metrics: list[str], further: list[str]) -> list[dict[str, Any]]:
+    def rows(
+        self, metrics: list[str], further: list[str], sizes: list[int]
+    ) -> list[dict[str, Any]]:
         """A row for every method at every target of the kinds for which the method was run.
 
-        ``metrics`` and ``further`` name the metrics and settings beyond those of all tables.
+        ``metrics`` and ``further`` name the metrics and settings beyond those of all tables, and
+        ``sizes`` are the batches in which inference was timed.
         """
         points = sorted(self.runs)
         expected = {seed for seeds in self.runs.values() for seed in seeds}
@@ -180,6 +194,8 @@ class _Comparison:
             ),
             "better": better,
         }
+        for name, described in next((run.described for run in of_all), {}).items():
+            head |= description(name, described)
         rows = []
         for kind in sorted({target.kind for _, target in points}):
             methods = sorted({method for method, target in points if target.kind == kind})
@@ -192,7 +208,7 @@ class _Comparison:
                     "strategy": method.strategy,
                     "label": method.strategy,
                     "strategy_source": method.source,
-                    f"target_{TARGETS[target.kind]}": target.value,
+                    TARGETS[target.kind].column: target.value,
                     "seeds": len(finished),
                     "seeds_collapsed": sum(run.status == "collapsed" for run in finished),
                     "seeds_failed": len(seeds) - len(finished),
@@ -200,10 +216,17 @@ class _Comparison:
                 }
                 if finished:
                     row |= _quality_cells(finished)
-                    row |= _cost_cells(finished)
+                    row |= _cost_cells(finished, sizes)
                     row |= {f"{name}_mean": _mean(_final(finished, name)) for name in metrics}
                 rows.append(row)
         return rows
+
+
+def _batch_sizes(runs: Iterable[_Run]) -> list[int]:
+    """The batches that have columns: the usual ones, and any in which inference was timed."""
+    names = {name for run in runs for name in run.timings}
+    timed = {int(found[1]) for name in names if (found := _LATENCY.fullmatch(name))}
+    return sorted({*BATCH_SIZES, *timed})
 
 
 def _compare(records: Iterable[Outcome]) -> list[_Comparison]:
@@ -220,6 +243,7 @@ def _compare(records: Iterable[Outcome]) -> list[_Comparison]:
             seeds[experiment["seed"]] = _Run(
                 record.status,
                 record.quality,
+                record.descriptions(),
                 record.dense,
                 record.final,
                 record.timings,
@@ -259,11 +283,8 @@ def _method(experiment: Mapping[str, Any]) -> _Method:
 
 
 def _target(experiment: Mapping[str, Any]) -> _Target:
-    return next(
-        _Target(kind, experiment[name])
-        for kind, name in enumerate(TARGETS)
-        if experiment.get(name) is not None
-    )
+    kind, value = given(experiment)[0]
+    return _Target(TARGETS.index(kind), value)
 
 
 def _quality_cells(runs: list[_Run]) -> dict[str, float | str]:
@@ -286,7 +307,7 @@ def _quality_cells(runs: list[_Run]) -> dict[str, float | str]:
     return cells
 
 
-def _cost_cells(runs: list[_Run]) -> dict[str, Any]:
+def _cost_cells(runs: list[_Run], sizes: list[int]) -> dict[str, Any]:
     training = [
         _number(run.timings.get("pretraining_seconds"))
         + _number(run.timings.get("finetuning_seconds"))
@@ -294,25 +315,27 @@ def _cost_cells(runs: list[_Run]) -> dict[str, Any]:
     ]
     latencies = (
         f"{name}_batch{size}{unit}"
-        for size in (1, 256)
+        for size in sizes
         for name, unit in (("latency", "_dense_ms"), ("latency", "_pruned_ms"))
     )
     return {
-        "compression_mean": _mean(_final(runs, "compression")),
-        "prunable_sparsity_mean": _mean(_final(runs, "prunable_sparsity")),
+        **{
+            kind.achieved_column: _mean(_final(runs, kind.achieved))
+            for kind in TARGETS
+            if kind.achieved
+        },
         "parameters": _whole(runs[0].dense.get("parameters")),
         "nonzero_mean": _mean(_final(runs, "nonzero")),
         "flops": _whole(runs[0].dense.get("flops")),
         "effective_flops_mean": _mean(_final(runs, "effective_flops")),
-        "theoretical_speedup_mean": _mean(_final(runs, "theoretical_speedup")),
         "file_bytes": _whole(runs[0].dense.get("file_bytes")),
         **{
             f"{name}_mean": _mean(_final(runs, name))
             for name in ("file_bytes_sparse", "file_bytes_compressed", "file_bytes_shrunk")
         },
         **{name: _of_measured(statistics.median, runs, name) for name in latencies},
-        **_speedup_cells(runs),
-        **_control_cells(runs),
+        **_speedup_cells(runs, sizes),
+        **_control_cells(runs, sizes),
         "training_seconds_mean": _mean(
             [seconds for seconds in training if not math.isnan(seconds)]
         ),
@@ -344,10 +367,10 @@ def _mean(values: list[float]) -> float:
         return math.nan
 
 
-def _speedup_cells(runs: list[_Run]) -> dict[str, Any]:
+def _speedup_cells(runs: list[_Run], sizes: list[int]) -> dict[str, Any]:
     """The measured speedups of those seeds that can be believed, or why there are none."""
     cells: dict[str, Any] = {}
-    for size, suffix in itertools.product((1, 256), ("", "_shrunk")):
+    for size, suffix in itertools.product(sizes, ("", "_shrunk")):
         name = f"measured_speedup_batch{size}{suffix}"
         cells[name] = _of_measured(statistics.median, runs, name)
         cells[f"{name}_low"] = _of_measured(min, runs, f"{name}_low")
@@ -358,10 +381,10 @@ def _speedup_cells(runs: list[_Run]) -> dict[str, Any]:
     return cells
 
 
-def _control_cells(runs: list[_Run]) -> dict[str, float]:
+def _control_cells(runs: list[_Run], sizes: list[int]) -> dict[str, float]:
     """Of each batch size the control that is furthest from 1, and the largest load."""
     cells = {}
-    for size in (1, 256):
+    for size in sizes:
         name = f"latency_batch{size}"
         control = f"{name}_control"
         known = [run.timings for run in runs if run.timings.get(control)]

@@ -1,8 +1,8 @@
-"""Plots of the leaderboard: quality against compression and against theoretical speedup.
+"""Plots of the leaderboard: quality against what was achieved, compression or theoretical speedup.
 
-One panel per comparison, or as a layout says. Accuracies are drawn on a logit scale, which spreads
-out the percents near 100 where good methods differ and still shows the methods that have dropped to
-chance. A comparison at a single target is a sorted row of dots.
+One panel per comparison, or as a layout says. Accuracies and other fractions are drawn on a logit
+scale, which spreads out the percents near 100 where good methods differ and still shows the methods
+that have dropped to chance. A comparison at a single target is a sorted row of dots.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from .comparison import KEY, Comparison, comparisons, is_random_baseline
 from .drawing import FAINT_INK, GRID, INK, PAPER, in_our_style, save_png
 from .layout import (
     Layout,
-    Quality,
     Result,
     arrange,
     settings_in_words,
     values_of_seeds,
     way_of_training,
 )
-from .scales import TIMES
+from .scales import PERCENT, TIMES
+from .targets import PLOTTED, TargetKind
 
 _ROLES = {INK: "ink", FAINT_INK: "faint", GRID: "grid", PAPER: "paper"}
 
@@ -43,12 +43,45 @@ LAYOUT = Layout(
 """A panel for each comparison, and a colour for each strategy."""
 
 
+_NOTHING = "there is nothing to plot: no run of the leaderboard has a finite result"
+
 MOST_COMPARISONS = 24
 """More than so many comparisons are not drawn: it would take minutes, and nobody could see them."""
 
 
-def accuracy_vs_compression(frame: pd.DataFrame, path: str | Path, layout: Layout = LAYOUT) -> None:
-    """Write a PNG of the primary quality metric against the achieved compression.
+class Drawn(NamedTuple):
+    """The files of plots that were written, and a sentence for each that was not."""
+
+    paths: list[Path]
+    left_out: list[str]
+
+
+def draw_plots(frame: pd.DataFrame, folder: Path, layout: Layout = LAYOUT) -> Drawn:
+    """Write into a folder a PNG for each quantity that quality is drawn against.
+
+    They are called ``quality-vs-compression.png`` and the like.
+
+    Raises:
+        UsageError: no run of the leaderboard has a finite result, so there is nothing to draw.
+        OSError: a file could not be written.
+    """
+    drawn = Drawn([], [])
+    for kind in PLOTTED:
+        if frame["seeds"].any() and frame[kind.achieved_column].isna().all():
+            quantity = kind.achieved.replace("_", " ")
+            drawn.left_out.append(f"no plot against {quantity}: no run has measured it")
+            continue
+        drawn.paths.append(folder / f"quality-vs-{kind.name.replace('_', '-')}.png")
+        plot_quality(frame, drawn.paths[-1], kind, layout)
+    if not drawn.paths:
+        raise UsageError(_NOTHING)
+    return drawn
+
+
+def plot_quality(
+    frame: pd.DataFrame, path: str | Path, kind: TargetKind, layout: Layout = LAYOUT
+) -> None:
+    """Write a PNG of quality against what was achieved of a kind of target.
 
     ``frame`` is a leaderboard. Lines are means over seeds, bands ± one sample standard deviation.
 
@@ -56,71 +89,11 @@ def accuracy_vs_compression(frame: pd.DataFrame, path: str | Path, layout: Layou
         UsageError: no run of the leaderboard has a finite result, so there is nothing to draw.
         OSError: the file could not be written.
     """
-    save_png(figure_of_compression(frame, layout), Path(path))
+    save_png(quality_figure(frame, kind, layout), Path(path))
 
 
-def accuracy_vs_speedup(frame: pd.DataFrame, path: str | Path, layout: Layout = LAYOUT) -> None:
-    """Write a PNG of the primary quality metric against the theoretical speedup.
-
-    ``frame`` is a leaderboard. Lines are means over seeds, bands ± one sample standard deviation.
-
-    Raises:
-        UsageError: no run of the leaderboard has a finite result, so there is nothing to draw.
-        OSError: the file could not be written.
-    """
-    save_png(figure_of_speedup(frame, layout), Path(path))
-
-
-def figure_of_compression(frame: pd.DataFrame, layout: Layout = LAYOUT) -> Figure:
-    """The figure that :func:`accuracy_vs_compression` writes."""
-    return _figure(frame, layout, _COMPRESSION)
-
-
-def figure_of_speedup(frame: pd.DataFrame, layout: Layout = LAYOUT) -> Figure:
-    """The figure that :func:`accuracy_vs_speedup` writes."""
-    return _figure(frame, layout, _SPEEDUP)
-
-
-def as_svg(frame: pd.DataFrame) -> list[tuple[str, str]]:
-    """Both plots of each comparison of a leaderboard, each an ``<svg>`` to stand in a page.
-
-    A plot is empty text where no run has a finite result, and all are where there are more than
-    :data:`MOST_COMPARISONS` comparisons. A strategy looks the same in all of them.
-    Ink, faint ink, grid and paper are the page's custom properties ``--ink``, ``--faint``,
-    ``--grid`` and ``--paper`` if it has them.
-    """
-    everything = comparisons(frame)
-    if len(everything) > MOST_COMPARISONS:
-        return [("", "")] * len(everything)
-    words = _words(everything)
-    pairs = [
-        [arrange(_results(each, words, axis), LAYOUT, _quantity(axis)) for each in everything]
-        for axis in (_COMPRESSION, _SPEEDUP)
-    ]
-    named = [line for panels in pairs[0] for panel in panels for line in panel.lines]
-    return [
-        (
-            _svg(comparison, compression, named, f"compression{number}"),
-            _svg(comparison, speedup, named, f"speedup{number}"),
-        )
-        for number, (comparison, compression, speedup) in enumerate(
-            zip(everything, *pairs, strict=True), start=1
-        )
-    ]
-
-
-class _Axis(NamedTuple):
-    """What a plot shows beside quality."""
-
-    column: str
-    title: str
-
-
-_COMPRESSION = _Axis("compression_mean", "Compression of the whole network")
-_SPEEDUP = _Axis("theoretical_speedup_mean", "Theoretical speedup (FLOPs)")
-
-
-def _figure(frame: pd.DataFrame, layout: Layout, x: _Axis) -> Figure:
+def quality_figure(frame: pd.DataFrame, kind: TargetKind, layout: Layout = LAYOUT) -> Figure:
+    """The figure that :func:`plot_quality` writes."""
     everything = comparisons(frame)
     if len(everything) > MOST_COMPARISONS:
         raise UsageError(
@@ -128,19 +101,46 @@ def _figure(frame: pd.DataFrame, layout: Layout, x: _Axis) -> Figure:
             "are drawn: make plots of folders with fewer records"
         )
     words = _words(everything)
-    results = [result for each in everything for result in _results(each, words, x)]
-    panels = arrange(results, layout, _quantity(x))
+    results = [result for each in everything for result in _results(each, words, kind)]
+    panels = arrange(results, layout, _quantity(kind))
     if all(panel.is_empty for panel in panels):
-        raise UsageError("there is nothing to plot: no run of the leaderboard has a finite result")
+        raise UsageError(_NOTHING)
     return chart(panels)
 
 
-def _quantity(x: _Axis) -> Quantity:
-    return Quantity(x.title, TIMES)
+def as_svg(frame: pd.DataFrame) -> list[dict[str, str]]:
+    """All plots of each comparison of a leaderboard, each an ``<svg>`` to stand in a page.
+
+    They have the names of what quality is drawn against. A plot is empty text where no run has a
+    finite result, and all are where there are more than :data:`MOST_COMPARISONS` comparisons. A
+    strategy looks the same in all of them.
+    Ink, faint ink, grid and paper are the page's custom properties ``--ink``, ``--faint``,
+    ``--grid`` and ``--paper`` if it has them.
+    """
+    everything = comparisons(frame)
+    if len(everything) > MOST_COMPARISONS:
+        return [dict.fromkeys((kind.name for kind in PLOTTED), "") for _ in everything]
+    words = _words(everything)
+    found = [
+        {kind: arrange(_results(each, words, kind), LAYOUT, _quantity(kind)) for kind in PLOTTED}
+        for each in everything
+    ]
+    named = [line for own in found for panel in own[PLOTTED[0]] for line in panel.lines]
+    return [
+        {
+            kind.name: _svg(comparison, panels, named, f"{kind.name}{number}")
+            for kind, panels in own.items()
+        }
+        for number, (comparison, own) in enumerate(zip(everything, found, strict=True), start=1)
+    ]
+
+
+def _quantity(kind: TargetKind) -> Quantity:
+    return Quantity(kind.axis, PERCENT if kind.is_fraction else TIMES)
 
 
 def _results(
-    comparison: Comparison, words: Mapping[str, tuple[str, str]], x: _Axis
+    comparison: Comparison, words: Mapping[str, tuple[str, str]], kind: TargetKind
 ) -> list[Result]:
     """The methods of a comparison as what is drawn of them; ``words`` are those of settings."""
     quality = comparison.quality
@@ -160,15 +160,11 @@ def _results(
         Result(
             differences=same | {"strategy": name},
             kind=f"{target} {quality}",
-            quality=Quality(
-                title=comparison.quality_title,
-                is_fraction=comparison.is_fraction,
-                higher_is_better=comparison.higher_is_better,
-            ),
+            quality=comparison.metric,
             points=pd.DataFrame(
                 {
                     "target": rows[target],
-                    "x": rows[x.column],
+                    "x": rows[kind.achieved_column],
                     "mean": rows[f"{quality}_mean"],
                     "std": rows[f"{quality}_std"],
                     "by_seed": [values_of_seeds(each) for each in _by_seed(rows, quality)],
@@ -231,7 +227,7 @@ def _svg(
     for colour, role in _ROLES.items():
         text = re.sub(rf"(?<=: ){colour}", f"var(--{role}, {colour})", text, flags=re.IGNORECASE)
     name = html.escape(
-        f"{comparison.quality_title} against {panels[0].x.title.lower()}: {comparison.title}"
+        f"{comparison.metric.heading} against {panels[0].x.title.lower()}: {comparison.title}"
     )
     box = re.findall(r'viewBox="[^"]*"', text)[0]
     return f'<svg {box} role="img" aria-label="{name}">' + text[text.index(">") + 1 :].strip()

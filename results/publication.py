@@ -14,7 +14,7 @@ from .heatmap import HEATMAP_COLUMNS
 from .inference import INFERENCE_COLUMNS
 from .leaderboard import leaderboard
 from .naming import with_labels
-from .plots import accuracy_vs_compression, accuracy_vs_speedup
+from .plots import draw_plots
 from .record import Record
 from .record_file import RECORDS_FILE, write_records
 from .report import report
@@ -60,9 +60,7 @@ def publish(records: Sequence[Record], labels: Labels, folder: Path) -> list[Pat
     for name, frame in frames.items():
         write_csv(frame, folder / name)
         paths.append(folder / name)
-    for draw in (accuracy_vs_compression, accuracy_vs_speedup):
-        paths.append(folder / f"{draw.__name__.replace('_', '-')}.png")
-        draw(frames["leaderboard.csv"], paths[-1])
+    paths += draw_plots(frames["leaderboard.csv"], folder).paths
     paths.append(folder / "report.html")
     report(frames["leaderboard.csv"], paths[-1])
     return paths

@@ -17,16 +17,16 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationInfo,
+    create_model,
     model_validator,
 )
 
 from ..errors import printable
+from ..quality import Quality, titled
+from .targets import TARGET_NAMES, given
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-TARGETS = ("compression", "sparsity", "channel_sparsity", "speedup")
-"""The settings of which an experiment has one, which says how far to prune."""
 
 MOST_THREADS = 1024
 """CPU threads that an experiment may ask for; with several thousands torch crashes."""
@@ -100,10 +100,6 @@ class _Described(BaseModel):
     dataset: str
     model: str
     strategy: str
-    compression: float | None = None
-    sparsity: float | None = None
-    channel_sparsity: float | None = None
-    speedup: float | None = None
     rounds: _Whole
     schedule: str
     recovery: str
@@ -117,16 +113,18 @@ class _Described(BaseModel):
     comparison: str = ""
     sources: dict[str, str] = {}
 
-    @model_validator(mode="after")
-    def _has_a_target(self) -> Self:
-        if all(getattr(self, name) is None for name in TARGETS):
-            raise ValueError(f"none of {', '.join(TARGETS)} is given")
-        return self
+
+_optional: Any = (float | None, None)
+_WithTarget = create_model(
+    "_WithTarget", __base__=_Described, **dict.fromkeys(TARGET_NAMES, _optional)
+)
 
 
 def _described(experiment: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
     if info.mode == "json":
-        _Described.model_validate(experiment)
+        _WithTarget.model_validate(experiment)
+        if not given(experiment):
+            raise ValueError(f"none of {', '.join(TARGET_NAMES)} is given")
     return experiment
 
 
@@ -142,8 +140,8 @@ class Layer(_Frozen):
     """One parameter of the final network.
 
     ``density`` is ``nonzero / parameters``; ``flops`` are multiply–adds of one example, and
-    ``effective_flops`` those of them whose weight is not zero. ``weight_class`` is the class of
-    weights to which a prunable one belongs, else empty.
+    ``effective_flops`` those of them whose weight is not zero, both None where FLOPs were not
+    measured. ``weight_class`` is the class of weights to which a prunable one belongs, else empty.
     """
 
     name: str
@@ -151,8 +149,8 @@ class Layer(_Frozen):
     parameters: int
     nonzero: int
     density: float
-    flops: int
-    effective_flops: float
+    flops: int | None
+    effective_flops: float | None
     weight_class: str = ""
 
 
@@ -243,12 +241,20 @@ class Inference(_Frozen):
     doubt: str = ""
 
 
+class QualityMetric(_Frozen):
+    """A metric of quality whose name says too little: what people call it, and its unit."""
+
+    title: Text
+    unit: Text = ""
+
+
 class Outcome(BaseModel):
     """The part of a record that a leaderboard is made of; reading it alone is twice as fast.
 
     ``id`` is the experiment's identity. ``quality`` names the task's quality metrics, the primary
-    one first, and which direction is better. ``dense`` and ``final`` are the measurements of the
-    network before the first and after the last round. ``least_dense_quality`` is the primary
+    one first, and which direction is better; ``described`` has those of them by which runs are
+    compared and that are none of prunebench's own. ``dense`` and ``final`` are the measurements of
+    the network before the first and after the last round. ``least_dense_quality`` is the primary
     quality on the validation split that the unpruned network had to reach. ``doubts`` says of those
     of the ``timings`` that are speedups and None why they could not be believed. ``inference`` is
     what was measured of the finished network since, in ``inference_environment``.
@@ -264,6 +270,7 @@ class Outcome(BaseModel):
     dense: Annotated[Measurements, AfterValidator(_named)]
     final: Annotated[Measurements, AfterValidator(_named)]
     timings: Timings
+    described: Annotated[Mapping[str, QualityMetric], AfterValidator(_named)] = {}
     least_dense_quality: float | None = None
     doubts: Mapping[str, str] = {}
     inference: tuple[Inference, ...] = ()
@@ -277,6 +284,13 @@ class Outcome(BaseModel):
             pydantic.ValidationError: ``content`` is not a record of this schema version.
         """
         return cls.model_validate_json(content)
+
+    def descriptions(self) -> dict[str, Quality]:
+        """The described metrics of quality, with their directions."""
+        return {
+            name: titled(name, Quality(self.quality[name], each.title, each.unit))
+            for name, each in self.described.items()
+        }
 
     @property
     def finished(self) -> bool:
@@ -317,6 +331,8 @@ class Record(Outcome):
             raise ValueError("a failed record has no measurements")
         if self.status != "failed" and not self.quality:
             raise ValueError("a finished record names at least one quality metric")
+        if self.described.keys() - self.quality.keys():
+            raise ValueError("described is what is no quality metric")
         return self
 
     def result(self) -> dict[str, Any]:

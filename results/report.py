@@ -13,7 +13,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from . import cells
-from .columns import COLUMNS
+from .columns import COLUMNS, LATENCY_COLUMN
 from .comparison import Comparison, comparisons
 from .plots import MOST_COMPARISONS, as_svg
 from .store import write_atomically
@@ -55,17 +55,6 @@ class _Quality(NamedTuple):
     is_best: bool
 
 
-class _Cost(NamedTuple):
-    """A line of the table of costs: a strategy at a target."""
-
-    target: str
-    compression: str
-    nonzero: str
-    theoretical: str
-    batch1: str
-    batch256: str
-
-
 class _Section(NamedTuple):
     """A comparison as the template shows it."""
 
@@ -75,7 +64,8 @@ class _Section(NamedTuple):
     targets: list[str]
     quality: list[tuple[str, list[_Quality]]]
     legend: list[str]
-    costs: list[tuple[str, list[_Cost]]]
+    batches: list[int]
+    costs: list[tuple[str, list[dict[str, str]]]]
 
 
 def _template() -> Any:
@@ -96,21 +86,27 @@ def _breakable(name: str) -> Markup:
     return Markup("<wbr>").join(re.split(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[/:,=])|(?=[.(])", name))
 
 
-def _section(comparison: Comparison, plots: tuple[str, str]) -> _Section:
+def _section(comparison: Comparison, plots: dict[str, str]) -> _Section:
     methods = comparison.methods()
     columns = [
         _quality_column(comparison, [rows.iloc[position] for _, rows in methods])
         for position in range(len(methods[0][1]))
     ]
     lines = zip(*columns, strict=True)
+    batches = _batches(comparison.rows)
+    has_flops = bool(comparison.rows["theoretical_speedup_mean"].notna().any())
     return _Section(
         comparison=comparison,
         settings=_settings(comparison),
-        plots=dict(zip(("compression", "theoretical speedup"), plots, strict=True)),
+        plots=plots,
         targets=[cells.target(row) for _, row in methods[0][1].iterrows()],
         quality=[(name, list(line)) for (name, _), line in zip(methods, lines, strict=True)],
         legend=cells.legend(comparison),
-        costs=[(name, [_cost(row) for _, row in rows.iterrows()]) for name, rows in methods],
+        batches=batches,
+        costs=[
+            (name, [_cost(row, has_flops, batches) for _, row in rows.iterrows()])
+            for name, rows in methods
+        ],
     )
 
 
@@ -121,8 +117,8 @@ def _settings(comparison: Comparison) -> dict[str, str]:
     words = {
         "Data set": str(row["dataset"]),
         "Network": str(row["model"]),
-        "Size, unpruned": f"{_whole(row['parameters'])} parameters, "
-        f"{_whole(row['flops'])} multiply–adds",
+        "Size, unpruned": f"{_whole(row['parameters'])} parameters"
+        + ("" if pd.isna(row["flops"]) else f", {_whole(row['flops'])} multiply–adds"),
         "Pruned in": f"{row['rounds']} {rounds} on the {row['schedule']} schedule",
         "After each pruning": str(row["recovery"]),
         **{name.capitalize(): value for name, value in comparison.recipes().items()},
@@ -131,7 +127,7 @@ def _settings(comparison: Comparison) -> dict[str, str]:
         "Settings": str(row["settings"]),
     }
     if comparison.quality:
-        words[f"{comparison.quality_title}, unpruned"] = cells.number(comparison, comparison.dense)
+        words[f"{comparison.metric.heading}, unpruned"] = cells.number(comparison, comparison.dense)
     if comparison.least_dense:
         words["Unpruned networks that count"] = comparison.least_dense
     return words
@@ -142,7 +138,7 @@ def _quality_column(comparison: Comparison, rows: list[pd.Series[Any]]) -> list[
     means = [_finite(row, f"{comparison.quality}_mean") for row in rows]
     shown = [None if mean is None else cells.number(comparison, mean) for mean in means]
     finite = [mean for mean in means if mean is not None]
-    choose = max if comparison.higher_is_better else min
+    choose = max if comparison.metric.higher_is_better else min
     best = cells.number(comparison, choose(finite)) if finite else None
     if len(set(shown) - {None}) < 2:
         best = None
@@ -169,15 +165,28 @@ def _change(comparison: Comparison, row: pd.Series[Any]) -> str:
     return f"+{size}" if change > 0 else f"−{size}"
 
 
-def _cost(row: pd.Series[Any]) -> _Cost:
-    return _Cost(
-        target=cells.target(row),
-        compression=_times(row["compression_mean"]),
-        nonzero=_whole(row["nonzero_mean"]),
-        theoretical=_times(row["theoretical_speedup_mean"]),
-        batch1=_measured(row, "measured_speedup_batch1"),
-        batch256=_measured(row, "measured_speedup_batch256"),
-    )
+def _cost(row: pd.Series[Any], has_flops: bool, batches: list[int]) -> dict[str, str]:
+    """A line of the table of costs, by what stands above: a strategy at a target."""
+    theoretical = {"Theoretical speedup": _times(row["theoretical_speedup_mean"])}
+    return {
+        "Target": cells.target(row),
+        "Compression achieved": _times(row["compression_mean"]),
+        "Nonzero parameters": _whole(row["nonzero_mean"]),
+        **(theoretical if has_flops else {}),
+        **{
+            f"Measured, batch {size}": _measured(row, f"measured_speedup_batch{size}")
+            for size in batches
+        },
+    }
+
+
+def _batches(rows: pd.DataFrame) -> list[int]:
+    """The batches in which some network was timed."""
+    timed = rows.columns[rows.notna().any()]
+    columns = (LATENCY_COLUMN, "measured_speedup_batch{}", "measured_speedup_batch{}_doubt")
+    pattern = "|".join(column.format(r"(\d+)") for column in columns)
+    found = (re.fullmatch(pattern, name) for name in timed)
+    return sorted({int(match[match.lastindex or 0]) for match in found if match})
 
 
 def _finite(row: pd.Series[Any], column: str) -> float | None:

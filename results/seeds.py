@@ -8,7 +8,8 @@ import pandas as pd
 
 from .leaderboard import comparable
 from .naming import digest
-from .record import TARGETS, Record
+from .record import Record
+from .targets import TARGET_COLUMNS, TARGETS
 
 _MEASURED = {
     "compression": "Achieved compression of the whole network: parameters per nonzero one.",
@@ -23,7 +24,7 @@ SEED_COLUMNS: dict[str, str] = {
     "model": "As in the leaderboard.",
     "strategy": "As in the leaderboard.",
     "strategy_source": "As in the leaderboard.",
-    **{f"target_{name}": "As in the leaderboard." for name in TARGETS},
+    **dict.fromkeys(TARGET_COLUMNS, "As in the leaderboard."),
     "settings": "As in the leaderboard.",
     "seed": "The seed.",
     "id": "Identity of the experiment, by which its record is found.",
@@ -51,7 +52,7 @@ def _row(record: Record) -> dict[str, object]:
         "model": point.model,
         "strategy": point.strategy,
         "strategy_source": point.strategy_source,
-        **{f"target_{name}": record.experiment.get(name) for name in TARGETS},
+        **{kind.column: record.experiment.get(kind.name) for kind in TARGETS},
         "settings": point.settings,
         "seed": _seed(record),
         "id": digest(record.id),

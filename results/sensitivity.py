@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from .comparison import FRACTIONS, quality_title
 from .drawing import DOTS_PER_INCH, Look, in_our_style, literal, looks, save_png
+from .qualities import TITLE_COLUMNS, quality_in
 
 SENSITIVITY_COLUMNS: dict[str, str] = {
     "dataset": "Data set, as in the experiment.",
@@ -25,6 +25,7 @@ SENSITIVITY_COLUMNS: dict[str, str] = {
     "largest_removed": "Largest absolute value of a pruned weight.",
     "<quality>": "Quality metric on the test set, without any training after pruning.",
     "<quality>_change": "The same minus the unpruned network's.",
+    **TITLE_COLUMNS,
 }
 """Column → definition, in the order of the table."""
 
@@ -38,7 +39,7 @@ def plot_sensitivity(frame: pd.DataFrame, path: str | Path) -> None:
     Raises:
         OSError: the file could not be written.
     """
-    quality = next(str(name) for name in frame.columns if str(name).endswith("_change"))
+    change = next(str(name) for name in frame.columns if str(name).endswith("_change"))
     groups = list(frame.groupby(["dataset", "model", "strategy", "seed"], sort=False))
     names = list(dict.fromkeys(frame["weight_class"]))
     known = looks(names)
@@ -49,7 +50,7 @@ def plot_sensitivity(frame: pd.DataFrame, path: str | Path) -> None:
         for row, ((dataset, model, strategy, seed), rows) in enumerate(groups):
             for column, x in enumerate(("sparsity", "largest_removed")):
                 axes = figure.add_subplot(len(groups), 2, 2 * row + column + 1)
-                _draw(axes, rows, x, quality, known)
+                _draw(axes, rows, x, change, known)
                 axes.set_title(
                     literal(fill(f"{strategy}, {model} on {dataset}, seed {seed}", 60)),
                     fontsize=10,
@@ -66,15 +67,15 @@ def plot_sensitivity(frame: pd.DataFrame, path: str | Path) -> None:
         save_png(figure, Path(path))
 
 
-def _draw(axes: Axes, rows: pd.DataFrame, x: str, quality: str, known: dict[str, Look]) -> None:
-    factor = 100 if quality.removesuffix("_change") in FRACTIONS else 1
+def _draw(axes: Axes, rows: pd.DataFrame, x: str, change: str, known: dict[str, Look]) -> None:
+    quality = quality_in(rows.iloc[0], change.removesuffix("_change"))
     for name, line in rows.groupby("weight_class", sort=False):
         scale = 100 if x == "sparsity" else 1
-        axes.plot(scale * line[x], factor * line[quality], **known[str(name)].line())
-    largest = factor * float(rows[quality].abs().max())
+        axes.plot(scale * line[x], quality.factor * line[change], **known[str(name)].line())
+    largest = quality.factor * float(rows[change].abs().max())
     if largest > 0:
         axes.set_yscale("symlog", linthresh=max(largest / 1000, 1e-6))
     axes.set_xlabel(
         "Pruned weights of the class, %" if x == "sparsity" else "Largest pruned weight"
     )
-    axes.set_ylabel(f"Change: {quality_title(quality.removesuffix('_change'))}")
+    axes.set_ylabel(literal(f"Change: {quality.heading}"))

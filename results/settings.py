@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .naming import digest, is_within, shown
-from .record import TARGETS
+from .targets import TARGET_NAMES
 
 RECIPES = ("pretraining", "finetuning")
 _RECIPE = ("epochs", "optimizer", "learning_rate", "batch_size")
@@ -15,7 +15,7 @@ RECIPE_COLUMNS = {f"{recipe}_{name}": (recipe, name) for recipe in RECIPES for n
 """Column → the recipe and its setting."""
 
 _WITH_COLUMNS = {
-    *("dataset", "model", "strategy", *TARGETS, "seed", "comparison", "sources"),
+    *("dataset", "model", "strategy", *TARGET_NAMES, "seed", "comparison", "sources"),
     *("rounds", "schedule", "recovery", "finetuned_network", "timing", "initialisation"),
     *("start_epoch", "least_dense_quality", *RECIPES),
 }
@@ -42,6 +42,7 @@ DEFAULTS: Mapping[str, Any] = {
     "prune_except": [],
     **{f"{recipe}_{name}": value for recipe in RECIPES for name, value in _DEFAULT_RECIPE.items()},
     "metrics": [],
+    "measurements": ["Size", "Flops", "Storage", "Latency"],
     "device": "cpu",
     "threads": 1,
 }

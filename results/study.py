@@ -9,19 +9,20 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from ..errors import UsageError
-from . import cells
 from .layout import AT_INITIALISATION, settings_in_words, way_of_training
 from .leaderboard import comparable
 from .naming import digest, named, shown, source_of, told_apart
-from .record import TARGETS, Record
+from .qualities import TITLE_COLUMNS, described_in, expanded, titles
+from .record import Record
 from .settings import as_text, columns_of, further_settings
 from .statistics import describe
+from .targets import TARGETS, given
 
 _LINE_COLUMNS = {
     "dataset": "Data set, as in the experiment.",
@@ -48,6 +49,7 @@ SCHEME_COLUMNS: dict[str, str] = {
     "<quality>_by_seed": "Its value of each seed by ascending seed, with spaces between.",
     "<quality>_dense": "Mean over the same seeds of the unpruned network's value.",
     "<quality>_better": "Whether a `higher` or a `lower` value is better.",
+    **TITLE_COLUMNS,
 }
 """Column → definition of the table of schemes, in its order."""
 
@@ -56,6 +58,7 @@ MEDIAN_COLUMNS: dict[str, str] = {
     "sparsities": "Number of sparsities that the median is over.",
     "targets": "Which these are: those that all schemes of the data set and model have.",
     "<quality>": "Median of the quality metric over these sparsities; empty where there are none.",
+    **TITLE_COLUMNS,
 }
 """Column → definition of the table of medians, in its order."""
 
@@ -126,8 +129,11 @@ def schemes(records: Iterable[Record]) -> pd.DataFrame:
                 f"{name}_dense": describe(_values(group, "dense", name)).mean,
                 f"{name}_better": better,
             }
+        for name, quality in group[0].descriptions().items():
+            row |= titles(name, quality)
         rows.append(row)
-    return pd.DataFrame(rows)[_expanded(SCHEME_COLUMNS, qualities)]
+    described = {name for record in finished for name in record.described}
+    return pd.DataFrame(rows)[_expanded(SCHEME_COLUMNS, qualities, described)]
 
 
 def medians(table: pd.DataFrame) -> pd.DataFrame:
@@ -135,7 +141,8 @@ def medians(table: pd.DataFrame) -> pd.DataFrame:
 
     ``table`` is that of :func:`schemes`.
     """
-    qualities = qualities_of(table)
+    qualities, described = qualities_of(table), described_in(table.columns)
+    words = expanded(TITLE_COLUMNS, described, described)
     rows = []
     for _, network in table.groupby(["dataset", "model"], sort=False):
         lines = list(network.groupby(list(_LINE_COLUMNS), sort=False, dropna=False))
@@ -148,8 +155,9 @@ def medians(table: pd.DataFrame) -> pd.DataFrame:
             shared = line[line["target"].isin(common)]
             row = dict(zip(_LINE_COLUMNS, key, strict=True))
             row |= {"sparsities": len(common), "targets": ", ".join(common)}
+            row |= {name: line[name].iloc[0] for name in words}
             rows.append(row | {name: shared[name].median(skipna=False) for name in qualities})
-    return pd.DataFrame(rows)[_expanded(MEDIAN_COLUMNS, qualities)]
+    return pd.DataFrame(rows)[_expanded(MEDIAN_COLUMNS, qualities, described)]
 
 
 def classes(records: Iterable[Record]) -> pd.DataFrame:
@@ -224,7 +232,9 @@ def _all_settings(record: Record) -> _Settings:
 def _settings_of_masks(record: Record) -> _Settings:
     """Without what comes after the masks, where they are made at once."""
     way, everything, _ = _all_settings(record)
-    settings = {name: value for name, value in everything.items() if name != "metrics"}
+    settings = {
+        name: value for name, value in everything.items() if name not in ("metrics", "measurements")
+    }
     if settings["rounds"] == "1" and settings["timing"] == "BetweenTrainings":
         way = way if way == AT_INITIALISATION else ""
         settings = {
@@ -244,7 +254,7 @@ def _grouped(
     return [
         (
             line,
-            cells.target(pd.Series({f"target_{TARGETS[kind]}": value})),
+            TARGETS[kind].written(value),
             sorted(group, key=lambda record: int(record.experiment["seed"])),
         )
         for (line, (kind, value)), group in sorted(groups.items())
@@ -253,8 +263,8 @@ def _grouped(
 
 def _target(record: Record) -> tuple[int, float]:
     """The kind of a record's target, as its place in ``TARGETS``, and its value."""
-    given = [record.experiment.get(name) for name in TARGETS]
-    return next((kind, float(value)) for kind, value in enumerate(given) if value is not None)
+    kind, value = given(record.experiment)[0]
+    return TARGETS.index(kind), float(value)
 
 
 def _values(records: Iterable[Record], part: str, name: str) -> list[float]:
@@ -282,12 +292,9 @@ def _counts(record: Record) -> dict[str, tuple[int, int]]:
     return counts
 
 
-def _expanded(columns: Iterable[str], qualities: Iterable[str]) -> list[str]:
+def _expanded(
+    columns: Iterable[str], qualities: Iterable[str], described: Collection[str]
+) -> list[str]:
     """The columns of a table with these quality metrics."""
     plain = [column for column in columns if "<quality>" not in column]
-    return plain + [
-        column.replace("<quality>", quality)
-        for quality in qualities
-        for column in columns
-        if "<quality>" in column
-    ]
+    return plain + expanded([c for c in columns if "<quality>" in c], qualities, described)

@@ -17,8 +17,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from ..errors import UsageError
+from ..quality import Quality
 from .charts import Line, Panel, Quantity, chart
-from .comparison import FRACTIONS, is_random_baseline, quality_title
+from .comparison import is_random_baseline
 from .drawing import (
     COLOURS,
     DENSE_LINE,
@@ -31,9 +32,11 @@ from .drawing import (
     save_png,
     wrapped,
 )
-from .layout import FIELDS, Layout, Quality, Result, arrange, values_of_seeds
+from .layout import FIELDS, Layout, Result, arrange, values_of_seeds
+from .qualities import TITLE_COLUMNS, compared_beside, described_in, expanded, quality_in
 from .scales import LEFT_PERCENT, PERCENT
 from .study import qualities_of
+from .targets import SPARSITY
 
 LAYOUT = Layout(
     panel=("dataset", "model", "initialisation", "pretraining"),
@@ -63,17 +66,15 @@ _GROUP_WIDTH = 0.84
 def schemes_figure(table: pd.DataFrame, layout: Layout = LAYOUT) -> Figure:
     """Quality against sparsity, of the table of :func:`.study.schemes`.
 
-    Quality is the task's primary metric, and one that was chosen beside it. Each dense network has
-    a line of its own.
+    Quality is the task's primary metric, and those that were chosen beside it. Each dense network
+    has a line of its own.
 
     Raises:
         UsageError: no run has a finite result, so there is nothing to draw.
     """
-    names = qualities_of(table)
-    chosen = dict.fromkeys((names[0], _chosen(names)))
     results = [
         _result(line, name)
-        for name in chosen
+        for name in _compared(table, qualities_of(table))
         for _, line in table.groupby([*FIELDS, "settings"], sort=False, dropna=False)
     ]
     panels = arrange(results, layout, _sparsity(table))
@@ -84,8 +85,11 @@ def schemes_figure(table: pd.DataFrame, layout: Layout = LAYOUT) -> Figure:
 
 def medians_figure(table: pd.DataFrame) -> Figure:
     """A bar for each scheme and way of training, of the table of :func:`.study.medians`."""
-    columns = list(table.columns)
-    name = _chosen(columns[columns.index("targets") + 1 :])
+    described, columns = described_in(table.columns), list(table.columns)
+    words = expanded(TITLE_COLUMNS, described, described)
+    names = [name for name in columns[columns.index("targets") + 1 :] if name not in words]
+    name = _compared(table, names)[-1]
+    quality = _quality(table, name)
     panels = list(table.groupby(["dataset", "model"], sort=False))
     fields = _telling(table)
     colours = dict(zip(dict.fromkeys(table["training"].map(_text)), cycle(COLOURS), strict=False))
@@ -109,22 +113,21 @@ def medians_figure(table: pd.DataFrame) -> Figure:
         )
         places = figure.subplots(len(panels), squeeze=False, height_ratios=heights)[:, 0]
         for axes, (_, rows), names, above in zip(places, panels, labels, heads, strict=True):
-            factor = 100 if name in FRACTIONS else 1
             bars = axes.barh(
                 range(len(rows)),
-                factor * rows[name].fillna(0),
+                quality.factor * rows[name].fillna(0),
                 color=[colours[_text(each)] for each in rows["training"]],
                 height=0.72,
             )
-            form = "{:.2f}" if name in FRACTIONS else "{:#.4g}"
-            values = ["none" if pd.isna(v) else form.format(factor * v) for v in rows[name]]
+            form = "{:.2f}" if quality.is_fraction else "{:#.4g}"
+            values = ["none" if pd.isna(v) else form.format(quality.factor * v) for v in rows[name]]
             axes.bar_label(bars, values, padding=3, fontsize=8)
             axes.set_yticks(range(len(rows)), [literal(label) for label in names], fontsize=7.5)
             axes.set_ylim(len(rows) - 0.4, -0.6)
             axes.margins(x=0.1)
             axes.grid(visible=False, axis="y")
             axes.set_axisbelow(True)
-            axes.set_xlabel(f"Median {quality_title(name)}")
+            axes.set_xlabel(literal(f"Median {quality.heading}"))
             head(axes, *above)
     return figure
 
@@ -273,11 +276,7 @@ def _result(line: pd.DataFrame, name: str) -> Result:
     return Result(
         differences={field: _text(first[field]) for field in FIELDS},
         kind=name,
-        quality=Quality(
-            title=quality_title(name),
-            is_fraction=name in FRACTIONS,
-            higher_is_better=first[f"{name}_better"] == "higher",
-        ),
+        quality=quality_in(first, name),
         points=pd.DataFrame(
             {
                 "target": line["target"],
@@ -316,9 +315,15 @@ def _joined(row: pd.Series[Any], fields: Sequence[str]) -> str:
     return ", ".join(filter(None, (_text(row[field]) for field in fields)))
 
 
-def _chosen(names: Sequence[str]) -> str:
-    """The quality metric that was chosen beside the task's own, if one was, else the primary."""
-    return names[-1] if names[-1] not in ("loss", "top5") else names[0]
+def _compared(table: pd.DataFrame, names: Sequence[str]) -> list[str]:
+    """The primary one of some quality metrics, and those that were chosen beside the task's own."""
+    chosen = {name for _, row in table.iterrows() for name in compared_beside(names[0], row)}
+    return [names[0], *(name for name in names[1:] if name in chosen)]
+
+
+def _quality(table: pd.DataFrame, name: str) -> Quality:
+    """What a quality metric of a table is, from a row that has it."""
+    return quality_in(table.iloc[int(table[name].notna().to_numpy().argmax())], name)
 
 
 def _bar_styles(table: pd.DataFrame, fields: list[str]) -> dict[str, dict[str, Any]]:
@@ -337,7 +342,7 @@ def _bar_styles(table: pd.DataFrame, fields: list[str]) -> dict[str, dict[str, A
 
 def _is_at(table: pd.DataFrame, sparsity: float) -> pd.Series[bool]:
     """Which rows are at a sparsity, asked for or reached."""
-    asked = table["target"] == f"{100 * sparsity:.10g} %"
+    asked = table["target"] == SPARSITY.written(sparsity)
     return asked | ((table["sparsity"] - sparsity).abs() <= _NEAR)
 
 

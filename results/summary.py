@@ -9,16 +9,16 @@ from tabulate import tabulate
 
 from ..errors import printable, printable_lines
 from .naming import digest, shown
-from .record import TARGETS, Record
+from .record import Record
+from .targets import TARGET_NAMES, given
 
 
 def title(experiment: Mapping[str, Any]) -> str:
     """What tells an experiment, given as the data in its record, from others of its sweep."""
-    name = next(name for name in TARGETS if experiment.get(name) is not None)
-    value = f"{experiment[name]:g}"
-    target = f"{value}×" if name == "compression" else f"{name.replace('_', ' ')} {value}"
+    kind, value = given(experiment)[0]
     return printable(
-        f"{shown(experiment['strategy'])} at {target} on {shown(experiment['model'])} and "
+        f"{shown(experiment['strategy'])} at {kind.phrase.format(value)} on "
+        f"{shown(experiment['model'])} and "
         f"{shown(experiment['dataset'])}, seed {experiment['seed']}"
     )
 
@@ -50,7 +50,7 @@ def _heading(record: Record) -> str:
 
 
 def _settings(experiment: Mapping[str, Any]) -> str:
-    titled = ("dataset", "model", "strategy", *TARGETS, "seed")
+    titled = ("dataset", "model", "strategy", *TARGET_NAMES, "seed")
     settings: dict[str, Any] = {
         name: shown(value) if isinstance(value, str) else value
         for name, value in experiment.items()
@@ -102,7 +102,7 @@ def _layers(record: Record) -> str:
             layer.nonzero,
             layer.density,
             layer.flops,
-            round(layer.effective_flops),
+            None if layer.effective_flops is None else round(layer.effective_flops),
         )
         for layer in record.layers
     ]

@@ -62,7 +62,7 @@ def as_text(frame: pd.DataFrame, width: int = 100) -> str:
 def _section(comparison: Comparison, width: int) -> str:
     heading = cells.wrapped(f"{comparison.title} · {comparison.conditions}", width)
     if comparison.quality:
-        what = f"{comparison.quality_title}, mean ± std of {cells.count(comparison.seeds)}"
+        what = f"{comparison.metric.heading}, mean ± std of {cells.count(comparison.seeds)}"
         heading.append(f"{what}; unpruned {cells.number(comparison, comparison.dense)}")
     table = _table(comparison, " ")
     if _width_of(table) > width:

@@ -75,6 +75,25 @@ def test_the_readmes_method_keeps_the_rules_and_runs_against_the_others(
 
 
 @pytest.mark.slow
+def test_the_readmes_metric_has_a_table_and_plots_of_its_own(tmp_path, monkeypatch, capsys):
+    (metric,) = (block for block in blocks("python") if block.startswith("# mymetric.py"))
+    monkeypatch.chdir(tmp_path)
+    Path("mymetric.py").write_text(metric)
+    command = ["run", "--dataset", "Digits", "--model", "LeNetSmall", "--strategy", "Random"]
+    command += ["--compression", "2", "4", "--pretraining.epochs", "2"]
+    assert main([*command, "--metrics", "mymetric.py:Misses"]) == 0
+    own, misses = capsys.readouterr().out.split("\n\nLeNetSmall on Digits")
+    assert "Top-1 accuracy (%)" in own
+    for record in Store("runs").records():
+        assert record.final["misses"] == pytest.approx(1 - record.final["top1"])
+        dense = f"{100 * record.dense['misses']:.2f}"
+        assert f"Missed examples (%), mean ± std of 1 seed; unpruned {dense}" in misses
+    page = Path("runs/report.html").read_text()
+    assert "Missed examples (%) by strategy and target" in page
+    assert "Missed examples (%) against compression of the whole network" in page
+
+
+@pytest.mark.slow
 def test_the_readmes_python_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (example,) = (block for block in blocks("python") if "prunebench.sweep(" in block)

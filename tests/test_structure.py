@@ -17,7 +17,7 @@ ALLOWED = {
     "models": set(),
     "datasets": set(),
 }
-EVERYWHERE = {"errors", "protocols", "registry", "seeding"}
+EVERYWHERE = {"errors", "protocols", "quality", "registry", "seeding"}
 
 
 def imports_of(path: Path) -> set[str]:

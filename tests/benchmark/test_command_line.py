@@ -45,7 +45,7 @@ def test_a_comparison_leaves_a_leaderboard_two_plots_a_report_and_its_records(ru
     assert list(frame["strategy"]) == ["GlobalMagnitude"] * 2 + ["Random"] * 2
     assert set(frame["seeds"]) == {2}
     assert set(frame["rounds"]) == {2}
-    for name in ("accuracy-vs-compression.png", "accuracy-vs-speedup.png"):
+    for name in ("quality-vs-compression.png", "quality-vs-speedup.png"):
         assert (runs / name).read_bytes().startswith(b"\x89PNG")
     assert "LeNetSmall on Digits" in (runs / "report.html").read_text()
     assert len(list(runs.glob("??/*.json"))) == 8
@@ -90,7 +90,7 @@ def test_the_leaderboard_command_rebuilds_the_csv_from_the_records(runs, tmp_pat
     path = tmp_path / "again.csv"
     assert main(["leaderboard", str(runs), "-o", str(path), "--plots", str(tmp_path)]) == 0
     assert path.read_bytes() == (runs / "leaderboard.csv").read_bytes()
-    assert (tmp_path / "accuracy-vs-compression.png").exists()
+    assert (tmp_path / "quality-vs-compression.png").exists()
     assert "GlobalMagnitude" in capsys.readouterr().out
 
 
@@ -249,3 +249,38 @@ def test_a_strategy_is_checked_on_the_models_that_are_named(capsys):
 def test_the_page_of_methods_is_printed(capsys):
     assert main(["list", "--markdown"]) == 0
     assert capsys.readouterr().out.startswith("# Pruning methods")
+
+
+def test_without_flops_and_latency_there_is_what_was_measured_and_a_sentence(tmp_path, capsys):
+    runs = tmp_path / "runs"
+    command = [
+        "run",
+        *QUICK,
+        "--strategy",
+        "Random",
+        "--compression",
+        "2",
+        "4",
+        "--runs",
+        str(runs),
+    ]
+    assert main([*command, "--measurements", "Size", "Storage"]) == 0
+    output = capsys.readouterr()
+    assert "no plot against theoretical speedup: no run has measured it" in output.err
+    assert (runs / "quality-vs-compression.png").exists()
+    assert not (runs / "quality-vs-speedup.png").exists()
+    table = pd.read_csv(runs / "leaderboard.csv")
+    assert (
+        table[["flops", "theoretical_speedup_mean", "latency_batch1_dense_ms"]]
+        .isna()
+        .all(axis=None)
+    )
+    assert table[["compression_mean", "file_bytes"]].notna().all(axis=None)
+    page = (runs / "report.html").read_text()
+    assert "Compression<br>achieved" in page
+    assert "Theoretical<br>speedup" not in page
+    assert "Measured,<br>batch" not in page
+    assert "multiply–adds</dd>" not in page
+    assert main(["measure", str(runs), "--runtimes", "Eager", "--repeats", "3"]) == 0
+    output = capsys.readouterr()
+    assert "no plot: there is nothing to draw times against" in output.err

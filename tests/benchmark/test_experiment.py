@@ -202,3 +202,29 @@ def test_an_experiment_cannot_be_changed(experiment):
     with pytest.raises(ValidationError):
         experiment().seed = 3
     assert isinstance(experiment(), Experiment)
+
+
+def test_what_is_measured_is_part_of_the_identity_unless_it_is_as_usual(experiment):
+    usual = ["Size", "Flops", "Storage", "Latency"]
+    assert experiment(measurements=usual).id == experiment().id
+    assert experiment(measurements=usual[::-1]).id == experiment().id, "order changes nothing"
+    fewer = experiment(measurements=["Latency(batch_sizes=(1,))", "Size"])
+    assert list(map(str, fewer.measurements)) == ["Size", "Latency(batch_sizes=(1,))"]
+    assert fewer.id != experiment().id
+    assert fewer.pretraining_id == experiment().pretraining_id
+    assert Experiment(**json.loads(json.dumps(fewer.model_dump(mode="json")))).id == fewer.id
+
+
+@pytest.mark.parametrize(
+    ("measurements", "words"),
+    [
+        (["Flops"], "measurements: Flops is not allowed: Size is always needed"),
+        ([], "measurements: nothing is not allowed: Size is always needed"),
+        (["Size", "Size"], "measurements: Size is given more than once"),
+        (["Size", "BLEU"], "measurements: BLEU is not allowed: choose among Size, Flops, Storage"),
+        (["Size", "Latency(batch_sizes=(0,))"], "Latency: batch_sizes.0: 0 is not allowed"),
+    ],
+)
+def test_measurements_that_are_none_are_refused(experiment, measurements, words):
+    with pytest.raises(UsageError, match=re.escape(words)):
+        experiment(measurements=measurements)

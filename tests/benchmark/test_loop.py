@@ -1,6 +1,7 @@
 """The loop: what becomes of a network between the pretrained weights and the record."""
 
 import copy
+import math
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from torch.nn.utils import prune as torch_prune
 import prunebench
 from prunebench.benchmark.pretraining import Pretrained, build
 from prunebench.benchmark.training import quality
-from prunebench.results import Store
+from prunebench.metrics import Flops, Latency, Storage
+from prunebench.results import Store, leaderboard
 from prunebench.results.summary import summary
 from prunebench.seeding import generator
 from prunebench.strategies import LastRound, NoRecovery
@@ -374,3 +376,42 @@ def test_the_last_round_may_recover_otherwise_than_those_before_it(experiment, r
 def test_a_recovery_that_does_not_train_cannot_stand_in_another():
     with pytest.raises(prunebench.UsageError, match="last: NoRecovery is not allowed"):
         LastRound(last=NoRecovery())
+
+
+# What is measured.
+
+
+def test_what_is_not_to_be_measured_is_not(experiment, runs, monkeypatch):
+    def too_long(*_):
+        raise AssertionError("this takes time")
+
+    monkeypatch.setattr("prunebench.benchmark.loop.layer_table", too_long)
+    monkeypatch.setattr(Latency, "measure_and_doubt", too_long)
+    for metric in (Flops, Storage):
+        monkeypatch.setattr(metric, "measure", too_long)
+    record = prunebench.run(experiment(measurements=["Size"], seed=5), runs=runs)
+    assert record.status == "ok", record.error
+    assert not {"flops", "theoretical_speedup", "file_bytes"} & {*record.final, *record.dense}
+    assert not [name for name in record.timings if "latency" in name]
+    assert record.final["compression"] == pytest.approx(4.0, rel=1e-3)
+    assert {layer.flops for layer in record.layers} == {None}
+    assert sum(layer.nonzero for layer in record.layers) == record.final["nonzero"]
+    assert "effective FLOPs" in summary(record)
+
+
+def test_latency_is_measured_in_the_batches_that_are_asked_for(experiment, runs):
+    latency = "Latency(batch_sizes=(3,), repeats=3, sample_ms=0.01)"
+    record = prunebench.run(experiment(measurements=["Size", latency]), runs=runs)
+    assert record.timings["latency_batch3_dense_ms"] > 0
+    assert "latency_batch1_dense_ms" not in record.timings
+    (row,) = leaderboard([record]).to_dict("records")
+    assert row["latency_batch3_dense_ms"] == record.timings["latency_batch3_dense_ms"]
+    assert math.isnan(row["latency_batch1_dense_ms"])
+
+
+def test_a_speedup_can_be_asked_for_where_flops_are_not_measured(experiment, runs):
+    settings = {"compression": None, "speedup": 2.0, "measurements": ["Size"]}
+    structured = "StructuredL1(structure=CoupledChannels)"
+    record = prunebench.run(experiment(strategy=structured, **settings), runs=runs)
+    assert record.status == "ok", record.error
+    assert record.final["compression"] > 1.5

@@ -44,8 +44,8 @@ def test_what_was_just_published_is_fresh(published, capsys):
         "records.jsonl.gz",
         "leaderboard.csv",
         "seeds.csv",
-        "accuracy-vs-compression.png",
-        "accuracy-vs-speedup.png",
+        "quality-vs-compression.png",
+        "quality-vs-speedup.png",
         "report.html",
     }
     page = (home / "published/README.md").read_text()

@@ -20,6 +20,7 @@ def _make_record(
     dense_top1: float = 0.99,
     status: str = "ok",
     quality: dict[str, str] | None = None,
+    described: dict[str, dict[str, str]] | None = None,
     final: dict[str, Any] | None = None,
     dense: dict[str, Any] | None = None,
     timings: dict[str, Any] | None = None,
@@ -53,6 +54,7 @@ def _make_record(
         error=Failure(type="ValueError", message="no", traceback="…") if failed else None,
         experiment=settings,
         quality=quality or {"top1": "higher", "loss": "lower"},
+        described=described or {},
         dense={} if failed else {"top1": dense_top1, "loss": 0.03, **size, **(dense or {})},
         rounds=(),
         final={}

@@ -285,7 +285,9 @@ def test_no_records_make_an_empty_leaderboard_with_its_columns():
 
 def test_every_column_is_documented_and_every_documented_column_is_there(make_record):
     quality = {"top1": "higher", "loss": "lower"}
-    frame = leaderboard([make_record(quality=quality, final={"calibration": 1.0}, threads=2)])
+    described = {name: {"title": f"My {name}"} for name in quality}
+    settings = {"quality": quality, "described": described, "threads": 2}
+    frame = leaderboard([make_record(final={"calibration": 1.0}, **settings)])
     documented = {
         name.replace("<quality>", quality_name)
         .replace("<metric>", "calibration")

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from prunebench.benchmark.command_line import main
 from prunebench.errors import printable
 from prunebench.results import Store, as_text, leaderboard, write_csv
-from prunebench.results.plots import MOST_COMPARISONS, accuracy_vs_compression
+from prunebench.results.plots import MOST_COMPARISONS, plot_quality
 from prunebench.results.report import report
+from prunebench.results.targets import COMPRESSION
 
 ESCAPES = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202egnp.exe\r\nprunebench: all is well"
 
@@ -251,7 +252,7 @@ def test_a_page_of_very_many_comparisons_is_made_without_plots_and_says_so(
     assert f"draws {MOST_COMPARISONS} comparisons at most, and this one has {count}" in page
     assert as_text(frame).count("GlobalMagnitude") == count
     with pytest.raises(Exception, match=f"there are {count} comparisons, and {MOST_COMPARISONS}"):
-        accuracy_vs_compression(frame, tmp_path / "x.png")
+        plot_quality(frame, tmp_path / "x.png", COMPRESSION)
 
 
 def test_records_of_the_benchmark_are_read_as_before(tmp_path, make_record):
@@ -263,6 +264,6 @@ def test_records_of_the_benchmark_are_read_as_before(tmp_path, make_record):
 @pytest.mark.parametrize("top1", [0.0, 1.0])
 def test_accuracies_at_the_ends_of_the_scale_are_drawn(tmp_path, make_record, top1):
     frame = leaderboard([make_record(top1=top1, seed=seed) for seed in (0, 1)])
-    accuracy_vs_compression(frame, tmp_path / "x.png")
+    plot_quality(frame, tmp_path / "x.png", COMPRESSION)
     report(frame, tmp_path / "x.html")
     assert "<svg" in (tmp_path / "x.html").read_text(encoding="utf-8")

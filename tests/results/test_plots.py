@@ -17,15 +17,14 @@ from prunebench.results import leaderboard, write_csv
 from prunebench.results.drawing import looks
 from prunebench.results.plots import (
     LAYOUT,
-    accuracy_vs_compression,
-    accuracy_vs_speedup,
-    figure_of_compression,
-    figure_of_speedup,
+    plot_quality,
+    quality_figure,
 )
+from prunebench.results.targets import COMPRESSION, SPEEDUP
 from prunebench.strategies import STRATEGIES
 from prunebench.strategies.random import Random
 
-PLOTS = pytest.mark.parametrize("plot", [accuracy_vs_compression, accuracy_vs_speedup])
+KINDS = pytest.mark.parametrize("kind", [COMPRESSION, SPEEDUP], ids=lambda kind: kind.name)
 
 
 def size_of(path):
@@ -36,11 +35,11 @@ def size_of(path):
 
 
 @pytest.mark.slow
-@PLOTS
-def test_a_plot_has_the_same_bytes_twice(make_sweep, tmp_path, plot):
+@KINDS
+def test_a_plot_has_the_same_bytes_twice(make_sweep, tmp_path, kind):
     frame = leaderboard(make_sweep())
-    plot(frame, tmp_path / "first.png")
-    plot(frame, tmp_path / "second.png")
+    plot_quality(frame, tmp_path / "first.png", kind)
+    plot_quality(frame, tmp_path / "second.png", kind)
     content = (tmp_path / "first.png").read_bytes()
     assert content == (tmp_path / "second.png").read_bytes()
     assert b"Software" not in content, "the version of matplotlib is in the file"
@@ -48,8 +47,8 @@ def test_a_plot_has_the_same_bytes_twice(make_sweep, tmp_path, plot):
 
 def test_one_panel_is_1024_pixels_wide_and_a_second_stands_beside_it(make_sweep, tmp_path):
     one, two = make_sweep(), make_sweep(dataset="KMNIST")
-    accuracy_vs_compression(leaderboard(one), tmp_path / "one.png")
-    accuracy_vs_compression(leaderboard(one + two), tmp_path / "two.png")
+    plot_quality(leaderboard(one), tmp_path / "one.png", COMPRESSION)
+    plot_quality(leaderboard(one + two), tmp_path / "two.png", COMPRESSION)
     width, height = size_of(tmp_path / "one.png")
     assert width == 1024
     assert 736 < height < 1000
@@ -62,7 +61,7 @@ def test_long_titles_are_broken_and_not_cut_off(make_sweep, tmp_path):
         "initialisation": "FromFile(path='a long way/to the/weights.safetensors')",
         "timing": "DuringTraining(begin=0.1, end=0.9)",
     }
-    accuracy_vs_compression(leaderboard(make_sweep(**settings)), tmp_path / "plot.png")
+    plot_quality(leaderboard(make_sweep(**settings)), tmp_path / "plot.png", COMPRESSION)
     pixels = matplotlib.image.imread(tmp_path / "plot.png")[..., :3]
     assert pixels[:100].min() < 0.5, "there is no title"
     assert pixels[:100, -8:].min() == 1, "the title goes on to the edge"
@@ -82,11 +81,8 @@ def names_of_rows(axes):
     return [label.get_text().replace("\n", "") for label in axes.get_yticklabels()]
 
 
-FIGURES = pytest.mark.parametrize("figure", [figure_of_compression, figure_of_speedup])
-
-
-@FIGURES
-def test_a_comparison_at_one_target_is_a_sorted_row_of_dots_with_intervals(make_sweep, figure):
+@KINDS
+def test_a_comparison_at_one_target_is_a_sorted_row_of_dots_with_intervals(make_sweep, kind):
     strategies = ["Worst", "Middle(alpha=2)", "Best"]
     tops = dict(zip(strategies, (0.5, 0.9, 0.95), strict=True))
     records = [
@@ -94,7 +90,7 @@ def test_a_comparison_at_one_target_is_a_sorted_row_of_dots_with_intervals(make_
         for name in strategies
         for seed, make in enumerate(make_sweep([name], [4]))
     ]
-    (axes,) = figure(leaderboard(records)).axes
+    (axes,) = quality_figure(leaderboard(records), kind).axes
     assert names_of_rows(axes) == ["Best", "Middle(alpha=2)", "Worst"]
     bars = [collection for collection in axes.collections if len(collection.get_segments())]
     assert len(bars) == 3
@@ -114,7 +110,7 @@ def test_a_comparison_at_one_target_is_a_sorted_row_of_dots_with_intervals(make_
 def test_what_a_file_without_single_seeds_has_is_drawn_all_the_same(make_sweep, tmp_path):
     frame = leaderboard(make_sweep(compressions=[4]))
     write_csv(frame.drop(columns=["top1_by_seed", "loss_by_seed"]), tmp_path / "old.csv")
-    (axes,) = figure_of_compression(pd.read_csv(tmp_path / "old.csv")).axes
+    (axes,) = quality_figure(pd.read_csv(tmp_path / "old.csv"), COMPRESSION).axes
     assert names_of_rows(axes) == ["GlobalMagnitude", "Random"]
     assert len(axes.collections) == 2
 
@@ -127,7 +123,7 @@ def test_a_band_is_wholly_in_sight(make_record):
         for seed, top1 in enumerate((0.97 - spread, 0.97, min(0.97 + spread, 0.999)))
     ]
     frame = leaderboard(records)
-    (axes,) = figure_of_compression(frame).axes
+    (axes,) = quality_figure(frame, COMPRESSION).axes
     low, high = axes.get_ylim()
     assert len(axes.collections) == 2
     for band, strategy in zip(axes.collections, ("Sure", "Unsure"), strict=True):
@@ -139,12 +135,12 @@ def test_a_band_is_wholly_in_sight(make_record):
             assert heights.max() == pytest.approx(row["top1_mean"] + row["top1_std"])
 
 
-@FIGURES
+@KINDS
 def test_thirty_methods_at_several_targets_are_in_panels_in_which_no_two_look_alike(
-    make_sweep, figure
+    make_sweep, kind
 ):
     names = [f"Method{number:02}" for number in range(30)]
-    made = figure(leaderboard(make_sweep(names, seeds=[0])))
+    made = quality_figure(leaderboard(make_sweep(names, seeds=[0])), kind)
     looks_in_panels = [drawn(axes) for axes in made.axes]
     assert sum(map(len, looks_in_panels)) == 30
     assert all(len(panel) <= 16 for panel in looks_in_panels)
@@ -167,7 +163,7 @@ def test_no_two_of_hundreds_of_names_look_alike_and_84_differ_without_the_kind_o
 
 def test_only_the_random_baselines_are_grey(make_sweep):
     def is_grey(strategy, **settings):
-        (axes,) = figure_of_compression(leaderboard(make_sweep([strategy], **settings))).axes
+        (axes,) = quality_figure(leaderboard(make_sweep([strategy], **settings)), COMPRESSION).axes
         ((colour, *_),) = drawn(axes)
         red, green, blue = (int(to_hex(colour)[place : place + 2], 16) for place in (1, 3, 5))
         return red == green == blue
@@ -189,7 +185,7 @@ def test_only_the_random_baselines_are_grey(make_sweep):
 def test_methods_are_drawn_in_colour_and_the_random_baseline_in_grey(make_sweep, tmp_path):
     def colours(strategy):
         path = tmp_path / f"{strategy}.png"
-        accuracy_vs_compression(leaderboard(make_sweep([strategy])), path)
+        plot_quality(leaderboard(make_sweep([strategy])), path, COMPRESSION)
         pixels = matplotlib.image.imread(path)[..., :3]
         return float(np.ptp(pixels, axis=-1).max())
 
@@ -197,8 +193,8 @@ def test_methods_are_drawn_in_colour_and_the_random_baseline_in_grey(make_sweep,
     assert colours("SNIP") > 0.5
 
 
-@PLOTS
-def test_missing_single_and_non_finite_points_can_be_drawn(make_record, tmp_path, plot):
+@KINDS
+def test_missing_single_and_non_finite_points_can_be_drawn(make_record, tmp_path, kind):
     records = [
         make_record(strategy="Random", compression=2.0),
         make_record(strategy="SNIP", compression=32.0, top1=0.0),
@@ -206,34 +202,34 @@ def test_missing_single_and_non_finite_points_can_be_drawn(make_record, tmp_path
         make_record(strategy="Diverged", compression=4.0, top1=float("nan")),
         make_record(strategy="Failed", compression=8.0, status="failed"),
     ]
-    plot(leaderboard(records), tmp_path / "plot.png")
+    plot_quality(leaderboard(records), tmp_path / "plot.png", kind)
     assert size_of(tmp_path / "plot.png")[0] == 1024
 
 
 def test_an_accuracy_of_zero_is_drawn_as_a_very_small_one(make_record, tmp_path):
     for name, top1 in (("zero.png", 0.0), ("small.png", 0.0005)):
         records = [make_record(), make_record(compression=8.0, top1=top1)]
-        accuracy_vs_compression(leaderboard(records), tmp_path / name)
+        plot_quality(leaderboard(records), tmp_path / name, COMPRESSION)
     assert (tmp_path / "zero.png").read_bytes() == (tmp_path / "small.png").read_bytes()
 
 
-@PLOTS
-def test_a_metric_that_is_better_when_lower_can_be_drawn(make_record, tmp_path, plot):
+@KINDS
+def test_a_metric_that_is_better_when_lower_can_be_drawn(make_record, tmp_path, kind):
     records = [
         make_record(
             quality={"loss": "lower"}, compression=compression, final={"loss": 0.1 * compression}
         )
         for compression in (1.0, 4.0)
     ]
-    plot(leaderboard(records), tmp_path / "plot.png")
+    plot_quality(leaderboard(records), tmp_path / "plot.png", kind)
     assert size_of(tmp_path / "plot.png")[0] == 1024
 
 
-@PLOTS
-def test_nothing_to_plot_is_a_usage_error_and_writes_nothing(make_record, tmp_path, plot):
+@KINDS
+def test_nothing_to_plot_is_a_usage_error_and_writes_nothing(make_record, tmp_path, kind):
     for records in ([], [make_record(status="failed")], [make_record(top1=float("nan"))]):
         with pytest.raises(UsageError, match="nothing to plot"):
-            plot(leaderboard(records), tmp_path / "plot.png")
+            plot_quality(leaderboard(records), tmp_path / "plot.png", kind)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -245,7 +241,7 @@ def test_the_plots_need_no_pyplot_and_so_no_display():
 def test_two_recoveries_in_one_panel_have_what_they_share_below_the_title(make_sweep):
     layout = LAYOUT.with_moved(line=["training"])
     records = make_sweep() + make_sweep(recovery="Rewind(epoch=2)")
-    figure = figure_of_compression(leaderboard(records), layout)
+    figure = quality_figure(leaderboard(records), COMPRESSION, layout)
     (axes,) = figure.axes
     assert axes.get_title(loc="left") == "LeNet5 on MNIST"
     (conditions,) = [text.get_text() for text in axes.texts]
