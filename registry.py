@@ -316,7 +316,8 @@ class Registry(Generic[T]):
             return value
         for registry in Registry._all:
             hint = parameter.annotation
-            if isinstance(hint, type) and issubclass(hint, registry.base):
+            # Python 3.10 takes tuple[int, ...] for a type.
+            if isinstance(hint, type) and not get_origin(hint) and issubclass(hint, registry.base):
                 return registry.component(value.text).create()
         raise UsageError(
             f"{self.kind} {reference}: {name}: {value.text} is not allowed: "

@@ -69,7 +69,11 @@ def leaderboard(records: Iterable[Outcome] | str | Path) -> pd.DataFrame:
     types = dict.fromkeys(columns, "float64") | dict.fromkeys(INTEGER_COLUMNS, "Int64")
     types |= dict.fromkeys([*TEXT_COLUMNS, *further], "str")
     types |= {f"{name}_by_seed": "str" for name in qualities}
-    return pd.DataFrame(rows, columns=columns).astype(types)
+    given = pd.DataFrame(rows, columns=columns)
+    frame = given.astype(types)
+    texts = [name for name, kind in types.items() if kind == "str"]
+    frame[texts] = frame[texts].where(given[texts].notna())  # pandas 2 makes the text "nan" of none
+    return frame
 
 
 class Point(NamedTuple):
