@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: demo test check build constraints clean
+.PHONY: demo test test-oldest check build constraints clean
 
 # The standard comparison on data that need no network; a few minutes after the installation.
 demo: $(READY)
@@ -11,6 +11,16 @@ demo: $(READY)
 
 test: $(READY) check
 	$(BIN)/python -m pytest -m '' -n auto --maxprocesses 8 --dist worksteal
+
+# All tests with the oldest versions that setup.cfg allows, in an environment of their own, on
+# Python 3.10 or 3.11, by PYTHON=python3.10.
+test-oldest: .venv-oldest/ready
+	.venv-oldest/bin/python -m pytest -m '' -n auto --maxprocesses 8 --dist worksteal
+
+.venv-oldest/ready: setup.cfg constraints-oldest.txt
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/pip install --constraint constraints-oldest.txt --editable '.[test]'
+	touch .venv-oldest/ready
 
 # mypy looks for the package by its name, and the checkout may have any: hence the link.
 check: $(READY)
@@ -31,4 +41,4 @@ constraints:
 	$(BIN)/pip freeze --exclude-editable > constraints.txt
 
 clean:
-	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-oldest build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -12,6 +12,8 @@ import reprlib
 import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
+from typing import get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -34,6 +36,21 @@ def message_of(error: BaseException) -> str:
         return str(error)
     except (Exception, SystemExit) as second:
         return f"no message, since reading it raises {type(second).__name__}"
+
+
+def lacking(extra: str, *packages: str) -> str:
+    """What to say if some of the ``packages`` of an ``extra`` are not installed, else nothing.
+
+    >>> lacking("plots", "pandas", "no_such_package")
+    "no_such_package not installed: pip install '.[plots]' in the checkout of prunebench"
+    """
+    missing = [name for name in packages if not find_spec(name)]
+    if not missing:
+        return ""
+    return (
+        f"{', '.join(missing)} not installed: pip install '.[{extra}]' in the checkout of "
+        "prunebench"
+    )
 
 
 def suggestion(name: str, allowed: Iterable[str], meant: Sequence[str] = ()) -> str:
@@ -120,7 +137,10 @@ def sentence_of(error: ValidationError, model: type[BaseModel]) -> str:
 def _fields_at(model: type[BaseModel], path: list[str]) -> list[str]:
     for name in path:
         annotation = model.model_fields[name].annotation
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+        # Python 3.10 takes dict[str, str] for a type.
+        if get_origin(annotation) or not isinstance(annotation, type):
+            return []
+        if not issubclass(annotation, BaseModel):
             return []
         model = annotation
     return list(model.model_fields)

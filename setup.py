@@ -1,9 +1,15 @@
-"""Build step: the repository's root is the package, so its other root files are left out."""
+"""Build step: the repository's root is the package, without its other root files and folders."""
 
-from setuptools import setup
+from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
 NOT_IN_THE_WHEEL = {"setup", "conftest"}
+NO_PACKAGES = [
+    each
+    for folder in ("tests", "experiments", "examples", "benchmarks", "results.published")
+    for each in (folder, f"{folder}.*")
+]
+PACKAGES = ["prunebench", *(f"prunebench.{name}" for name in find_packages(exclude=NO_PACKAGES))]
 
 
 class BuildWithoutRootFiles(build_py):
@@ -16,4 +22,4 @@ class BuildWithoutRootFiles(build_py):
         return [found for found in modules if found[1] not in NOT_IN_THE_WHEEL]
 
 
-setup(cmdclass={"build_py": BuildWithoutRootFiles})
+setup(packages=PACKAGES, cmdclass={"build_py": BuildWithoutRootFiles})

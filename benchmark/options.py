@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_origin
 
 from .. import __version__
 from ..errors import UsageError, option_suggestion, shown
@@ -323,7 +323,8 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     )
     for name, field in Experiment.model_fields.items():
         recipe = field.annotation
-        if isinstance(recipe, type) and issubclass(recipe, Recipe):
+        # Python 3.10 takes dict[str, str] for a type.
+        if isinstance(recipe, type) and not get_origin(recipe) and issubclass(recipe, Recipe):
             for part, part_field in recipe.model_fields.items():
                 settings.add_argument(
                     _flag(f"{name}.{part}"),

@@ -11,7 +11,7 @@ from filelock import FileLock
 from pydantic import Field
 from torchvision.datasets.utils import download_url
 
-from ..errors import UsageError
+from ..errors import UsageError, lacking
 from .cache import cache_folder, in_one_go
 from .subwords import Subwords
 from .task import Dataset, Split, Task, register
@@ -59,6 +59,8 @@ class ParallelText(Dataset):
 
     def load(self, folder: Path) -> Task:
         """Read the files, and learn the subwords if that has not been done."""
+        if reason := lacking("translation", "sentencepiece"):
+            raise UsageError(f"dataset {type(self).__name__}: {reason}")
         names: dict[Split, str] = {
             "train": self.train,
             "validation": self.validation,
@@ -122,13 +124,13 @@ class Multi30k(ParallelText):
     folder: str = "multi30k"
     test: str = "test_2016_flickr"
 
-    languages: ClassVar = ("cs", "de", "en", "fr")
-    splits: ClassVar = {
+    languages: ClassVar[tuple[str, ...]] = ("cs", "de", "en", "fr")
+    splits: ClassVar[dict[str, tuple[str, ...]]] = {
         "train": ("train",),
         "validation": ("val",),
         "test": ("test_2016_flickr", "test_2017_flickr", "test_2017_mscoco", "test_2018_flickr"),
     }
-    url: ClassVar = "https://raw.githubusercontent.com/multi30k/dataset/master/data/task1/raw"
+    url: ClassVar[str] = "https://raw.githubusercontent.com/multi30k/dataset/master/data/task1/raw"
 
     def __post_init__(self) -> None:
         allowed = {"source": self.languages, "target": self.languages, **self.splits}

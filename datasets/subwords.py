@@ -8,8 +8,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import sentencepiece
-
 from ..errors import UsageError
 from .cache import kept
 
@@ -25,6 +23,8 @@ class Subwords:
     """
 
     def __init__(self, model: bytes) -> None:
+        import sentencepiece  # it comes with the extra translation
+
         # The library has no type hints.
         self._processor: Any = sentencepiece.SentencePieceProcessor(model_proto=model)
 
@@ -43,6 +43,8 @@ class Subwords:
         Raises:
             UsageError: there is no vocabulary of this size for this text.
         """
+        import sentencepiece
+
         text = hashlib.sha256("\n".join(sentences).encode())
         text.update(f"{size} {sentencepiece.__version__}".encode())
         path = cache / f"{text.hexdigest()[:16]}.model"
@@ -74,6 +76,8 @@ class Subwords:
 
 
 def _trained(sentences: Sequence[str], size: int) -> bytes:
+    import sentencepiece
+
     model = io.BytesIO()
     characters = len({character for sentence in sentences for character in sentence})
     try:

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import nn
 
 from ..datasets import Split, Task, Translation
-from ..errors import UsageError
+from ..errors import UsageError, lacking
 from ..protocols import Translates, declared
 from ..quality import BLEU_SCORE
 from .metric import Measurements, Metric, Subject, register
@@ -43,7 +43,7 @@ class BLEU(Metric):
         return {"bleu": float(score.score)}
 
     def check(self, task: Task, model: nn.Module) -> None:
-        """The task must be to translate, and the model have a ``translate`` method."""
+        """The task must be to translate, the model ``translate``, and sacreBLEU be installed."""
         if not isinstance(task, Translation):
             raise UsageError(
                 "metric BLEU is not possible here: it needs a data set of translations"
@@ -53,6 +53,8 @@ class BLEU(Metric):
                 f"metric BLEU is not possible here: {type(model).__name__} has no translate(), as "
                 "Seq2SeqLSTM has"
             )
+        if reason := lacking("translation", "sacrebleu"):
+            raise UsageError(f"metric BLEU is not possible here: {reason}")
 
     def signature(self) -> str:
         """What sacreBLEU says of the way in which it is computed, and how was searched."""

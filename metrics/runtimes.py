@@ -12,12 +12,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
+from ..errors import lacking
 from ..registry import Configured, Registry
 from .timing import Protocol, interleaved
 
@@ -104,17 +104,14 @@ class Compiled(Runtime):
 @register
 @dataclass(frozen=True)
 class OnnxRuntime(Runtime):
-    """ONNX Runtime on the CPU, as many threads as torch has; ``pip install 'prunebench[onnx]'``."""
+    """ONNX Runtime on the CPU, as many threads as torch has; ``pip install '.[onnx]'``."""
 
     def prepare(self, model: nn.Module, inputs: Tensor) -> Run:
         """A session on the exported network, with the inputs given to it beforehand."""
         if inputs.is_cuda:
             raise UnsupportedError("ONNX Runtime is run on the CPU only")
-        missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if not find_spec(name)]
-        if missing:
-            raise UnsupportedError(
-                f"{', '.join(missing)} not installed: pip install 'prunebench[onnx]'"
-            )
+        if reason := lacking("onnx", "onnx", "onnxscript", "onnxruntime"):
+            raise UnsupportedError(reason)
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -193,8 +190,10 @@ def as_onnx(model: nn.Module, inputs: Tensor, *, any_batch_size: bool = False) -
     """The network as an ONNX file, its input called ``input`` and its output ``output``.
 
     Raises:
-        UnsupportedError: it cannot be exported.
+        UnsupportedError: it cannot be exported, or what exports it is not installed.
     """
+    if reason := lacking("onnx", "onnx", "onnxscript"):
+        raise UnsupportedError(reason)
     shapes = ({0: torch.export.Dim.DYNAMIC},) if any_batch_size else None
     try:
         with _quiet(), redirect_stdout(io.StringIO()):

@@ -10,7 +10,7 @@ from typing import Any
 import torchvision
 from torch import nn
 
-from ..errors import UsageError, suggestion
+from ..errors import UsageError, lacking, suggestion
 from .architecture import MODELS
 
 Build = Callable[[str, int, int, bool], nn.Module]
@@ -80,12 +80,10 @@ def _from_timm(name: str, channels: int, classes: int, pretrained: bool) -> nn.M
 
 
 def _timm() -> Any:
-    try:
-        import timm  # importing it takes time, and it need not be installed
-    except ImportError:
-        raise UsageError(
-            "models of timm need timm: install it with pip install 'prunebench[timm]'"
-        ) from None
+    if reason := lacking("timm", "timm"):
+        raise UsageError(f"models of timm: {reason}")
+    import timm  # importing it takes time
+
     return timm
 
 

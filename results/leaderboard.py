@@ -79,7 +79,11 @@ def leaderboard(records: Iterable[Outcome] | str | Path) -> pd.DataFrame:
     types |= {name: "str" for name in columns if name.endswith("_doubt")}
     types |= {f"{name}_by_seed": "str" for name in qualities}
     types |= {column: "str" for name in described for column in description_columns(name)}
-    return pd.DataFrame(rows, columns=columns).astype(types)
+    given = pd.DataFrame(rows, columns=columns)
+    frame = given.astype(types)
+    texts = [name for name, kind in types.items() if kind == "str"]
+    frame[texts] = frame[texts].where(given[texts].notna())  # pandas 2 makes the text "nan" of none
+    return frame
 
 
 class Point(NamedTuple):

@@ -1,5 +1,6 @@
 """The wheel: what is in it, what is not, and that it works without the checkout."""
 
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -11,11 +12,11 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[1]
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("wheel")
-    source = folder / "source"
-    # From what git tracks, as a user's clone has it; building leaves files in the source.
+NO_PACKAGES = ("tests", "experiments", "examples", "benchmarks")
+
+
+def checked_out() -> list[str]:
+    """What git tracks, as a user's clone has it; building leaves files in the source."""
     files = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard"],
         cwd=ROOT,
@@ -23,10 +24,10 @@ def wheel(tmp_path_factory):
         capture_output=True,
         text=True,
     ).stdout.splitlines()
-    for name in files:
-        if (ROOT / name).is_file():
-            (source / name).parent.mkdir(parents=True, exist_ok=True)
-            (source / name).write_bytes((ROOT / name).read_bytes())
+    return [name for name in files if (ROOT / name).is_file()]
+
+
+def wheel_of(source: Path, folder: Path) -> Path:
     subprocess.run(
         [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet",
          "--wheel-dir", folder, source],
@@ -36,14 +37,46 @@ def wheel(tmp_path_factory):
     return next(folder.glob("*.whl"))
 
 
+def names_in(wheel: Path) -> set[str]:
+    return {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("source")
+    for name in checked_out():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes((ROOT / name).read_bytes())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(source, tmp_path_factory) -> Path:
+    return wheel_of(source, tmp_path_factory.mktemp("wheel"))
+
+
 def test_the_wheel_holds_every_module_of_the_package_and_nothing_else(wheel):
-    names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    rooms = ("benchmark", "strategies", "metrics", "models", "datasets", "results")
-    expected = {f"prunebench/{path.relative_to(ROOT)}" for r in rooms for path in
-                (ROOT / r).glob("*.py")}  # fmt: skip
-    expected.add("prunebench/results/report.html.jinja")
-    root = {"__init__.py", "__main__.py", "errors.py", "registry.py", "seeding.py", "py.typed"}
-    assert names == expected | {f"prunebench/{name}" for name in root}
+    modules = {
+        name for name in checked_out() if name.endswith(".py") and not name.startswith(NO_PACKAGES)
+    } - {"setup.py", "conftest.py"}
+    others = {"py.typed", "results/report.html.jinja"}
+    assert names_in(wheel) == {f"prunebench/{name}" for name in modules | others}
+    assert len(modules) > 100
+
+
+def test_a_package_within_a_room_is_in_the_wheel_without_being_listed(source, wheel, tmp_path):
+    nested = tmp_path / "source"
+    shutil.copytree(source, nested, ignore=shutil.ignore_patterns("build", "*.egg-info"))
+    added = {"strategies/own/__init__.py", "strategies/own/deep/__init__.py",
+             "strategies/own/deep/method.py"}  # fmt: skip
+    left_out = {"tests/__init__.py", "tests/own/__init__.py", "examples/__init__.py",
+                "results/published/__init__.py"}  # fmt: skip
+    for name in added | left_out:
+        (nested / name).parent.mkdir(parents=True, exist_ok=True)
+        (nested / name).write_text('"""One more."""\n')
+    (tmp_path / "wheel").mkdir()
+    names = names_in(wheel_of(nested, tmp_path / "wheel"))
+    assert names - names_in(wheel) == {f"prunebench/{name}" for name in added}
 
 
 def test_the_installed_wheel_works_away_from_the_checkout(wheel, tmp_path):

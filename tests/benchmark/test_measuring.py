@@ -208,6 +208,8 @@ np.save(sys.argv[3], logits)
 def test_an_exported_program_runs_without_prunebench_on_any_batch(
     experiment, tmp_path, model, file_format, suffix
 ):
+    if file_format == "onnx" and torch.__version__.startswith("2.6."):
+        pytest.skip("torch 2.6 exports no batch normalisation with today's onnxscript")
     chosen = experiment(model=model, strategy=CHANNELS, compression=2.0)
     record = run(chosen, runs=tmp_path)
     path, inputs, outputs = (tmp_path / f"x.{name}" for name in (suffix, "in.npy", "out.npy"))

@@ -308,6 +308,7 @@ def test_half_precision_learns_nearly_as_well_and_keeps_single_precision_weights
 
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler")
+@pytest.mark.filterwarnings("ignore:Skipping serialization:UserWarning")  # torch 2.6
 def test_a_compiled_training_gives_what_a_plain_one_gives(digits):
     plain, compiled = small(), small()
     one = train(plain, digits, Recipe(epochs=2), Purpose(0, "test"))

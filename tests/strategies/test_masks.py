@@ -49,7 +49,7 @@ def test_counts_and_collapses_are_read_off_the_masks():
     masks = full_masks({"a": torch.zeros(2, 3), "b": torch.zeros(4)})
     assert kept(masks) == 10
     assert collapsed(masks) == []
-    masks["b"][:] = False
+    masks["b"] = torch.zeros(4, dtype=torch.bool)
     assert kept(masks) == 6
     assert collapsed(masks) == ["b"]
 
