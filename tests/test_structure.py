@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -20,42 +21,75 @@ ALLOWED = {
 EVERYWHERE = {"errors", "protocols", "quality", "registry", "seeding"}
 
 
-def imports_of(path: Path) -> set[str]:
-    """The rooms, and the modules in the root, that a file of a room imports."""
+def name_of(path: Path) -> str:
+    """The module in a file, without the package's own name."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+NO_MODULES = {ROOT / f"{name}.py" for name in ("__init__", "__main__", "setup", "conftest")}
+FILES = {
+    name_of(path): path
+    for place, pattern in [(ROOT, "*.py"), *((ROOT / room, "**/*.py") for room in ALLOWED)]
+    for path in place.glob(pattern)
+    if path not in NO_MODULES
+}
+
+
+def imports_of(name: str) -> set[str]:
+    """The modules of ours that a module imports anywhere in its file, types included."""
+    path = FILES[name]
+    package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.level == 2:
-            names = [node.module] if node.module else [alias.name for alias in node.names]
-            found |= {name.partition(".")[0] for name in names}
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+        if isinstance(node, ast.ImportFrom) and node.level == 0:
             assert not node.module.startswith("prunebench"), f"{path}: imports must be relative"
-    return found
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) + 1 - node.level]
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            for alias in node.names:
+                inner = f"{module}.{alias.name}".lstrip(".")
+                found.add(inner if inner in FILES else module)
+    return found - {name, ""}  # the package itself says only which version this is
+
+
+def room_of(name: str) -> str:
+    return name.partition(".")[0]
 
 
 @pytest.mark.parametrize("room", ALLOWED)
 def test_a_room_imports_only_the_rooms_it_may(room):
-    files = list((ROOT / room).glob("*.py"))
-    assert files
-    for path in files:
-        foreign = imports_of(path) - ALLOWED[room] - EVERYWHERE - {"__version__"}
-        assert not foreign, f"{path} imports {foreign}"
+    modules = [name for name in FILES if room_of(name) == room]
+    assert len(modules) > 1
+    for name in modules:
+        foreign = {room_of(each) for each in imports_of(name)} - {room} - EVERYWHERE
+        assert foreign <= ALLOWED[room], f"{name} imports {foreign}"
+
+
+def test_modules_import_each_other_in_no_circle():
+    graph = {name: imports_of(name) for name in FILES}
+    assert sum(map(len, graph.values())) > len(FILES)
+    TopologicalSorter(graph).prepare()  # which raises CycleError
 
 
 def test_strategies_and_metrics_know_of_data_sets_only_what_a_task_is():
-    for room in ("strategies", "metrics"):
-        for path in (ROOT / room).glob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text())):
-                if isinstance(node, ast.ImportFrom) and node.module == "datasets":
-                    names = {alias.name for alias in node.names}
-                    assert names <= {"Task", "Batch", "Split", "Translation"}, path
+    for name, path in FILES.items():
+        if room_of(name) not in ("strategies", "metrics"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module == "datasets":
+                names = {alias.name for alias in node.names}
+                assert names <= {"Task", "Batch", "Split", "Translation"}, path
 
 
 def test_results_never_mention_torch():
-    for path in (ROOT / "results").glob("*.py"):
+    for name, path in FILES.items():
+        if room_of(name) != "results":
+            continue
         for node in ast.walk(ast.parse(path.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             module = node.module or "" if isinstance(node, ast.ImportFrom) else ""
-            assert not any(name.startswith(("torch", "safetensors")) for name in [*names, module])
+            assert not any(each.startswith(("torch", "safetensors")) for each in [*names, module])
 
 
 def test_importing_the_package_imports_neither_torch_nor_pandas():
