@@ -135,7 +135,7 @@ class ImageNet(ImageFolder):
 class TinyImageNet(ImageFolder):
     """Two hundred classes of ImageNet at 64×64 pixels, as ``tiny-imagenet-200.zip`` unpacks.
 
-    Tested is on the 10,000 images of ``val``, since the labels of the others are not public.
+    The test split is the 10,000 images of ``val``, since the labels of the others are not public.
 
     Args:
         folder: where the splits are, below the folder of data sets unless it is absolute.

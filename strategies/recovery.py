@@ -136,7 +136,7 @@ class Reinitialise(Recovery):
 
     @property
     def draws_weights(self) -> bool:
-        """It does."""
+        """True: it starts from a new initialisation."""
         return True
 
     def start(self, history: History) -> State | None:
