@@ -16,52 +16,24 @@ group ``prunebench.<kinds>`` in an installed distribution.
 
 from __future__ import annotations
 
-import ast
-import hashlib
 import importlib
 import importlib.util
 import inspect
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import MISSING, dataclass, is_dataclass
 from functools import cache, cached_property
-from importlib.abc import SourceLoader
 from importlib.metadata import EntryPoint, entry_points
-from pathlib import Path
-from types import ModuleType
 from typing import Annotated, Any, ClassVar, Generic, TypeVar, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from .errors import UsageError, message_of, sentence_of, shown, suggestion
+from .notation import Call, Verbatim, mapped, parse, quoted, written
 from .protocols import MadeFromFile, declared
+from .user_code import ask, imported, is_from_file, source_of
 
 T = TypeVar("T")
-
-Admission = Callable[[str, str | None], None]
-"""Is told of code from outside prunebench before it is run: its file or module, and the SHA-256 of
-a file. It raises what is to be raised if that is not to be run."""
-
-_PACKAGE = __name__.rpartition(".")[0]
-
-
-_admission: ContextVar[Admission] = ContextVar("_admission", default=lambda code, digest: None)
-
-
-@contextmanager
-def admitting(admission: Admission) -> Iterator[None]:
-    """Have ``admission`` asked, inside the block, before code from outside prunebench is run.
-
-    It is what plug-ins, import paths and Python files have; else all that is named is run.
-    """
-    token = _admission.set(admission)
-    try:
-        yield
-    finally:
-        _admission.reset(token)
 
 
 @dataclass(frozen=True)
@@ -108,12 +80,7 @@ def _concise_repr(component: object) -> str:
         for name, parameter in hyperparameters(type(component)).items()
         if getattr(component, name) != parameter.default
     }
-    return _written(type(component).__name__, changed)
-
-
-def _written(reference: str, arguments: Mapping[str, Any]) -> str:
-    inner = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
-    return f"{reference}({inner})" if inner else reference
+    return written(type(component).__name__, changed)
 
 
 @dataclass(frozen=True, repr=False)
@@ -128,12 +95,11 @@ class Component(Generic[T]):
     arguments: tuple[tuple[str, Any], ...] = ()
 
     def __str__(self) -> str:
-        return _written(self.reference, dict(self.arguments))
+        return written(self.reference, dict(self.arguments))
 
     def __repr__(self) -> str:
         """The text as an argument of another component: in quotes where its path needs them."""
-        text = str(self)
-        return text if _PLAIN.fullmatch(self.reference) else repr(text)
+        return quoted(str(self), self.reference)
 
     def create(self, **given: Any) -> T:
         """A new instance; ``given`` is passed where the class takes it and was not configured.
@@ -160,10 +126,7 @@ class Component(Generic[T]):
 
         Editing a method makes it another method, but not in a process that has loaded it before.
         """
-        module = sys.modules[self.factory.__module__]
-        if module.__name__.split(".")[0] == _PACKAGE.split(".")[0] or not module.__file__:
-            return None
-        return _digest(module.__name__, module.__file__)
+        return source_of(self.factory.__module__)
 
     @property
     def identity(self) -> str:
@@ -174,11 +137,11 @@ class Component(Generic[T]):
         """
         if (made := declared(self.factory, MadeFromFile)) is not None:
             return made.identity_of(dict(self.arguments))
-        arguments = {name: _mapped(value, _identified) for name, value in self.arguments}
+        arguments = {name: mapped(value, _identified) for name, value in self.arguments}
         if self.source is None:
-            return _written(self.reference, arguments)
+            return written(self.reference, arguments)
         name = self.reference.rpartition(":")[2]
-        return f"{_written(name, arguments)}@{self.source}"
+        return f"{written(name, arguments)}@{self.source}"
 
     def parts(self, place: str) -> Iterator[tuple[str, Component[Any]]]:
         """This component and all that are among its arguments, each with its place.
@@ -259,7 +222,7 @@ class Registry(Generic[T]):
         if isinstance(value, Component):
             return value
         if isinstance(value, str):
-            return self._named(_parse(value, self.kind))
+            return self._named(parse(value, self.kind))
         if isinstance(value, type) and issubclass(value, self.base):
             return self._checked(self._reference(value), value, {})
         if isinstance(value, Configured) and isinstance(value, self.base):
@@ -270,7 +233,7 @@ class Registry(Generic[T]):
             f"{self.kind} must be the name of one, such as {self.names()[0]!r}, not {value!r}"
         )
 
-    def _named(self, call: _Call) -> Component[T]:
+    def _named(self, call: Call) -> Component[T]:
         """The component that a text means which has been parsed."""
         factory = self.find(call.reference)
         reference = call.reference
@@ -288,13 +251,13 @@ class Registry(Generic[T]):
         """
         module, separator, name = reference.rpartition(":")
         if separator:
-            found = getattr(_imported(module, reference), name, None)
+            found = getattr(imported(module, reference), name, None)
             if found is None:
                 raise UsageError(f"{self.kind} {reference!r}: {module} defines no {name!r}")
         else:
             name = self._spelled(reference)
             if name in self._plug_ins:
-                _admission.get()(self._plug_ins[name].value, None)
+                ask(self._plug_ins[name].value, None)
                 self._classes[name] = self._plug_ins[name].load()
             found = self._classes.get(name)
             library, _, rest = reference.partition("/")
@@ -347,7 +310,7 @@ class Registry(Generic[T]):
         except ValidationError as error:
             raise UsageError(f"{self.kind} {reference}: {sentence_of(error, checker)}") from None
         changed = tuple(
-            (name, _mapped(getattr(checked, name), lambda part: _as_component(part, built)))
+            (name, mapped(getattr(checked, name), lambda part: _as_component(part, built)))
             for name, parameter in parameters.items()
             if getattr(checked, name) != parameter.default
         )
@@ -361,7 +324,7 @@ class Registry(Generic[T]):
         self._load_home()
         module = sys.modules[cls.__module__]
         path = getattr(module, "__file__", None)
-        if module.__name__ == "__main__" or module.__name__.startswith(_LOADED_FROM_FILE):
+        if is_from_file(module.__name__):
             if path is None:
                 raise UsageError(
                     f"{self.kind} {cls.__name__}: a class defined at a prompt or in a notebook "
@@ -429,127 +392,20 @@ def _checker(factory: type[Any], names: tuple[str, ...]) -> type[BaseModel]:
     return create_model(factory.__name__, __config__=config, **fields)
 
 
-@cache
-def _digest(module: str, path: str) -> str:
-    """SHA-256 of a module's file: of what was loaded from it, whatever becomes of the file."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
-
-
-@dataclass(frozen=True)
-class _Call:
-    """A component as it is written: its reference and its arguments, which may hold others."""
-
-    reference: str
-    arguments: Mapping[str, Any]
-    text: str
-
-
-_WITH_PATH = r"(?:[^\s()\[\]{},=:'\"][^\s()\[\]{},='\"]*\.py|[^\W\d][\w.]*):[^\W\d][\w.]*"
-# A reference that needs no quotes among the arguments of another component.
-_PLAIN = re.compile(rf"[^\W\d]\w*|{_WITH_PATH}")
-# Texts in quotes, in which nothing is a reference, and references with a path.
-_QUOTED_OR_WITH_PATH = re.compile(rf"""('(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")|({_WITH_PATH})""")
-
-
-# The path of the component that a text begins with, in which there may be spaces.
-_FIRST_PATH = re.compile(r"\A[^()'\"]*:(?=[A-Za-z_]\w*\s*(?:\(|$))")
-
-
-def without_paths(text: str) -> str:
-    """A component's text without the files and modules in which its class and its parts' are."""
-
-    def name(match: re.Match[str]) -> str:
-        return match[1] or match[2].rpartition(":")[2]
-
-    return _QUOTED_OR_WITH_PATH.sub(name, _FIRST_PATH.sub("", text))
-
-
-def _parse(text: str, kind: str) -> _Call:
-    """What ``Name(argument=value, ...)`` says, nothing of which is evaluated."""
-    name, opening, rest = text.strip().partition("(")
-    name = name.strip()
-    problem = f"cannot read the {kind} {shown(text)}: write it as Name or Name(argument=value, ...)"
-    if not name or ")" in name or (opening and not rest.endswith(")")):
-        raise UsageError(problem)
-    references: dict[str, str] = {}
-
-    def placeholder(match: re.Match[str]) -> str:
-        if match[1]:
-            return match[1]
-        stands_for = f"__reference_{len(references)}"
-        references[stands_for] = match[2]
-        return stands_for
-
-    try:
-        call = ast.parse(
-            f"call({_QUOTED_OR_WITH_PATH.sub(placeholder, rest[:-1])})", mode="eval"
-        ).body
-        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
-            raise ValueError
-        return _Call(name, _arguments(call, references), text.strip())
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        raise UsageError(problem) from None
-
-
-def _arguments(call: ast.Call, references: Mapping[str, str]) -> dict[str, Any]:
-    """The keyword arguments of a call, each given once and under its name."""
-    arguments = {item.arg: _value(item.value, references) for item in call.keywords if item.arg}
-    if call.args or len(arguments) < len(call.keywords):
-        raise ValueError
-    return arguments
-
-
-def _value(node: ast.expr, references: Mapping[str, str]) -> Any:
-    """A literal, with what is no literal in it as :class:`_Call`."""
-    if isinstance(node, ast.Name):
-        name = references.get(node.id, node.id)
-        return _Call(name, {}, name)
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-        text = ast.unparse(node)
-        for stands_for, reference in references.items():
-            text = text.replace(stands_for, reference)
-        name = references.get(node.func.id, node.func.id)
-        return _Call(name, _arguments(node, references), text)
-    if isinstance(node, ast.List | ast.Tuple):
-        values = [_value(each, references) for each in node.elts]
-        return values if isinstance(node, ast.List) else tuple(values)
-    if isinstance(node, ast.Dict):
-        keys = [ast.literal_eval(key) for key in node.keys if key is not None]
-        return dict(zip(keys, [_value(each, references) for each in node.values], strict=True))
-    return ast.literal_eval(node)
-
-
-def _mapped(value: Any, function: Callable[[Any], Any]) -> Any:
-    """``value`` with the function's result in place of everything that is no list or mapping."""
-    if isinstance(value, list | tuple):
-        return type(value)([_mapped(each, function) for each in value])
-    if isinstance(value, dict):
-        return {key: _mapped(each, function) for key, each in value.items()}
-    return function(value)
-
-
 def _inside(value: Any) -> list[Component[Any]]:
     """The components that an argument is or holds."""
     found: list[Component[Any]] = []
-    _mapped(value, lambda part: found.append(part) if isinstance(part, Component) else None)
+    mapped(value, lambda part: found.append(part) if isinstance(part, Component) else None)
     return found
 
 
 def _created(value: Any) -> Any:
     """An argument, with instances in place of components."""
-    return _mapped(value, lambda part: part.create() if isinstance(part, Component) else part)
+    return mapped(value, lambda part: part.create() if isinstance(part, Component) else part)
 
 
 def _identified(part: Any) -> Any:
-    return _Verbatim(part.identity) if isinstance(part, Component) else part
-
-
-class _Verbatim(str):
-    """A text that is written as it is, without quotes."""
-
-    __slots__ = ()
-
-    __repr__ = str.__str__
+    return Verbatim(part.identity) if isinstance(part, Component) else part
 
 
 def _with_parts(
@@ -567,8 +423,8 @@ def _with_parts(
 
     def instance(part: Any) -> Any:
         if isinstance(part, str) and allowed:
-            part = _parse(part, allowed[0].kind)
-        if not isinstance(part, _Call):
+            part = parse(part, allowed[0].kind)
+        if not isinstance(part, Call):
             return part
         if not allowed:
             raise UsageError(
@@ -579,7 +435,7 @@ def _with_parts(
         built[id(made)] = component
         return made
 
-    return _mapped(value, instance)
+    return mapped(value, instance)
 
 
 def _as_component(part: Any, built: Mapping[int, Component[Any]]) -> Any:
@@ -601,7 +457,7 @@ def _registries(hint: Any) -> Iterator[Registry[Any]]:
         yield from (each for each in Registry._all if issubclass(hint, each.base))
 
 
-def _first_known(registries: Sequence[Registry[Any]], call: _Call) -> Component[Any]:
+def _first_known(registries: Sequence[Registry[Any]], call: Call) -> Component[Any]:
     """The component that a call means in the first of some registries which knows its class."""
     for registry in registries[:-1]:
         try:
@@ -610,63 +466,3 @@ def _first_known(registries: Sequence[Registry[Any]], call: _Call) -> Component[
             continue
         return registry._named(call)
     return registries[-1]._named(call)
-
-
-_LOADED_FROM_FILE = "prunebench_file_"
-
-
-def _imported(module: str, reference: str) -> ModuleType:
-    """The module named by a dotted path or by the path of a Python file."""
-    try:
-        if not module.endswith(".py"):
-            if module.partition(".")[0] != _PACKAGE.partition(".")[0]:
-                _admission.get()(module, None)
-            return importlib.import_module(module)
-        return _from_file(Path(module).resolve())
-    except FileNotFoundError:
-        raise UsageError(f"cannot load {reference!r}: there is no file {module!r}") from None
-    except UsageError:
-        raise
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # whatever a user's file raises as it is imported
-        raise UsageError(
-            f"cannot load {reference!r}: importing {module} failed with "
-            f"{type(error).__name__}: {message_of(error)}"
-        ) from error
-
-
-class _Contents(SourceLoader):
-    """Runs the very bytes that were hashed: neither what came after them nor compiled code."""
-
-    def __init__(self, path: str, content: bytes) -> None:
-        self._path, self._content = path, content
-
-    def get_filename(self, fullname: str) -> str:
-        return self._path
-
-    def get_data(self, path: str | bytes | memoryview) -> bytes:
-        return self._content
-
-
-def _from_file(path: Path) -> ModuleType:
-    main = sys.modules["__main__"]
-    if getattr(main, "__file__", None) and Path(str(main.__file__)).resolve() == path:
-        return main  # loading a script a second time would make a second, unequal class
-    content = path.read_bytes()
-    digest = hashlib.sha256(content).hexdigest()
-    _admission.get()(str(path), digest)
-    name = _LOADED_FROM_FILE + digest[:16]
-    if name not in sys.modules:
-        loader = _Contents(str(path), content)
-        spec = importlib.util.spec_from_file_location(name, path, loader=loader)
-        assert spec is not None
-        assert spec.loader is not None  # it has one: the path ends in .py
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module  # dataclasses look their module up while it is being run
-        try:
-            spec.loader.exec_module(module)
-        except BaseException:
-            del sys.modules[name]
-            raise
-    return sys.modules[name]

@@ -17,9 +17,9 @@ from ..datasets import Task
 from ..errors import UsageError, sentence_of
 from ..metrics import NetworkKind
 from ..models import INITIALISATIONS, load_state
-from ..registry import Admission, admitting
 from ..results import Record, Store
 from ..strategies import Strategy
+from ..user_code import Admission, admitting
 from .experiment import Experiment
 from .loop import load_task, shrunk
 from .pretraining import build

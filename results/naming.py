@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from ..errors import UsageError, printable, suggestion
-from ..registry import without_paths
+from ..notation import without_paths
 
 _DIGEST = "sha256:"
 _SHOWN_DIGITS = 8

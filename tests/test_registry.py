@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from pydantic import Field
 
 from prunebench import UsageError
-from prunebench.registry import Configured, Registry, without_paths
+from prunebench.notation import without_paths
+from prunebench.registry import Configured, Registry
 from prunebench.strategies import STRATEGIES
 
 
