@@ -160,10 +160,10 @@ class Component(Generic[T]):
 class Registry(Generic[T]):
     """The components of one kind, by name.
 
-    ``home`` is the package of prunebench whose import registers our own; it is imported when a
-    name is first looked up. ``given`` names the arguments that the benchmark fills in (a model's
-    ``classes``), which are therefore no hyperparameters. ``elsewhere`` has what others call ours,
-    in small letters without underscores.
+    ``home`` is a module in the room of prunebench whose import registers our own; the room is
+    imported when a name is first looked up. ``given`` names the arguments that the benchmark fills
+    in (a model's ``classes``), which are therefore no hyperparameters. ``elsewhere`` has what others
+    call ours, in small letters without underscores.
     """
 
     _all: ClassVar[list[Registry[Any]]] = []
@@ -181,7 +181,7 @@ class Registry(Generic[T]):
         self.kind, self.kinds, self.base = kind, kinds, base
         self.given = frozenset(given)
         self._elsewhere = elsewhere or {}
-        self._home = home
+        self._home = ".".join(home.split(".")[:2])
         self._classes: dict[str, type[T]] = {}
         self._libraries: dict[str, Callable[[str], type[T]]] = {}
         Registry._all.append(self)

@@ -151,5 +151,5 @@ class Dataset(Configured, ABC):
         """
 
 
-DATASETS: Registry[Dataset] = Registry("dataset", "datasets", Dataset, home=__package__ or "")
+DATASETS: Registry[Dataset] = Registry("dataset", "datasets", Dataset, home=__name__)
 register = DATASETS.register

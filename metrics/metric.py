@@ -93,5 +93,5 @@ class Metric(Configured, ABC):
         """The numbers by name; not-a-number or infinity where there is none."""
 
 
-METRICS: Registry[Metric] = Registry("metric", "metrics", Metric, home=__package__ or "")
+METRICS: Registry[Metric] = Registry("metric", "metrics", Metric, home=__name__)
 register = METRICS.register

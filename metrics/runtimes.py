@@ -68,7 +68,7 @@ class Runtime(Configured, ABC):
         """Drop what is remembered of networks prepared before, which are not run again."""
 
 
-RUNTIMES: Registry[Runtime] = Registry("runtime", "runtimes", Runtime, home=__package__ or "")
+RUNTIMES: Registry[Runtime] = Registry("runtime", "runtimes", Runtime, home=__name__)
 register = RUNTIMES.register
 
 

@@ -12,7 +12,7 @@ from ..errors import UsageError
 from ..registry import Registry
 
 MODELS: Registry[nn.Module] = Registry(
-    "model", "models", nn.Module, home=__package__ or "", given=("input_shape", "classes")
+    "model", "models", nn.Module, home=__name__, given=("input_shape", "classes")
 )
 register = MODELS.register
 

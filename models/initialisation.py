@@ -57,7 +57,7 @@ class Initialisation(Configured, ABC):
 
 
 INITIALISATIONS: Registry[Initialisation] = Registry(
-    "initialisation", "initialisations", Initialisation, home=__package__ or ""
+    "initialisation", "initialisations", Initialisation, home=__name__
 )
 
 

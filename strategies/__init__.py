@@ -1,7 +1,6 @@
 """What is pruned: scores, allocations, structures, schedules, recoveries, each a plug-in."""
 
-from .activation_magnitude import GlobalActivationMagnitude, LayerActivationMagnitude
-from .allocation import (
+from .axes.allocation import (
     ALLOCATIONS,
     ERK,
     Allocation,
@@ -17,50 +16,9 @@ from .allocation import (
     UniformPlus,
     Units,
 )
-from .channels import (
-    FPGM,
-    ActivationChange,
-    ActivationGradient,
-    BatchNormSlimming,
-    ChannelStrategy,
-    ChannelTaylor,
-)
-from .context import Context
-from .coupling import Coupling, Group
-from .coupling_search import couple
-from .curvature import CURVATURES, Curvature, EmpiricalFisher, Exact, GaussNewton, Hutchinson
-from .derivatives import gradients, hessian_product
-from .dynamic import SET, DynamicNetworkSurgery, RigL
-from .gating import FeatureBoosting, GatedConvolution
-from .gradient import GlobalGradientMagnitude, LayerGradientMagnitude
-from .grasp import GraSP
-from .layer_by_layer import CalibratedLayer, LayerByLayer
-from .learned import STR, HardConcrete, Movement, StraightThrough
-from .magnitude import (
-    LAMP,
-    GlobalMagnitude,
-    LayerMagnitude,
-    StructuredL1,
-    StructuredL2,
-    StructuredLInf,
-)
-from .masks import MaskedWeights, Masks, PackedMasks, collapsed, full_masks, kept
-from .modes import batch_statistics, evaluation_mode, twice_differentiable
-from .obd import OBD, Fisher, LayerOBD
-from .obs import OBS, WoodFisher
-from .penalty import L1, L2, PENALTIES, GroupLasso, LInf, NormalisationScale, Penalty
-from .prunable import (
-    Choice,
-    Prunable,
-    find_prunable,
-    output_weights,
-    outputs_first,
-    prunable_weights,
-    weight_class,
-)
-from .random import LayerRandom, Random, StructuredRandom
-from .ranking import Ranking
-from .recovery import (
+from .axes.penalty import L1, L2, PENALTIES, GroupLasso, LInf, NormalisationScale, Penalty
+from .axes.ranking import Ranking
+from .axes.recovery import (
     RECOVERIES,
     FineTune,
     History,
@@ -72,22 +30,9 @@ from .recovery import (
     RewindLearningRate,
     State,
 )
-from .schedule import SCHEDULES, Cubic, Geometric, Linear, OneShot, Schedule
-from .scored import ScoredStrategy, Scores
-from .selection import keep_largest, keep_largest_of_all
-from .shrinking import (
-    AttentionHeads,
-    check_equivalence,
-    shrink,
-    try_shrinking,
-    unsettled,
-    write_back,
-)
-from .snip import SNIP
-from .sparse_training import GradualTraining, ReparametrisedTraining, SparseTraining
-from .sparsegpt import SparseGPT
-from .strategy import STRATEGIES, Capabilities, Strategy, register
-from .structure import (
+from .axes.schedule import SCHEDULES, Cubic, Geometric, Linear, OneShot, Schedule
+from .axes.selection import keep_largest, keep_largest_of_all
+from .axes.structure import (
     NM,
     STRUCTURES,
     Block,
@@ -97,10 +42,72 @@ from .structure import (
     Structure,
     Unstructured,
 )
-from .synflow import SynFlow
-from .timing import TIMINGS, BetweenTrainings, DuringTraining, Timing
-from .untouched import left_untouched
-from .wanda import Wanda
+from .axes.timing import TIMINGS, BetweenTrainings, DuringTraining, Timing
+from .channels.coupling import Coupling, Group
+from .channels.coupling_search import couple
+from .channels.shrinking import (
+    AttentionHeads,
+    check_equivalence,
+    shrink,
+    try_shrinking,
+    unsettled,
+    write_back,
+)
+from .evidence.context import Context
+from .evidence.curvature import (
+    CURVATURES,
+    Curvature,
+    EmpiricalFisher,
+    Exact,
+    GaussNewton,
+    Hutchinson,
+)
+from .evidence.derivatives import gradients, hessian_product
+from .evidence.modes import batch_statistics, evaluation_mode, twice_differentiable
+from .evidence.prunable import (
+    Choice,
+    Prunable,
+    find_prunable,
+    output_weights,
+    outputs_first,
+    prunable_weights,
+    weight_class,
+)
+from .evidence.untouched import left_untouched
+from .layer_by_layer import CalibratedLayer, LayerByLayer
+from .masks import MaskedWeights, Masks, PackedMasks, collapsed, full_masks, kept
+from .scored import ScoredStrategy, Scores
+from .scores.activation_magnitude import GlobalActivationMagnitude, LayerActivationMagnitude
+from .scores.channels import (
+    FPGM,
+    ActivationChange,
+    ActivationGradient,
+    BatchNormSlimming,
+    ChannelStrategy,
+    ChannelTaylor,
+)
+from .scores.gradient import GlobalGradientMagnitude, LayerGradientMagnitude
+from .scores.grasp import GraSP
+from .scores.magnitude import (
+    LAMP,
+    GlobalMagnitude,
+    LayerMagnitude,
+    StructuredL1,
+    StructuredL2,
+    StructuredLInf,
+)
+from .scores.obd import OBD, Fisher, LayerOBD
+from .scores.obs import OBS, WoodFisher
+from .scores.random import LayerRandom, Random, StructuredRandom
+from .scores.snip import SNIP
+from .scores.sparsegpt import SparseGPT
+from .scores.synflow import SynFlow
+from .scores.wanda import Wanda
+from .strategy import STRATEGIES, Capabilities, Strategy, register
+from .training.dynamic import SET, DynamicNetworkSurgery, RigL
+from .training.gating import FeatureBoosting, GatedConvolution
+from .training.learned import STR, HardConcrete, Movement, StraightThrough
+from .training.sparse_training import GradualTraining, ReparametrisedTraining, SparseTraining
 
 __all__ = [
     "ALLOCATIONS",

@@ -18,14 +18,14 @@ from torch.nn import functional as F
 
 from ..datasets import Batch
 from ..errors import UsageError
-from .activations import Owners, hooked, owners
-from .allocation import Allocation, Layerwise, Uniform, Units
-from .context import Context
+from .axes.allocation import Allocation, Layerwise, Uniform, Units
+from .evidence.activations import Owners, hooked, owners
+from .evidence.context import Context
+from .evidence.modes import evaluation_mode
+from .evidence.prunable import weight_class
 from .masks import PackedMasks
-from .modes import evaluation_mode
-from .prunable import weight_class
-from .sparse_training import SparseTraining
 from .strategy import Strategy
+from .training.sparse_training import SparseTraining
 
 _LAYERS: tuple[type[nn.Module], ...] = (nn.Linear, nn.Conv2d)
 

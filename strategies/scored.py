@@ -10,15 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UsageError
-from .allocation import Allocation, Global
-from .context import Context
+from .axes.allocation import Allocation, Global
+from .axes.ranking import Ranking
+from .axes.structure import Structure, Unstructured
+from .evidence.context import Context
+from .evidence.prunable import Prunable
+from .evidence.untouched import left_untouched
 from .masks import Masks
-from .prunable import Prunable
-from .ranking import Ranking
-from .sparse_training import SparseTraining
 from .strategy import Capabilities, Strategy
-from .structure import Structure, Unstructured
-from .untouched import left_untouched
+from .training.sparse_training import SparseTraining
 
 Scores = Mapping[str, Tensor]
 

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from ..datasets import Task
 from ..registry import Configured, Registry
-from .context import Context
-from .prunable import Prunable
-from .sparse_training import SparseTraining
+from .evidence.context import Context
+from .evidence.prunable import Prunable
+from .training.sparse_training import SparseTraining
 
 
 class Capabilities(NamedTuple):
@@ -112,6 +112,6 @@ _ELSEWHERE = {
 }
 
 STRATEGIES: Registry[Strategy] = Registry(
-    "strategy", "strategies", Strategy, home=__package__ or "", elsewhere=_ELSEWHERE
+    "strategy", "strategies", Strategy, home=__name__, elsewhere=_ELSEWHERE
 )
 register = STRATEGIES.register

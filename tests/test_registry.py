@@ -126,7 +126,7 @@ def test_a_built_in_component_counts_by_its_text():
 
 
 def test_an_import_path_finds_a_class_of_an_installed_module():
-    component = STRATEGIES.component("prunebench.strategies.random:Random")
+    component = STRATEGIES.component("prunebench.strategies.scores.random:Random")
     assert component.factory is STRATEGIES.component("Random").factory
 
 

@@ -22,7 +22,7 @@ from prunebench.results.plots import (
 )
 from prunebench.results.targets import COMPRESSION, SPEEDUP
 from prunebench.strategies import STRATEGIES
-from prunebench.strategies.random import Random
+from prunebench.strategies.scores.random import Random
 
 KINDS = pytest.mark.parametrize("kind", [COMPRESSION, SPEEDUP], ids=lambda kind: kind.name)
 

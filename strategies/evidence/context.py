@@ -1,0 +1,76 @@
+"""What a score may look at: the model, the task, the masks so far, gradients, random numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from ...datasets import Batch, Task
+from ..channels.coupling import Coupling
+from .derivatives import gradients
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Context:
+    """A model about to be pruned, and all that a strategy may base its scores on.
+
+    Attributes:
+        model: the model with its present weights, those already pruned being zero.
+        task: batches and loss; only the training split may be used.
+        masks: parameter name → bool tensor, False where a weight has been pruned already. Their
+            names are those of the prunable weights.
+        outputs: names of the output layers' weights (the classifier's), prunable or not.
+        generator: the source of all randomness in scores.
+        cost: where whole channels go, what those cost that stay, in units of the budget: of the
+            channels, and of whether each stays. None is the number of prunable weights.
+    """
+
+    model: nn.Module
+    task: Task
+    masks: Mapping[str, Tensor]
+    outputs: Sequence[str]
+    generator: torch.Generator
+    cost: Callable[[Coupling, Tensor], float] | None = None
+    _memory: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @cached_property
+    def weights(self) -> dict[str, Tensor]:
+        """The prunable weights by parameter name, detached, not to be changed."""
+        parameters = dict(self.model.named_parameters())
+        return {name: parameters[name].detach() for name in self.masks}
+
+    def batches(self, count: int, size: int) -> Iterator[Batch]:
+        """``count`` batches of ``size`` random training examples, from the start again if short."""
+        remaining = count
+        while remaining > 0:
+            for batch in self.task.batches("train", size, self.generator):
+                yield batch
+                remaining -= 1
+                if remaining == 0:
+                    return
+
+    def gradients(self, batches: int, batch_size: int) -> dict[str, Tensor]:
+        """∂L/∂w for each prunable weight, the loss L averaged over the scoring batches.
+
+        Taken in evaluation mode: dropout is off and normalisation statistics stay as they are.
+        The parameters' ``grad`` is not touched. See :mod:`.derivatives` for other losses and modes.
+        """
+        chosen, task = self.batches(batches, batch_size), self.task
+        return gradients(self.model, self.masks, chosen, task.loss, task.examples)
+
+    def remember(self, key: str, make: Callable[[], T]) -> T:
+        """What ``make`` gave when it was first called under ``key``, for as long as this lives.
+
+        For what is dear and wanted twice, by scores and by :meth:`Strategy.update`.
+        """
+        if key not in self._memory:
+            self._memory[key] = make()
+        made: T = self._memory[key]
+        return made

@@ -1,0 +1,1 @@
+"""How pruned networks train: masks that are kept up, tightened, redrawn or learned, and gates."""
