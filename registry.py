@@ -162,8 +162,8 @@ class Registry(Generic[T]):
 
     ``home`` is a module in the room of prunebench whose import registers our own; the room is
     imported when a name is first looked up. ``given`` names the arguments that the benchmark fills
-    in (a model's ``classes``), which are therefore no hyperparameters. ``elsewhere`` has what others
-    call ours, in small letters without underscores.
+    in (a model's ``classes``), which are therefore no hyperparameters. ``elsewhere`` has what
+    others call ours, in small letters without underscores.
     """
 
     _all: ClassVar[list[Registry[Any]]] = []

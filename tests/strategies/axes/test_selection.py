@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prunebench.seeding import generator
-from prunebench.strategies import keep_largest, keep_largest_of_all, selection
+from prunebench.strategies import keep_largest, keep_largest_of_all
+from prunebench.strategies.axes import selection
 
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 
