@@ -21,7 +21,8 @@ class SparseGPT(LayerByLayer):
 
     For linear layers and convolutions of images (Frantar & Alistarh 2023). Layers are pruned in the
     order in which they run, each on what the pruned layers before it give out. Within a layer every
-    block of inputs keeps the same fraction.
+    block of inputs keeps the same fraction; of inputs that are alike the first lose most, since
+    those after them can make up for it.
 
     Formula: of each block of inputs the weights of lowest w_j² / [H⁻¹]_jj go, H = Σ x·xᵀ + λI over
         the inputs from j on; when w_j goes, w_k changes by −w_j · [H⁻¹]_jk / [H⁻¹]_jj for k > j.
