@@ -51,7 +51,7 @@ def parse(text: str, kind: str) -> Call:
         raise UsageError(problem)
     references: dict[str, str] = {}
 
-    def placeholder(match: re.Match[str]) -> str:
+    def as_name(match: re.Match[str]) -> str:
         if match[1]:
             return match[1]
         stands_for = f"__reference_{len(references)}"
@@ -59,9 +59,7 @@ def parse(text: str, kind: str) -> Call:
         return stands_for
 
     try:
-        call = ast.parse(
-            f"call({_QUOTED_OR_WITH_PATH.sub(placeholder, rest[:-1])})", mode="eval"
-        ).body
+        call = ast.parse(f"call({_QUOTED_OR_WITH_PATH.sub(as_name, rest[:-1])})", mode="eval").body
         if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
             raise ValueError
         return Call(name, _arguments(call, references), text.strip())

@@ -96,11 +96,12 @@ _PAGE_HEAD = """\
 
 This page is made of the docstrings, by `prunebench list --markdown > strategies/README.md`.
 
-A method is a point in score × allocation × structure × schedule × recovery. A strategy has a score
-and defaults for allocation and structure, which are hyperparameters like others; the experiment
-names the schedule, the timing and the recovery. Any of one kind goes with any of the others:
-`GlobalMagnitude(allocation=ERK())`, `SNIP(structure=Filters())`,
-`OBD(curvature=Hutchinson(probes=100))`. Scores are ranked, and the lowest go.
+A method is a point in score × allocation × structure × schedule × recovery. Most strategies have a
+score and defaults for allocation and structure, which are hyperparameters like others; the
+experiment names the schedule, the timing and the recovery. Any of one kind goes with any of the
+others: `GlobalMagnitude(allocation=ERK())`, `SNIP(structure=Filters())`,
+`OBD(curvature=Hutchinson(probes=100))`. Scores are ranked, and the lowest go. Those that lack an
+allocation or a structure below go through the layers one by one, or rank nothing.
 
 ## Strategies"""
 

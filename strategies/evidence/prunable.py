@@ -8,7 +8,7 @@ several modules share being named once. An experiment may leave the output layer
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -18,7 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvTransposeNd
 from torch.nn.utils.parametrize import is_parametrized
+from torch.nn.utils.rnn import PackedSequence
 from torch.nn.utils.weight_norm import WeightNorm
+from torch.utils._pytree import tree_map
 
 from ...errors import UsageError
 from ...protocols import NamesOutputLayer, NamesWeightClasses, declared
@@ -207,20 +209,15 @@ def _last_used(
     return direct or at_cuts
 
 
-def _mapped(value: Any, function: Any) -> Any:
+def _mapped(value: Any, function: Callable[[Tensor], Any]) -> Any:
     """What a module gives, with the function's results in place of its tensors."""
-    if isinstance(value, Tensor):
-        return function(value)
-    if isinstance(value, nn.utils.rnn.PackedSequence):
-        return value._replace(data=function(value.data))
-    if isinstance(value, Mapping):
-        changed = {key: _mapped(each, function) for key, each in value.items()}
-        return changed if type(value) is dict else type(value)(**changed)
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(_mapped(each, function) for each in value))
-    if isinstance(value, list | tuple):
-        return type(value)([_mapped(each, function) for each in value])
-    return value
+
+    def of_leaf(leaf: Any) -> Any:
+        if isinstance(leaf, PackedSequence):
+            return leaf._replace(data=function(leaf.data))
+        return function(leaf) if isinstance(leaf, Tensor) else leaf
+
+    return tree_map(of_leaf, value, is_leaf=lambda part: isinstance(part, PackedSequence))
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:
