@@ -41,7 +41,7 @@ class Checkpoint:
         """What was saved last: tensors, numbers and texts; None if nothing was."""
         content = self._whole()
         if not distributed.agreed(content is not None):
-            if distributed.number() == 0:
+            if distributed.rank() == 0:
                 discard(self._path)
             return None
         assert content is not None  # all processes read the same file
@@ -65,7 +65,7 @@ class Checkpoint:
 
         Processes that share the training have to agree, and ask each other only now and then.
         """
-        if distributed.processes() > 1 and step % STEPS_BETWEEN_QUESTIONS:
+        if distributed.world_size() > 1 and step % STEPS_BETWEEN_QUESTIONS:
             return False
         return distributed.agreed(time.monotonic() - self._last >= self._seconds)
 

@@ -68,10 +68,10 @@ def _run(options: argparse.Namespace) -> int:
     from .sweep import check, data_folder, sweep, unfinished
 
     distributed.start()
-    if distributed.processes() > 1 and options.workers > 1:
+    if distributed.world_size() > 1 and options.workers > 1:
         raise UsageError(
             f"--workers: {options.workers} is not allowed: torchrun has started "
-            f"{distributed.processes()} processes that share each cell"
+            f"{distributed.world_size()} processes that share each cell"
         )
     store = Store(options.runs)
     if options.dry_run:
@@ -100,7 +100,7 @@ def _run(options: argparse.Namespace) -> int:
             f"finished and kept in {options.runs}: give the same command again to go on"
         )
         return INTERRUPTED
-    return _report(records, options.runs, labels) if distributed.number() == 0 else 0
+    return _report(records, options.runs, labels) if distributed.rank() == 0 else 0
 
 
 def _labels(options: argparse.Namespace, experiments: Sequence[Experiment]) -> dict[str, str]:

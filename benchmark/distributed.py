@@ -29,25 +29,25 @@ def start() -> None:
     distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
 
 
-def processes() -> int:
+def world_size() -> int:
     """How many processes share the work."""
     return distributed.get_world_size() if distributed.is_initialized() else 1
 
 
-def number() -> int:
+def rank() -> int:
     """Which of them this is; the first is 0."""
     return distributed.get_rank() if distributed.is_initialized() else 0
 
 
-def wait() -> None:
+def barrier() -> None:
     """Until all processes are here."""
-    if processes() > 1:
+    if world_size() > 1:
         distributed.barrier()
 
 
 def agreed(answer: bool) -> bool:
     """The first process's answer to a question."""
-    if processes() == 1:
+    if world_size() == 1:
         return answer
     shared = [answer]
     distributed.broadcast_object_list(shared, src=0)
@@ -56,30 +56,30 @@ def agreed(answer: bool) -> bool:
 
 def gathered(own: Any) -> list[Any]:
     """What each process has, in their order."""
-    if processes() == 1:
+    if world_size() == 1:
         return [own]
-    found: list[Any] = [None] * processes()
+    found: list[Any] = [None] * world_size()
     distributed.all_gather_object(found, own)
     return found
 
 
 def write(path: Path, content: bytes) -> None:
     """Write a file, which is there when this returns in any process."""
-    if number() == 0:
+    if rank() == 0:
         write_atomically(path, content)
-    wait()
+    barrier()
 
 
-def take_over(tensors: Iterable[Tensor]) -> None:
+def broadcast(tensors: Iterable[Tensor]) -> None:
     """Give tensors the values that they have in the first process."""
-    if processes() > 1:
+    if world_size() > 1:
         for tensor in tensors:
             distributed.broadcast(tensor, src=0)
 
 
 def replicated(model: nn.Module) -> nn.Module:
     """The network as it is to be run in training, so that gradients are averaged."""
-    if processes() == 1:
+    if world_size() == 1:
         return model
     on_gpu = next(model.parameters()).is_cuda
     wrapped: Any = DistributedDataParallel(
@@ -94,9 +94,9 @@ def share(batch: Batch) -> tuple[Batch, bool]:
     Where there are fewer examples than processes, some have an example that must not count, since
     all of them have to run the network.
     """
-    if processes() == 1:
+    if world_size() == 1:
         return batch, True
-    part = tuple(tensor[number() :: processes()] for tensor in batch)
+    part = tuple(tensor[rank() :: world_size()] for tensor in batch)
     if len(part[0]):
         return part, True  # type: ignore[return-value]
     return tuple(tensor[:1] for tensor in batch), False  # type: ignore[return-value]

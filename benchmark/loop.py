@@ -127,12 +127,12 @@ def run_cell(
             raise
         except BaseException as error:  # a user's code may raise anything, SystemExit too
             record, state = failed(experiment, error), {}
-    if distributed.number() == 0:
+    if distributed.rank() == 0:
         contiguous = {name: tensor.contiguous() for name, tensor in state.items()}
         store.save(record, save(contiguous) if weights and record.finished else None)
         if record.finished:
             checkpoints.remove()
-    distributed.wait()
+    distributed.barrier()
     return record
 
 
@@ -229,10 +229,10 @@ class _Rounds:
         )
         with _timed(self._seconds, "scoring_seconds"):
             sparsity = self._strategy.prune(context, self._steps[number - 1].kept)
-        if distributed.processes() > 1 and self._strategy.capabilities == Capabilities():
+        if distributed.world_size() > 1 and self._strategy.capabilities == Capabilities():
             # All processes choose alike; this holds them to it where a device's bits differ.
             masks = {name: mask.contiguous() for name, mask in sparsity.masks.items()}
-            distributed.take_over([*masks.values(), *self._model.state_dict().values()])
+            distributed.broadcast([*masks.values(), *self._model.state_dict().values()])
             sparsity.restore(masks)
         return sparsity
 

@@ -203,11 +203,11 @@ class Pretrained:
         self._stem.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self._stem.with_suffix(".lock"))
         # Processes that share the work share the lock.
-        with lock if distributed.number() == 0 else nullcontext():
+        with lock if distributed.rank() == 0 else nullcontext():
             # Another process may have made it meanwhile.
             if are_there():
                 return
-            if distributed.number() == 0:
+            if distributed.rank() == 0:
                 for path, read in files.items():
                     if whole(path, read) is None:
                         discard(path)
@@ -253,9 +253,9 @@ def _read_measured(path: Path) -> Measurements:
 def _write(path: Path, content: bytes) -> None:
     """Write a file and its digest, which are there when this returns in any process."""
     distributed.write(path, content)
-    if distributed.number() == 0:
+    if distributed.rank() == 0:
         note_digest(path)
-    distributed.wait()
+    distributed.barrier()
 
 
 def _report(stem: Path) -> Path:

@@ -92,19 +92,19 @@ def sweep(
     store, folder = Store(runs), data_folder(data)
     if store.folder.exists() and not store.folder.is_dir():
         raise UsageError(f"records cannot be kept in {store.folder}, which is a file")
-    if distributed.number() == 0:
+    if distributed.rank() == 0:
         _set_aside(distinct, store)
-    distributed.wait()
+    distributed.barrier()
     waiting = distinct if force else unfinished(distinct, store)
-    distributed.wait()  # until none of the processes looks any more
+    distributed.barrier()  # until none of the processes looks any more
     for experiment in waiting:
         store.refuse_links(experiment.id)
-    if distributed.number() == 0:
+    if distributed.rank() == 0:
         _tidy({each.id for each in distinct} - {each.id for each in waiting}, store.folder)
     broken = check(waiting, folder)
     failures = {id_: failed(experiment, error) for id_, (experiment, error) in broken.items()}
     waiting = [experiment for experiment in waiting if experiment.id not in failures]
-    if distributed.number() == 0:
+    if distributed.rank() == 0:
         for failure in failures.values():
             store.save(failure)
     seconds = 60 * checkpoint_minutes or None
@@ -113,7 +113,7 @@ def sweep(
         cells=len(distinct),
         finished=len(distinct) - len(waiting) - len(failures),
         epochs=epochs_to_train(waiting, store.folder),
-        hidden=not (progress and distinct) or distributed.number() > 0,
+        hidden=not (progress and distinct) or distributed.rank() > 0,
     )
     with bar:
         if workers == 1:

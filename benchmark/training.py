@@ -176,13 +176,13 @@ def epochs(
         order = generator(purpose.seed, purpose.name, "order", epoch)
         model.train()
         # Processes that share the batches draw their own noise for their own examples.
-        process = [distributed.number()] if distributed.number() else []
+        process = [distributed.rank()] if distributed.rank() else []
         with seeded(purpose.seed, purpose.name, "noise", epoch, *process):
             for number, batch in enumerate(task.training_batches(recipe.batch_size, order), 1):
                 if saved is not None:
                     if number < batches_done:
                         continue
-                    _set_noise(saved["noise"][distributed.number()])
+                    _set_noise(saved["noise"][distributed.rank()])
                     saved = None
                     if number == batches_done:
                         continue
@@ -215,7 +215,7 @@ def epochs(
                         "noise": distributed.gathered(_noise()),
                     }
                     save(progress)
-        distributed.take_over(model.buffers())
+        distributed.broadcast(model.buffers())
         with nullcontext() if average is None else average.in_place():
             yield EpochDone(epoch, backward.losses.mean())
 
@@ -274,7 +274,7 @@ class _Backward:
         """Add the gradients of the mean loss of a batch, in as many parts as the recipe says."""
         examples = self._task.examples(batch)
         # Processes that share a batch average their gradients.
-        own_examples = examples / distributed.processes()
+        own_examples = examples / distributed.world_size()
         own, counts = distributed.share(batch)
         parts: list[Any] = [own]
         if self._recipe.accumulation > 1:

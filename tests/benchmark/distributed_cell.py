@@ -55,7 +55,7 @@ def main(runs: Path, model: str, strategy: str, stop: int) -> None:
         except KeyboardInterrupt:
             return
     state = {"masks": pruned.masks, "weights": pruned.model.state_dict()}
-    torch.save(state, runs / f"{distributed.number()}-of-{distributed.processes()}.pt")
+    torch.save(state, runs / f"{distributed.rank()}-of-{distributed.world_size()}.pt")
 
 
 def _interrupt_before(stop: int) -> None:

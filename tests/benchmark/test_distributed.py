@@ -71,18 +71,18 @@ def test_the_command_under_torchrun_leaves_one_record_and_one_table(tmp_path):
 def test_a_process_alone_has_the_whole_batch():
     batch = (torch.arange(5), torch.arange(5))
     assert distributed.share(batch) == (batch, True)
-    assert distributed.processes() == 1
+    assert distributed.world_size() == 1
     assert distributed.agreed(True)
     assert not distributed.agreed(False)
 
 
 @pytest.mark.parametrize("size", [1, 3, 4])
 def test_a_batch_is_divided_among_all(monkeypatch, size):
-    monkeypatch.setattr(distributed, "processes", lambda: 2)
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)
     batch = (torch.arange(size), torch.arange(size))
     seen = []
     for number in (0, 1):
-        monkeypatch.setattr(distributed, "number", lambda mine=number: mine)
+        monkeypatch.setattr(distributed, "rank", lambda mine=number: mine)
         part, counts = distributed.share(batch)
         assert len(part[0]) > 0
         seen += part[0].tolist() if counts else []
