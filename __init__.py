@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from prunebench.benchmark.experiment import Experiment, FineTuning, Pretraining
     from prunebench.benchmark.grid import grid
-    from prunebench.benchmark.sweep import run, sweep
+    from prunebench.benchmark.sweeps.sweep import run, sweep
     from prunebench.errors import UsageError
     from prunebench.results import Record, leaderboard
 
@@ -29,8 +29,8 @@ _HOMES = {
     "Pretraining": "prunebench.benchmark.experiment",
     "FineTuning": "prunebench.benchmark.experiment",
     "grid": "prunebench.benchmark.grid",
-    "run": "prunebench.benchmark.sweep",
-    "sweep": "prunebench.benchmark.sweep",
+    "run": "prunebench.benchmark.sweeps.sweep",
+    "sweep": "prunebench.benchmark.sweeps.sweep",
     "leaderboard": "prunebench.results",
     "Record": "prunebench.results",
     "UsageError": "prunebench.errors",

@@ -6,7 +6,7 @@ from setuptools.command.build_py import build_py
 NOT_IN_THE_WHEEL = {"setup", "conftest"}
 NO_PACKAGES = [
     each
-    for folder in ("tests", "experiments", "examples", "benchmarks", "results.published")
+    for folder in ("tests", "experiments", "examples", "performance", "results.published")
     for each in (folder, f"{folder}.*")
 ]
 PACKAGES = ["prunebench", *(f"prunebench.{name}" for name in find_packages(exclude=NO_PACKAGES))]

@@ -23,7 +23,7 @@ from ..errors import (
     printable_lines,
 )
 from ..results import Outcome, Record, Store
-from .options import parser
+from .commands.options import parser
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -64,8 +64,8 @@ def _run(options: argparse.Namespace) -> int:
     experiments = grid(**_overlaid(settings, options))
     labels = _labels(options, experiments)
     from ..results.summary import title
-    from . import distributed
-    from .sweep import check, data_folder, sweep, unfinished
+    from .cell import distributed
+    from .sweeps.sweep import check, data_folder, sweep, unfinished
 
     distributed.start()
     if distributed.world_size() > 1 and options.workers > 1:
@@ -244,7 +244,7 @@ def _measure(options: argparse.Namespace) -> int:
     from ..metrics import Protocol
     from ..results import inference_as_text, inference_table, write_csv
     from ..results.break_even import plot_inference
-    from .measuring import DEFAULT_RUNTIMES, measure
+    from .studies.measuring import DEFAULT_RUNTIMES, measure
 
     store = Store.holding(options.runs, options.runs)
     records = [store.find(options.runs)] if options.runs.suffix == ".json" else store.records()
@@ -305,7 +305,7 @@ def _study(options: argparse.Namespace) -> int:
 def _sensitivity(options: argparse.Namespace) -> int:
     from ..results.sensitivity import plot_sensitivity
     from .grid import grid, read_settings
-    from .sensitivity import sensitivity
+    from .studies.sensitivity import sensitivity
 
     experiments = grid(**read_settings(options.config))
     frame = sensitivity(experiments, options.sparsity, runs=options.runs, data=options.data)
@@ -315,7 +315,7 @@ def _sensitivity(options: argparse.Namespace) -> int:
 def _heatmap(options: argparse.Namespace) -> int:
     from ..results.heatmap import plot_heatmaps
     from ..results.summary import title
-    from .heatmap import kept_in_blocks
+    from .studies.heatmap import kept_in_blocks
 
     store = Store.holding(options.run, options.runs)
     record = store.find(options.run)
@@ -357,8 +357,8 @@ def _break_even(options: argparse.Namespace) -> int:
     from ..results import write_csv
     from ..results.break_even import break_even_sentences, plot_break_even
     from ..results.naming import shown
-    from .break_even import break_even, linear, network
-    from .measuring import DEFAULT_RUNTIMES
+    from .studies.break_even import break_even, linear, network
+    from .studies.measuring import DEFAULT_RUNTIMES
 
     device = _device(options)
     if options.linear:
@@ -390,7 +390,7 @@ def _break_even(options: argparse.Namespace) -> int:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from .export import export
+    from .studies.export import export
 
     store = Store.holding(options.run, options.runs)
     record = store.find(options.run)
@@ -406,7 +406,7 @@ def _export(options: argparse.Namespace) -> int:
 def _list(options: argparse.Namespace) -> int:
     if options.model or options.dataset:
         return _list_parameters(options)
-    from .listing import detail, methods_as_markdown, overview
+    from .commands.listing import detail, methods_as_markdown, overview
 
     if options.markdown:
         print(methods_as_markdown(), end="")
@@ -418,8 +418,8 @@ def _list(options: argparse.Namespace) -> int:
 def _list_parameters(options: argparse.Namespace) -> int:
     if not (options.model and options.dataset):
         raise UsageError("give both --model and --dataset to list the parameters of a network")
-    from .parameters import parameters_as_text
-    from .sweep import data_folder
+    from .commands.parameters import parameters_as_text
+    from .sweeps.sweep import data_folder
 
     only, spared = options.prune_only, options.prune_except
     data = data_folder(options.data)
@@ -464,7 +464,7 @@ def _leaderboard(options: argparse.Namespace) -> int:
 
 
 def _publish(options: argparse.Namespace) -> int:
-    from .publishing import publications
+    from .studies.publishing import publications
 
     stale = 0
     for each in publications(options.config, options.published):
@@ -502,8 +502,8 @@ def _escaped(line: str) -> str:
 
 def _check(options: argparse.Namespace) -> int:
     from ..strategies import STRATEGIES
-    from .conformance import CHECKS
-    from .conformance_networks import registered_network
+    from .conformance.checks import CHECKS
+    from .conformance.networks import registered_network
 
     strategy = STRATEGIES.component(options.strategy).create()
     networks = [registered_network(name) for name in options.model]

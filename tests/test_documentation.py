@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 
 from prunebench.benchmark.command_line import main
-from prunebench.benchmark.description import ENTRIES, description
+from prunebench.benchmark.commands.description import ENTRIES, description
+from prunebench.benchmark.commands.listing import methods_as_markdown
 from prunebench.benchmark.experiment import Experiment
 from prunebench.benchmark.grid import grid, read_settings
-from prunebench.benchmark.listing import methods_as_markdown
 from prunebench.registry import hyperparameters
 from prunebench.results import (
     COLUMNS,

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[1]
 
 
-NO_PACKAGES = ("tests", "experiments", "examples", "benchmarks")
+NO_PACKAGES = ("tests", "experiments", "examples", "performance")
 
 
 def checked_out() -> list[str]:

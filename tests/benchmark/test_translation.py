@@ -10,12 +10,12 @@ from torch import nn
 
 import prunebench
 from prunebench.benchmark import command_line
+from prunebench.benchmark.cell.pretraining import Pretrained
+from prunebench.benchmark.cell.training import Purpose, epochs
 from prunebench.benchmark.experiment import Experiment, Recipe
-from prunebench.benchmark.export import export
-from prunebench.benchmark.measuring import measure
-from prunebench.benchmark.pretraining import Pretrained
-from prunebench.benchmark.restoring import restore
-from prunebench.benchmark.training import Purpose, epochs
+from prunebench.benchmark.studies.export import export
+from prunebench.benchmark.studies.measuring import measure
+from prunebench.benchmark.studies.restoring import restore
 from prunebench.metrics import BLEU, Protocol, Subject
 from prunebench.models import Seq2SeqLSTM
 from prunebench.results import Store, as_text, leaderboard
@@ -122,7 +122,7 @@ def test_hidden_units_and_embedding_features_are_cut_out(translate, runs, task_o
 
 @pytest.fixture(scope="module")
 def task_of():
-    from prunebench.benchmark.loop import load_task
+    from prunebench.benchmark.cell.loop import load_task
 
     return lambda made: load_task(made.dataset, Path())
 

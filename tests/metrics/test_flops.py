@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from prunebench.benchmark.target import flops_left
+from prunebench.benchmark.cell.target import flops_left
 from prunebench.metrics import Flops, Subject, flops_by_module, layer_table, work_by_weight
 from prunebench.strategies import MaskedWeights, couple, prunable_weights, shrink
 

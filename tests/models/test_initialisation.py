@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import prunebench
-from prunebench.benchmark.pretraining import build
+from prunebench.benchmark.cell.pretraining import build
 from prunebench.models import INITIALISATIONS
 
 

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
-from prunebench.benchmark.target import flops_left
+from prunebench.benchmark.cell.target import flops_left
 from prunebench.datasets.subwords import BEGIN, PADDING
 from prunebench.errors import UsageError
 from prunebench.metrics import Flops, Subject, flops_by_module, layer_table

@@ -47,7 +47,8 @@ USED = """
 import sys, tempfile
 from pathlib import Path
 import prunebench
-from prunebench.benchmark import command_line, target
+from prunebench.benchmark import command_line
+from prunebench.benchmark.cell import target
 from prunebench.results import as_text, leaderboard
 from prunebench.results.plots import quality_figure
 from prunebench.results.targets import DENSITY

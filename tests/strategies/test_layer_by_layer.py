@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from prunebench import Experiment, UsageError, run
-from prunebench.benchmark.conformance_networks import Synthetic
+from prunebench.benchmark.conformance.networks import Synthetic
 from prunebench.models import LeNetSmall
 from prunebench.seeding import generator
 from prunebench.strategies import (

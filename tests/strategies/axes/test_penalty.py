@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from prunebench.benchmark.cell.training import Purpose, epochs
 from prunebench.benchmark.experiment import Recipe
-from prunebench.benchmark.training import Purpose, epochs
 from prunebench.errors import UsageError
 from prunebench.models import LeNetSmall
 from prunebench.strategies import (

@@ -7,7 +7,7 @@ import torch
 import torchvision
 from torch import nn
 
-from prunebench.benchmark.target import flops_left
+from prunebench.benchmark.cell.target import flops_left
 from prunebench.errors import UsageError
 from prunebench.metrics import flops_by_module
 from prunebench.models import CifarResNet, CifarVGG, LeNet5, LeNet300100, LeNetDropout, ResNetSmall

@@ -5,7 +5,7 @@ import torch
 from contexts import context_of
 from torch import nn
 
-from prunebench.benchmark.conformance_networks import Synthetic
+from prunebench.benchmark.conformance.networks import Synthetic
 from prunebench.strategies import GraSP
 
 

@@ -6,7 +6,7 @@ from contexts import context_of
 from torch import nn
 from torch.nn import functional as F
 
-from prunebench.benchmark.conformance_networks import Synthetic
+from prunebench.benchmark.conformance.networks import Synthetic
 from prunebench.strategies import SNIP, GlobalGradientMagnitude
 
 

@@ -8,7 +8,7 @@ from contexts import context_of
 from torch import nn
 
 import prunebench
-from prunebench.benchmark.conformance_networks import Synthetic
+from prunebench.benchmark.conformance.networks import Synthetic
 from prunebench.errors import UsageError
 from prunebench.models import LeNet5, LeNet300100, ResNetSmall
 from prunebench.strategies import (

@@ -8,8 +8,8 @@ from contexts import context_of
 from torch import nn
 from torch.nn import functional as F
 
+from prunebench.benchmark.cell.training import Purpose, epochs, train
 from prunebench.benchmark.experiment import Recipe
-from prunebench.benchmark.training import Purpose, epochs, train
 from prunebench.errors import UsageError
 from prunebench.models import LeNetSmall
 from prunebench.seeding import generator
@@ -111,7 +111,7 @@ def test_masks_change_in_training_and_the_network_learns(digits, strategy):
 @pytest.mark.slow
 @pytest.mark.parametrize("strategy", DYNAMIC, ids=str)
 def test_an_epoch_is_chosen_only_when_the_masks_are_settled(digits, strategy, monkeypatch):
-    from prunebench.benchmark import training
+    from prunebench.benchmark.cell import training
 
     measured = []
 

@@ -1,0 +1,1 @@
+"""One cell: the loop of training, pruning and measuring, and what it stands on."""

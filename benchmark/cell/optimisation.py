@@ -1,0 +1,100 @@
+"""What a recipe makes of gradients: optimizer, learning rate, and the average of weights."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import (
+    ChainedScheduler,
+    CosineAnnealingLR,
+    LinearLR,
+    LRScheduler,
+    MultiStepLR,
+)
+
+from ..experiment import Recipe
+
+_OPTIMIZERS: dict[str, Any] = {
+    "SGD": torch.optim.SGD,
+    "Adam": torch.optim.Adam,
+    "AdamW": torch.optim.AdamW,
+}
+
+
+def make_optimizer(model: nn.Module, recipe: Recipe) -> Optimizer:
+    """The recipe's optimizer of all parameters that are trained."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    settings = {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay, "fused": True}
+    if recipe.optimizer == "SGD":
+        settings |= {"momentum": recipe.momentum, "nesterov": recipe.nesterov}
+    optimizer: Optimizer = _OPTIMIZERS[recipe.optimizer](trained, **settings)
+    return optimizer
+
+
+def make_scheduler(
+    optimizer: Optimizer, recipe: Recipe, steps_in_epoch: int, done: int
+) -> LRScheduler | None:
+    """The recipe's schedule of the learning rate, of which so many steps are ``done``."""
+    steps = recipe.epochs * steps_in_epoch
+    schedulers: list[LRScheduler] = []
+    if recipe.learning_rate_schedule == "cosine":
+        schedulers.append(CosineAnnealingLR(optimizer, T_max=steps))
+    elif recipe.learning_rate_schedule == "linear":
+        schedulers.append(LinearLR(optimizer, 1.0, 0.0, total_iters=steps))
+    elif recipe.learning_rate_schedule == "step":
+        drops = [round(steps * fraction) for fraction in recipe.learning_rate_drops]
+        schedulers.append(MultiStepLR(optimizer, milestones=drops, gamma=0.1))
+    if warmup := round(recipe.warmup_epochs * steps_in_epoch):
+        schedulers.append(LinearLR(optimizer, 1 / (warmup + 1), 1.0, total_iters=warmup))
+    if not schedulers:
+        return None
+    scheduler = ChainedScheduler(schedulers, optimizer) if schedulers[1:] else schedulers[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that no step of the optimizer lies between these
+        for _ in range(done):
+            scheduler.step()
+    return scheduler
+
+
+class WeightAverage:
+    """The exponential moving average of a network's parameters (Polyak & Juditsky 1992).
+
+    Buffers, such as the statistics of batch normalisation, stay those of the network itself.
+
+    Args:
+        model: the network, whose weights now are the first of the average.
+        decay: the share of the average so far in the next one.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self._weights = [parameter.data for parameter in model.parameters()]
+        self._decay = decay
+        self.average = [weight.clone() for weight in self._weights]
+
+    def update(self) -> None:
+        """Take the weights as they are now into the average."""
+        torch._foreach_lerp_(self.average, self._weights, 1 - self._decay)
+
+    def restore(self, average: list[Tensor]) -> None:
+        """Go on from an average that was saved."""
+        _copy(average, self.average)
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """While it lasts, the network has the averages for weights."""
+        own = [weight.clone() for weight in self._weights]
+        _copy(self.average, self._weights)
+        try:
+            yield
+        finally:
+            _copy(own, self._weights)
+
+
+def _copy(sources: list[Tensor], targets: list[Tensor]) -> None:
+    torch._foreach_copy_(targets, sources)

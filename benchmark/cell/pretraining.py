@@ -1,0 +1,288 @@
+"""The dense network: built, trained once, and shared by every cell that starts from it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from filelock import FileLock
+from safetensors.torch import load_file, save
+from torch import nn
+
+from ...datasets import Task, discard, note_digest, whole
+from ...errors import UsageError
+from ...metrics import Measurements, Metric, Subject
+from ...registry import Component
+from ...results import Epoch
+from ...results.naming import shown
+from ...seeding import seeded
+from ...strategies import State
+from ..experiment import Experiment
+from . import distributed
+from .checkpoint import Checkpoints
+from .training import Purpose, copy_of_state, epochs, own_metric, quality, train
+
+_Make = Callable[[], None]
+_Read = Callable[[Path], object]
+
+
+class UntrainedError(UsageError):
+    """A dense network has not learned what it must have learned to be compared with."""
+
+
+def least_dense_quality(experiment: Experiment, task: Task) -> float | None:
+    """The primary quality that the dense network must reach on the validation split.
+
+    That is the experiment's, else the data set's own. None: any will do, as of a network that was
+    not trained before it is pruned.
+    """
+    if experiment.least_dense_quality is not None:
+        return experiment.least_dense_quality
+    if not experiment.trains_densely:
+        return None
+    return own_metric(task).least(task, "validation")
+
+
+def require_learned(experiment: Experiment, task: Task, report: Report) -> None:
+    """Make sure that a dense network has learned.
+
+    Raises:
+        UntrainedError: it has not; the sentence names the network, the seed, quality and bound.
+    """
+    least = least_dense_quality(experiment, task)
+    if least is None:
+        return
+    qualities = own_metric(task).qualities()
+    name = next(name for name in qualities if name in report.validation)
+    reached, higher = report.validation[name], qualities[name].higher_is_better
+    if not (reached >= least if higher else reached <= least):
+        own = "" if experiment.least_dense_quality is not None else ", the data set's own"
+        raise UntrainedError(
+            f"the dense network did not learn: {shown(str(experiment.model))} on "
+            f"{shown(str(experiment.dataset))} with seed {experiment.seed} has a {name} of "
+            f"{reached:.6g} on the validation split, and at {'least' if higher else 'most'} "
+            f"{least:.6g} is asked for (least_dense_quality{own}): change the pretraining recipe, "
+            "or give another least_dense_quality"
+        )
+
+
+@dataclass(frozen=True)
+class Report:
+    """What is known of a pretrained network.
+
+    Attributes:
+        test: quality on the test split.
+        validation: quality on the validation split, by which the epoch was chosen.
+        seconds: what the training took.
+        curve: the epochs of the training.
+    """
+
+    test: Measurements
+    validation: Measurements
+    seconds: float
+    curve: list[Epoch]
+
+
+class Pretrained:
+    """The pretrained network of an experiment, in files that all its relatives share.
+
+    Args:
+        experiment: its data set, model, pretraining recipe, seed and threads determine the network.
+        task: the loaded data set.
+        folder: where the records are; the networks are in its ``pretrained`` folder.
+        checkpoint_seconds: time between two checkpoints of the training; None makes none.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        task: Task,
+        folder: Path,
+        checkpoint_seconds: float | None = None,
+    ) -> None:
+        self._experiment = experiment
+        self._task = task
+        self._checkpoints = Checkpoints(folder, experiment.pretraining_id, checkpoint_seconds)
+        self._stem = _stem(experiment, folder)
+
+    def report(self) -> Report:
+        """The report on the network, which is trained first if that has not been done."""
+        self._ensure_trained()
+        return _read_report(_report(self._stem))
+
+    def measured(self, metric: Component[Metric]) -> Measurements:
+        """What a metric of quality, such as BLEU, says of the network on the test split.
+
+        Measured once, since that may take as long as pruning.
+
+        Args:
+            metric: the metric; one from a user's file counts by its contents.
+        """
+        digest = hashlib.sha256(metric.identity.encode()).hexdigest()[:8]
+        path = self._stem.with_name(f"{self._stem.name}-{digest}.json")
+
+        def measure() -> None:
+            model = build(self._experiment, self._task)
+            model.load_state_dict(self.state())
+            found = metric.create().measure(Subject(model, model, self._task, ()))
+            _write(path, json.dumps(found).encode())
+
+        self._ensure({path: _read_measured}, measure)
+        return _read_measured(path)
+
+    def state(self) -> State:
+        """Parameters and buffers of the network."""
+        self._ensure_trained()
+        return load_file(_weights(self._stem))
+
+    def at_epoch(self, epoch: int) -> State:
+        """Parameters and buffers as they were after ``epoch`` epochs of the same training.
+
+        Training again gives the same bits, so nothing but what is asked for is ever stored.
+        """
+        path = _after(self._stem, epoch)
+        self._ensure({path: load_file}, lambda: _write(path, save(dict(self._trained_for(epoch)))))
+        return load_file(path)
+
+    def _ensure_trained(self) -> None:
+        weights, report = _weights(self._stem), _report(self._stem)
+        files: Mapping[Path, _Read] = {weights: load_file, report: _read_report}
+        self._ensure(files, self._train)
+        self._checkpoints.remove()
+
+    def _train(self) -> None:
+        start = time.perf_counter()
+        model = build(self._experiment, self._task)
+        purpose = self._purpose()
+        checkpoint = self._checkpoints.of(purpose.name)
+        recipe = self._experiment.pretraining
+        trained = train(model, self._task, recipe, purpose, checkpoint=checkpoint)
+        before = 0.0 if checkpoint is None else checkpoint.seconds_before
+        report = Report(
+            test=quality(model, self._task, "test"),
+            validation=trained.validation,
+            seconds=before + time.perf_counter() - start,
+            curve=trained.curve,
+        )
+        weights = {name: tensor.contiguous() for name, tensor in copy_of_state(model).items()}
+        _write(_weights(self._stem), save(weights))
+        _write(_report(self._stem), _as_json(report))
+
+    def _trained_for(self, epoch: int) -> State:
+        model = build(self._experiment, self._task)
+        if epoch > 0:
+            recipe = self._experiment.pretraining
+            for finished in epochs(model, self._task, recipe, self._purpose()):
+                if finished.number == epoch:
+                    break
+        return {name: tensor.contiguous() for name, tensor in copy_of_state(model).items()}
+
+    def _purpose(self) -> Purpose:
+        return Purpose(self._experiment.seed, "pretraining")
+
+    def _ensure(self, files: Mapping[Path, _Read], make: _Make) -> None:
+        """Have ``make`` write files of which one is not there or damaged, in one of all processes.
+
+        Args:
+            files: each with what reads it.
+            make: writes all of them.
+        """
+
+        def are_there() -> bool:
+            found = [whole(path, read) is not None for path, read in files.items()]
+            return distributed.agreed(all(found))
+
+        if are_there():
+            return
+        self._stem.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self._stem.with_suffix(".lock"))
+        # Processes that share the work share the lock.
+        with lock if distributed.rank() == 0 else nullcontext():
+            # Another process may have made it meanwhile.
+            if are_there():
+                return
+            if distributed.rank() == 0:
+                for path, read in files.items():
+                    if whole(path, read) is None:
+                        discard(path)
+            make()
+
+
+def epochs_missing(experiments: Iterable[Experiment], folder: Path) -> int:
+    """How many epochs of pretraining experiments need that have not left their files yet.
+
+    Args:
+        experiments: some of them may share networks, and those they go back to.
+        folder: where the records are.
+    """
+    missing: dict[Path, int] = {}
+    for each in experiments:
+        stem, recovery = _stem(each, folder), each.recovery.create()
+        missing[_report(stem)] = each.pretraining.epochs
+        earlier = [each.start_epoch or 0, recovery.epochs_needed if recovery.goes_back else 0]
+        missing |= {_after(stem, epoch): epoch for epoch in earlier}
+    return sum(epochs for path, epochs in missing.items() if not path.exists())
+
+
+def _stem(experiment: Experiment, folder: Path) -> Path:
+    """What the names of all files of the pretrained network begin with."""
+    return folder / "pretrained" / experiment.pretraining_id
+
+
+def _as_json(report: Report) -> bytes:
+    points = [point.model_dump() for point in report.curve]
+    return json.dumps({**vars(report), "curve": points}).encode()
+
+
+def _read_report(path: Path) -> Report:
+    known = json.loads(path.read_bytes())
+    return Report(**{**known, "curve": [Epoch(**point) for point in known["curve"]]})
+
+
+def _read_measured(path: Path) -> Measurements:
+    measured: Measurements = dict(json.loads(path.read_bytes()))
+    return measured
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file and its digest, which are there when this returns in any process."""
+    distributed.write(path, content)
+    if distributed.rank() == 0:
+        note_digest(path)
+    distributed.barrier()
+
+
+def _report(stem: Path) -> Path:
+    return stem.with_suffix(".json")
+
+
+def _weights(stem: Path) -> Path:
+    return stem.with_suffix(".safetensors")
+
+
+def _after(stem: Path, epoch: int) -> Path:
+    """The file of the network as it was after an epoch."""
+    return stem.with_name(f"{stem.name}-epoch-{epoch}.safetensors")
+
+
+def build(experiment: Experiment, task: Task, purpose: str = "initialisation") -> nn.Module:
+    """The experiment's model with fresh weights, on the task's device.
+
+    It has the memory format in which it runs fastest. Weights are drawn on the CPU, so that they
+    are the same on every device.
+    """
+    with seeded(experiment.seed, purpose):
+        model: nn.Module = experiment.model.create(
+            input_shape=task.input_shape, classes=task.classes
+        )
+        experiment.initialisation.create()(model)
+    if any(parameter.ndim == 4 for parameter in model.parameters()):
+        # LeNet-5 trains 1.4 times as fast with it on one CPU thread.
+        model = model.to(memory_format=torch.channels_last)
+    return model.to(task.device)

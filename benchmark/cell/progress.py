@@ -1,0 +1,88 @@
+"""How far a sweep is: the training loop says how much it has trained, and a bar shows it."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from tqdm import tqdm
+
+from ...errors import printable
+from ...results import Record
+from ...results.naming import shown
+
+Listener = Callable[[float], object]
+"""Is told each time how much more has been trained, in epochs."""
+
+_listener: Listener | None = None
+
+
+def listen(listener: Listener | None) -> None:
+    """Have what is trained in this process from now on told to ``listener``, or to nobody."""
+    global _listener
+    _listener = listener
+
+
+def advance(epochs: float) -> None:
+    """Say that so many epochs more, or so much of one, have been trained."""
+    if _listener is not None:
+        _listener(epochs)
+
+
+class SweepBar:
+    """A progress bar with the time that is left, and the number of cells that are finished.
+
+    It grows with every step of training. A cell counts as much as an epoch beside what it trains,
+    for scoring, measuring and timing.
+
+    Args:
+        cells: how many there are.
+        finished: how many of them were finished before.
+        epochs: how many the others will train together, with their dense networks.
+        hidden: whether to show nothing.
+    """
+
+    def __init__(self, cells: int, finished: int, epochs: int, hidden: bool) -> None:
+        self._cells, self._finished, self._total = cells, finished, cells + epochs
+        self._troubles: Counter[str] = Counter()
+        self._bar: tqdm[Any] = tqdm(
+            total=self._total,
+            initial=finished,
+            bar_format="{desc}{percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}",
+            smoothing=0,
+            miniters=0,
+            mininterval=0.2 if sys.stderr.isatty() else 60,
+            disable=hidden,
+        )
+        self._count()
+
+    def __enter__(self) -> SweepBar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def describe(self, text: str) -> None:
+        """Say what is going on."""
+        self._bar.set_description(printable(text))
+
+    def train(self, epochs: float) -> None:
+        """Grow by what has been trained, but never beyond the end."""
+        self._bar.update(min(epochs, self._total - self._bar.n))
+
+    def finish(self, record: Record) -> None:
+        """Count a cell."""
+        experiment = record.experiment
+        self._finished += 1
+        if record.status != "ok":
+            self._troubles[record.status] += 1
+        self.train(1)
+        self._count()
+        self.describe(f"{shown(experiment['model'])} on {shown(experiment['dataset'])}")
+
+    def _count(self) -> None:
+        troubles = [f"{count} {status}" for status, count in self._troubles.items()]
+        counts = ", ".join([f"{self._finished}/{self._cells} cells", *troubles])
+        self._bar.set_postfix_str(counts, refresh=False)

@@ -1,0 +1,83 @@
+"""Where in each weight matrix a finished run has kept weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from ...errors import UsageError
+from ...results import Layer, Record, Store
+
+_MOST_BLOCKS = 32
+
+
+def kept_in_blocks(record: Record, store: Store) -> pd.DataFrame:
+    """The fraction of weights kept in each block of each prunable weight of a run.
+
+    A weight is a matrix of outputs × all else, cut into up to 32 × 32 blocks. The columns are those
+    of :data:`prunebench.results.heatmap.HEATMAP_COLUMNS`.
+
+    Raises:
+        UsageError: the run has no weights, or they are damaged or not those of the record.
+    """
+    path = store.weights_path(record.id)
+    if not path.exists():
+        raise UsageError(f"the run {record.id} has no weights: there is no {path}")
+    try:
+        weights = load_file(path)
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"{path} is damaged and holds no weights that can be read ({error}): run the "
+            "experiment again with --force"
+        ) from None
+    prunable = [layer for layer in record.layers if layer.weight_class]
+    for layer in prunable:
+        _check(layer, weights, path)
+    rows = [
+        row
+        for layer in prunable
+        for row in _blocks(layer.name, layer.weight_class, weights[layer.name])
+    ]
+    if not rows:
+        raise UsageError(
+            f"the record {record.id} does not say which of its weights are prunable: it is of an "
+            "earlier version; run it again with --force"
+        )
+    return pd.DataFrame(rows)
+
+
+def _check(layer: Layer, weights: Mapping[str, Any], path: Path) -> None:
+    if layer.name not in weights:
+        raise UsageError(f"{path} does not have the weights of the record: it lacks {layer.name}")
+    shape = weights[layer.name].shape
+    if shape != layer.shape or 0 in (shape or (0,)):
+        raise UsageError(
+            f"{path} does not have the weights of the record: {layer.name} is {shape} instead of "
+            f"{layer.shape}"
+        )
+
+
+def _blocks(name: str, weight_class: str, weight: Any) -> Iterator[dict[str, Any]]:
+    kept = weight.reshape(len(weight), -1) != 0
+    edges = [
+        np.linspace(0, size, min(size, _MOST_BLOCKS) + 1).round().astype(int) for size in kept.shape
+    ]
+    sums = np.add.reduceat(kept.astype(float), edges[0][:-1], axis=0)
+    sums = np.add.reduceat(sums, edges[1][:-1], axis=1)
+    sizes = np.outer(np.diff(edges[0]), np.diff(edges[1]))
+    for (row, column), fraction in np.ndenumerate(sums / sizes):
+        yield {
+            "weight": name,
+            "weight_class": weight_class,
+            "first_row": edges[0][row],
+            "first_column": edges[1][column],
+            "block_rows": edges[0][row + 1] - edges[0][row],
+            "block_columns": edges[1][column + 1] - edges[1][column],
+            "kept": fraction,
+        }

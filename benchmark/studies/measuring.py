@@ -1,0 +1,117 @@
+"""Measuring the inference time of finished runs, one after the other on a machine left in peace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from torch import Tensor
+from tqdm import tqdm
+
+from ...errors import UsageError
+from ...metrics import (
+    RUNTIMES,
+    STANDARD,
+    InferenceTime,
+    Protocol,
+    Runtime,
+    inference_times,
+    keep_memory,
+    pass_times,
+    pinned,
+)
+from ...results import Inference, Record, Store
+from ...results.summary import title
+from ..cell.environment import environment, processor
+from ..cell.loop import threads
+from ..sweeps.sweep import data_folder
+from .restoring import Restored, experiment_of, restore
+
+DEFAULT_RUNTIMES = ("Eager", "Compiled", "OnnxRuntime", "SparseCSR")
+
+
+def measure(
+    records: Iterable[Record],
+    *,
+    runs: str | Path = "runs",
+    data: str | Path | None = None,
+    runtimes: Sequence[str] = DEFAULT_RUNTIMES,
+    batch_sizes: Sequence[int] = (1, 256),
+    protocol: Protocol = STANDARD,
+    passes: int = 0,
+    device: str = "cpu",
+    progress: bool = True,
+    trust: bool = False,
+) -> list[Record]:
+    """Time the networks of finished runs in each runtime, and save it in their records.
+
+    Each run is measured with the threads of its experiment, on as many processor cores. What was
+    measured before is replaced; all else in the record stays.
+
+    Args:
+        records: finished runs; failed ones are passed over.
+        runs: the folder of the records, and of the weights.
+        data: the folder of data sets.
+        runtimes: names of runtimes; ``Eager`` is always among them.
+        batch_sizes: examples in a forward pass; each is measured.
+        protocol: for how long.
+        passes: whole passes over the test split to time in ``Eager`` as well, at each batch size:
+            two at least, or 0 for none.
+        device: ``cpu`` or ``cuda``, whatever the runs were trained on.
+        progress: whether to show a progress bar.
+        trust: whether Python from outside prunebench that a record names may be executed.
+
+    Raises:
+        UsageError: a runtime is unknown, one pass alone is asked for, the weights of a run are not
+            there, or it would execute code that is not trusted or has changed since.
+    """
+    if passes == 1:
+        raise UsageError("passes: 1 is not allowed: an interval needs at least 2; 0 is for none")
+    chosen: list[Runtime] = [RUNTIMES.component(name).create() for name in runtimes]
+    store, folder = Store(runs), data_folder(data)
+    finished = [record for record in records if record.finished]
+    if not finished:
+        raise UsageError(f"there are no finished runs in {store.folder}")
+    for record in finished:
+        experiment_of(record, trust=trust)  # complains now, and not after hours
+    keep_memory()
+    measured = []
+    bar = tqdm(finished, unit="run", disable=not progress)
+    for record in bar:
+        bar.set_description(title(record.experiment))
+        restored = restore(record, store, folder, device, trust=trust)
+        measured.append(_measured(record, restored, chosen, batch_sizes, protocol, passes))
+        store.save(measured[-1])
+    return measured
+
+
+def _measured(
+    record: Record,
+    restored: Restored,
+    runtimes: Sequence[Runtime],
+    batch_sizes: Sequence[int],
+    protocol: Protocol,
+    passes: int,
+) -> Record:
+    count = restored.experiment.threads
+
+    def split(batch_size: int) -> Iterator[Tensor]:
+        return (inputs for inputs, _ in restored.task.batches("test", batch_size))
+
+    with threads(count), pinned(count) as cores:
+        times = list(
+            inference_times(
+                restored.networks, restored.task.inputs, runtimes, batch_sizes, protocol
+            )
+        )
+        if passes:
+            times += pass_times(restored.networks, split, passes, batch_sizes)
+        rows = tuple(as_inference(each) for each in times)
+        where = {**environment(), "pinned_to_cores": cores}
+        where["processor"] = processor(restored.task.device)
+    return record.model_copy(update={"inference": rows, "inference_environment": where})
+
+
+def as_inference(time: InferenceTime) -> Inference:
+    """A measurement as it stands in a record."""
+    return Inference(**time._asdict())

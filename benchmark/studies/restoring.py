@@ -1,0 +1,167 @@
+"""The networks of a finished run, from the files that it left."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from ...datasets import Task
+from ...errors import UsageError, sentence_of
+from ...metrics import NetworkKind
+from ...models import INITIALISATIONS, load_state
+from ...results import Record, Store
+from ...strategies import Strategy
+from ...user_code import Admission, admitting
+from ..cell.loop import load_task, shrunk
+from ..cell.pretraining import build
+from ..cell.target import weights_to_prune
+from ..experiment import Experiment
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A finished run, ready to be run again.
+
+    Attributes:
+        experiment: what was run.
+        task: its data set.
+        networks: the pretrained one (``dense``), the pruned one with its zeros (``masked``) and,
+            where whole channels were removed, that without them (``shrunk``).
+    """
+
+    experiment: Experiment
+    task: Task
+    networks: Mapping[NetworkKind, nn.Module]
+
+    @property
+    def deployed(self) -> nn.Module:
+        """The pruned network, as small as it gets."""
+        return self.networks.get("shrunk", self.networks["masked"])
+
+
+def restore(
+    record: Record, store: Store, data: Path, device: str = "cpu", *, trust: bool = False
+) -> Restored:
+    """Build the networks of a record on a device, their weights read from safetensors alone.
+
+    Args:
+        record: a finished run.
+        store: where its weights are.
+        data: the folder of data sets.
+        device: ``cpu`` or ``cuda``.
+        trust: whether Python from outside prunebench that the record names may be executed, as long
+            as it is what was run.
+
+    Raises:
+        UsageError: the run failed, its weights were not saved, are gone or damaged, it would
+            execute code that is not trusted or has changed since, or it cannot be built.
+    """
+    if not record.finished:
+        raise UsageError(f"the run {record.id} failed, so that it has no network")
+    experiment = experiment_of(record, trust=trust)
+    with admitting(_admission(record, trust)):
+        return _restored(experiment, record.id, store, data, device)
+
+
+def _restored(
+    experiment: Experiment, record_id: str, store: Store, data: Path, device: str
+) -> Restored:
+    strategy: Strategy = experiment.strategy.create()
+    removes = strategy.capabilities.removes
+    if removes == "nothing":
+        raise UsageError(
+            f"the run {record_id}: {experiment.strategy} adds gates to its network, which cannot "
+            "be built from a record"
+        )
+    path = store.weights_path(record_id)
+    pretrained = store.folder / "pretrained" / f"{experiment.pretraining_id}.safetensors"
+    for file in (path, pretrained):
+        if not file.exists():
+            raise UsageError(
+                f"the run {record_id} has no weights: there is no {file}; run it again with "
+                "--force and without --no-weights"
+            )
+    task = load_task(experiment.dataset, data, device)
+    # No weights are drawn or read that are replaced at once.
+    plain = experiment.model_copy(update={"initialisation": INITIALISATIONS.component("Default")})
+    dense, masked = (build(plain, task).eval() for _ in range(2))
+    _load(dense, pretrained)
+    _load(masked, path)
+    networks: dict[NetworkKind, nn.Module] = {"dense": dense, "masked": masked}
+    if removes == "channels":
+        weights = dict(masked.named_parameters())
+        names = weights_to_prune(experiment, strategy, masked, task.inputs(1)).names
+        nonzero = {name: weights[name].detach() != 0 for name in names}
+        networks["shrunk"] = shrunk(masked, names, nonzero, task)[0]
+    return Restored(experiment, task, networks)
+
+
+def _load(model: nn.Module, path: Path) -> None:
+    try:
+        state = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise UsageError(
+            f"{path} is damaged and holds no weights that can be read ({error}): run the "
+            "experiment again with --force"
+        ) from None
+    load_state(model, state, str(path))
+
+
+def experiment_of(record: Record, *, trust: bool = False) -> Experiment:
+    """The experiment that a record holds as plain data.
+
+    Raises:
+        UsageError: it would execute code that is not trusted or has changed since (see
+            :func:`restore`), or its settings are none that this version allows.
+    """
+    known = Experiment.model_fields
+    settings = {name: value for name, value in record.experiment.items() if name in known}
+    with admitting(_admission(record, trust)):
+        try:
+            experiment = Experiment(**settings)
+        except ValidationError as error:
+            raise UsageError(f"the run {record.id}: {sentence_of(error, Experiment)}") from None
+    recorded = _recorded_sources(record)
+    for name, component in experiment.components():
+        # An import path or a plug-in says only now which file it means.
+        if component.source is not None and component.source != recorded.get(name):
+            file = sys.modules[component.factory.__module__].__file__
+            raise _changed(record, str(file))
+    return experiment
+
+
+def _admission(record: Record, trust: bool) -> Admission:
+    """What decides on code from outside prunebench that a record names, before it is executed."""
+    recorded = _recorded_sources(record).values()
+
+    def admit(code: str, digest: str | None) -> None:
+        if not trust:
+            raise UsageError(
+                f"the run {record.id} would execute {code}, which is no part of prunebench: read "
+                "it, and give --trust (in Python trust=True) to have it executed"
+            )
+        if digest is not None and digest not in recorded:
+            raise _changed(record, code)
+
+    return admit
+
+
+def _recorded_sources(record: Record) -> Mapping[str, Any]:
+    """SHA-256 of the files from outside prunebench that were run, by the settings naming them."""
+    sources = record.experiment.get("sources")
+    return sources if isinstance(sources, Mapping) else {}
+
+
+def _changed(record: Record, file: str) -> UsageError:
+    return UsageError(
+        f"{file} is not what was run: it has changed since the record {record.id} was made; put "
+        "the file of then back, or run the experiment again"
+    )

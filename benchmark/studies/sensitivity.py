@@ -1,0 +1,143 @@
+"""Sensitivity: how much quality is lost when one class of weights alone is pruned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from ...errors import UsageError
+from ...results.naming import shown, source_of, told_apart
+from ...results.qualities import descriptions, titles
+from ...seeding import generator
+from ...strategies import Context, ScoredStrategy, Strategy, left_untouched, weight_class
+from ..cell.loop import load_task, threads
+from ..cell.pretraining import Pretrained, build, require_learned
+from ..cell.target import weights_to_prune
+from ..cell.training import own_metric, quality
+from ..experiment import Experiment
+from ..sweeps.sweep import data_folder
+
+
+def sensitivity(
+    experiments: Sequence[Experiment],
+    sparsities: Sequence[float],
+    *,
+    runs: str | Path = "runs",
+    data: str | Path | None = None,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Prune each class of weights alone, without training, and measure what that changes.
+
+    The networks are the pretrained ones of the experiments, trained first where that has not been
+    done; each experiment's strategy chooses the weights within the class. Experiments that differ
+    in nothing but how far or how often they prune count once.
+
+    Args:
+        experiments: say data set, network, pretraining, strategy and seed.
+        sparsities: fractions of the class to prune.
+        runs: the folder of the records, which has the pretrained networks.
+        data: the folder of data sets.
+        progress: whether to show a progress bar.
+
+    Returns:
+        The columns of :data:`prunebench.results.sensitivity.SENSITIVITY_COLUMNS`.
+    """
+    different = {
+        (
+            each.pretraining_id,
+            each.strategy.identity,
+            each.prune_classifier,
+            each.prune_only,
+            each.prune_except,
+        ): each
+        for each in experiments
+    }
+    versions = {key: _version(each) for key, each in different.items()}
+    names = told_apart(versions.values())
+    rows: list[dict[str, Any]] = []
+    for key, experiment in different.items():
+        called = names[versions[key]]
+        with threads(experiment.threads):
+            rows += _rows(experiment, called, sparsities, Path(runs), data_folder(data), progress)
+    return pd.DataFrame(rows)
+
+
+def _version(experiment: Experiment) -> tuple[str, str]:
+    return shown(str(experiment.strategy)), source_of({"sources": experiment.sources}, "strategy")
+
+
+def _rows(
+    experiment: Experiment,
+    called: str,
+    sparsities: Sequence[float],
+    runs: Path,
+    data: Path,
+    progress: bool,
+) -> list[dict[str, Any]]:
+    task = load_task(experiment.dataset, data)
+    model = build(experiment, task)
+    strategy: Strategy = experiment.strategy.create()
+    if not isinstance(strategy, ScoredStrategy):
+        raise UsageError(
+            f"strategy: {experiment.strategy} is not allowed: sensitivity needs one that has scores"
+        )
+    strategy.check(task, model)
+    selected = weights_to_prune(experiment, strategy, model, task.inputs(1))
+    pretrained = Pretrained(experiment, task, runs)
+    dense, report = pretrained.state(), pretrained.report()
+    require_learned(experiment, task, report)
+    model.load_state_dict(dense)
+    parameters = dict(model.named_parameters())
+    classes: dict[str, list[str]] = {}
+    for name in selected.names:
+        classes.setdefault(weight_class(model, name), []).append(name)
+    own = own_metric(task).qualities()
+    described = {
+        column: text
+        for name, each in descriptions(own, {}).items()
+        for column, text in titles(name, each).items()
+    }
+    rows = []
+    points = [(title, sparsity) for title in classes for sparsity in sparsities]
+    for title, sparsity in tqdm(points, desc=called, disable=not progress):
+        names = classes[title]
+        context = Context(
+            model=model,
+            task=task,
+            masks={n: torch.ones_like(parameters[n], dtype=torch.bool) for n in names},
+            outputs=selected.outputs,
+            generator=generator(experiment.seed, "sensitivity", title),
+        )
+        weights = sum(parameters[name].numel() for name in names)
+        with left_untouched(context, type(strategy).__name__):
+            masks = strategy.masks(context, weights - round(sparsity * weights))
+        removed = [parameters[name].detach()[~masks[name]].abs() for name in names]
+        with torch.no_grad():
+            for name in names:
+                parameters[name].mul_(masks[name])
+        measured = quality(model, task, "test")
+        model.load_state_dict(dense)
+        rows.append(
+            {
+                "dataset": shown(str(experiment.dataset)),
+                "model": shown(str(experiment.model)),
+                "strategy": called,
+                "seed": experiment.seed,
+                "weight_class": title,
+                "sparsity": sparsity,
+                "weights": weights,
+                "removed": sum(len(each) for each in removed),
+                "largest_removed": max(
+                    (float(each.max()) for each in removed if len(each)), default=0.0
+                ),
+            }
+            | measured
+            | {f"{name}_change": measured[name] - report.test[name] for name in measured}
+            | described
+        )
+    return rows

@@ -1,0 +1,1 @@
+"""Many cells: which are to be run, where, and what is left of those that die."""

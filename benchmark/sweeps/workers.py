@@ -1,0 +1,219 @@
+"""Worker processes: each does one task after another, and may die of it at any moment.
+
+Each has a pipe of its own and shares no lock with any other, so that one that is killed, whenever
+and by whom, takes nothing with it but its task.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import signal
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from threading import Thread
+from typing import Any
+
+import torch
+
+from ...errors import UsageError, message_of
+from ...metrics import keep_memory
+from ..cell.progress import listen
+
+_MOST_FALSE_STARTS = 3
+"""So many workers in a row may end as they start, before the fault is sought in how they do."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A function of a module and its arguments, which another process can load.
+
+    Attributes:
+        function: what is called.
+        arguments: with what.
+        timeout: seconds after which it is stopped, if there is such a limit.
+    """
+
+    function: Callable[..., object]
+    arguments: tuple[Any, ...]
+    timeout: float | None = None
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A task that has come to an end.
+
+    Attributes:
+        task: which.
+        error: what ended it before it was done; None if it was done.
+    """
+
+    task: Task
+    error: Exception | None
+
+
+class Workers:
+    """Processes that are started afresh ("spawn"), so that they are all alike.
+
+    Args:
+        count: how many there are; in the place of one that has died there soon is another.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._context = multiprocessing.get_context("spawn")
+        # A place for each: one number that all of them add to would need a lock, which a worker
+        # that is killed might keep.
+        self._trained = self._context.RawArray("d", count)
+        self._false_starts = 0
+        self._workers: list[_Worker] = []
+        for number in range(count):
+            self._workers.append(self._started(number))
+
+    @property
+    def trained(self) -> float:
+        """How many epochs all of them have trained."""
+        return sum(self._trained)
+
+    @property
+    def busy(self) -> bool:
+        """Whether any of them has a task."""
+        return any(worker.task is not None for worker in self._workers)
+
+    def work(self, tasks: deque[Task], seconds: float) -> list[Ended]:
+        """Hand out the first of ``tasks`` to those who have none, and wait for news.
+
+        Returns:
+            What has ended, after ``seconds`` at the latest.
+
+        Raises:
+            UsageError: processes end as soon as they are started.
+        """
+        for worker in self._workers:
+            if worker.ready and worker.task is None and tasks:
+                worker.begin(tasks.popleft())
+        news = [(worker.connection, worker.process.sentinel) for worker in self._workers]
+        wait([source for both in news for source in both], seconds)
+        ended = [self._heard(number) for number in range(len(self._workers))]
+        return [each for each in ended if each is not None]
+
+    def close(self) -> None:
+        """End all of them at once, whatever they do."""
+        for worker in self._workers:
+            worker.process.kill()
+        for worker in self._workers:
+            worker.process.join()
+            worker.connection.close()
+
+    def _heard(self, number: int) -> Ended | None:
+        """The task of a worker, if it has ended. A worker that has died is replaced."""
+        worker = self._workers[number]
+        task = worker.task
+        ended: Ended | None = None
+        try:
+            if worker.connection.poll():
+                answer: str | None = worker.connection.recv()
+                self._false_starts, worker.ready, worker.task = 0, True, None
+                if task is not None:  # else it has only said that it is ready
+                    ended = Ended(task, None if answer is None else ChildProcessError(answer))
+                return ended
+        except (EOFError, OSError, pickle.UnpicklingError):
+            worker.process.kill()  # it is dead, or as good as dead: nothing can be heard of it
+            worker.process.join()
+        if worker.process.is_alive():
+            if task is None or task.timeout is None or time.monotonic() < worker.deadline:
+                return None
+            worker.process.kill()
+            worker.process.join()
+            ended = Ended(task, TimeoutError(f"not finished after {task.timeout:g} seconds"))
+        else:
+            end = f"the worker process ended with {_end(worker.process.exitcode)}"
+            if task is not None:
+                ended = Ended(task, ChildProcessError(end))
+            self._false_starts += not worker.ready
+            if self._false_starts == _MOST_FALSE_STARTS:
+                raise UsageError(
+                    f"no worker process can be started: {end}; in a script, put the calls under "
+                    "'if __name__ == \"__main__\":', or give one worker"
+                )
+        worker.connection.close()
+        self._workers[number] = self._started(number)
+        return ended
+
+    def _started(self, number: int) -> _Worker:
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=_serve, args=(theirs, number, self._trained))
+        process.start()
+        theirs.close()  # so that we hear nothing more when the worker has died
+        return _Worker(process, ours)
+
+
+@dataclass
+class _Worker:
+    """A process, our end of its pipe, and what it does until when."""
+
+    process: BaseProcess
+    connection: Connection
+    ready: bool = False
+    task: Task | None = None
+    deadline: float = 0.0
+
+    def begin(self, task: Task) -> None:
+        self.task = task
+        self.deadline = time.monotonic() + (task.timeout or 0.0)
+        with suppress(OSError):  # it has died meanwhile, which its silence will tell
+            self.connection.send((task.function, task.arguments))
+
+
+def _end(code: int | None) -> str:
+    if code is not None and code < 0:
+        return f"signal {signal.Signals(-code).name}"
+    return f"exit code {code}"
+
+
+def _serve(connection: Connection, number: int, trained: Any) -> None:
+    """What a worker does: all that it is told through its pipe, until that is closed.
+
+    It leaves Ctrl-C to the parent, starts with one thread, and ends when the parent ends. Where
+    there are several GPUs, workers take them in turn, so that each has a cell of its own.
+
+    Args:
+        connection: gives functions with their arguments, and takes what went wrong or None.
+        number: which worker this is.
+        trained: how many epochs each of them has trained.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # a worker is always started by another process
+
+    def end_with_parent() -> None:
+        parent.join()
+        os._exit(1)
+
+    Thread(target=end_with_parent, daemon=True).start()
+    torch.set_num_threads(1)
+    keep_memory()
+
+    def listener(epochs: float) -> None:
+        trained[number] += epochs
+
+    listen(listener)
+    if (gpus := torch.cuda.device_count()) > 1:
+        torch.cuda.set_device(number % gpus)
+    connection.send(None)  # ready
+    while True:
+        try:
+            function, arguments = connection.recv()
+        except EOFError:
+            return
+        try:
+            function(*arguments)
+        except BaseException as error:  # a user's code may raise anything, SystemExit too
+            connection.send(f"{type(error).__name__}: {message_of(error)}")
+        else:
+            connection.send(None)

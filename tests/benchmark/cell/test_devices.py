@@ -1,0 +1,91 @@
+"""Devices: what is chosen, what is moved, and what is said where there is none."""
+
+import pytest
+import torch
+
+import prunebench
+from prunebench.benchmark.cell.loop import load_task
+from prunebench.benchmark.cell.pretraining import build
+from prunebench.benchmark.experiment import Experiment
+from prunebench.benchmark.grid import grid
+from prunebench.errors import UsageError
+
+NOWHERE = torch.device("meta")  # it takes tensors, and everybody has it
+
+
+def test_auto_is_the_best_there_is(experiment, monkeypatch):
+    for cuda, mps, expected in ((True, True, "cuda"), (False, True, "mps"), (False, False, "cpu")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda found=cuda: found)
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda found=mps: found)
+        assert experiment(device="auto").device == expected
+
+
+def test_the_device_is_a_part_of_the_identity_but_for_the_cpu(experiment):
+    plain, gpu = experiment(), experiment(device="cuda")
+    assert experiment(device="cpu").id == plain.id != gpu.id
+    assert gpu.pretraining_id != plain.pretraining_id
+    assert gpu.comparison != plain.comparison
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_device_that_is_not_there_is_refused_before_anything_runs(experiment, tmp_path):
+    with pytest.raises(UsageError, match="device: 'cuda' is not allowed: there is none here"):
+        prunebench.run(experiment(device="cuda"), runs=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_device_that_does_not_exist_is_refused():
+    with pytest.raises(UsageError, match="device"):
+        grid(dataset="Digits", model="LeNetSmall", strategy="Random", compression=2.0, device="tpu")
+
+
+def test_all_that_a_task_gives_is_on_its_device(digits, reversal):
+    for task in (digits, reversal):
+        moved = task.to(NOWHERE)
+        assert moved.device == NOWHERE
+        assert task.device == torch.device("cpu")
+        assert moved.inputs(3).device == NOWHERE
+        for batches in (
+            moved.batches("train", 32),
+            moved.batches("test", 32, torch.Generator()),
+            moved.training_batches(32, torch.Generator()),
+        ):
+            assert {tensor.device for tensor in next(iter(batches))} == {NOWHERE}
+        assert task.inputs(3).device == torch.device("cpu")
+    places, tokens = next(reversal.to(NOWHERE).sources("test", 5))
+    assert (len(places), tokens.device) == (5, NOWHERE)
+
+
+def test_a_task_of_the_users_own_is_moved_batch_by_batch(digits):
+    class Own(type(digits)):
+        to = prunebench.datasets.Task.to
+
+    task = Own.__new__(Own)
+    vars(task).update(vars(digits))
+    moved = task.to(NOWHERE)
+    assert next(iter(moved.training_batches(8, torch.Generator())))[0].device == NOWHERE
+    assert moved.inputs(2).device == NOWHERE
+    assert isinstance(moved, Own)
+
+
+def test_a_network_is_built_where_its_task_is(experiment, digits):
+    model = build(experiment(), digits.to(NOWHERE))
+    assert {parameter.device for parameter in model.parameters()} == {NOWHERE}
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.parametrize("strategy", ["GlobalMagnitude", "OBD", "RigL", "Random"])
+def test_a_cell_runs_on_a_gpu_and_twice_the_same(experiment, tmp_path, strategy):
+    made = experiment(strategy=strategy, device="cuda")
+    first, second = (prunebench.run(made, runs=tmp_path / name) for name in "ab")
+    assert first.status == "ok"
+    assert first.environment["gpu"]
+    assert first.final["top1"] == pytest.approx(second.final["top1"], abs=0.01)
+    assert first.final["nonzero"] == second.final["nonzero"]
+
+
+def test_data_are_loaded_once_for_each_device(tmp_path):
+    dataset = Experiment(
+        dataset="Digits", model="LeNetSmall", strategy="Random", compression=2.0
+    ).dataset
+    assert load_task(dataset, tmp_path) is load_task(dataset, tmp_path)

@@ -1,0 +1,89 @@
+"""Processes that share each batch, beside a single one that has it all."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from prunebench.benchmark.cell import distributed
+from prunebench.results import Store
+
+SCRIPT = Path(__file__).with_name("distributed_cell.py")
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
+
+
+def launched(processes, *arguments):
+    command = [*TORCHRUN, str(processes), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_processes_that_share_batches_agree_with_one_that_does_not(tmp_path):
+    strategy = "GlobalGradientMagnitude"
+    for processes in (1, 2):
+        (tmp_path / str(processes)).mkdir()
+        launched(processes, SCRIPT, tmp_path / str(processes), "LeNetSmall", strategy, 0)
+    alone = torch.load(tmp_path / "1" / "0-of-1.pt")
+    first, second = (torch.load(tmp_path / "2" / f"{number}-of-2.pt") for number in (0, 1))
+    for name, mask in alone["masks"].items():
+        assert torch.equal(first["masks"][name], second["masks"][name])
+        # Sums in another order change the last bits, and with them few of the closest choices.
+        assert (first["masks"][name] != mask).float().mean() < 0.002
+    for name, tensor in alone["weights"].items():
+        assert torch.equal(first["weights"][name], second["weights"][name])
+        difference = (first["weights"][name] - tensor).abs()
+        assert difference.median() < 1e-4, name
+        assert (difference > 1e-2).float().mean() < 0.005, name
+
+
+@pytest.mark.slow
+def test_processes_that_are_interrupted_go_on_together_and_end_with_the_same_bits(tmp_path):
+    strategy = "RigL"  # whose masks change in training
+    model, whole, parts = f"{SCRIPT}:Network", tmp_path / "whole", tmp_path / "parts"
+    for folder, step in [(whole, 0), (parts, 26 + 23), (parts, 0)]:  # 26 steps an epoch
+        folder.mkdir(exist_ok=True)
+        launched(2, SCRIPT, folder, model, strategy, step)
+        if step:
+            assert len(list((parts / "checkpoints").rglob("fine-tuning-1.pt"))) == 1
+            assert not list(parts.glob("*.pt"))
+    for number in (0, 1):
+        expected, found = (torch.load(each / f"{number}-of-2.pt") for each in (whole, parts))
+        for kind in ("masks", "weights"):
+            for name, tensor in expected[kind].items():
+                assert torch.equal(found[kind][name], tensor), name
+
+
+@pytest.mark.slow
+def test_the_command_under_torchrun_leaves_one_record_and_one_table(tmp_path):
+    settings = ["--dataset", "Digits", "--model", "LeNetSmall", "--strategy", "GlobalMagnitude"]
+    settings += ["--compression", "4", "--pretraining.epochs", "2", "--metrics", "Accuracy"]
+    out = launched(2, "-m", "prunebench", "run", *settings, "--runs", tmp_path)
+    (record,) = Store(tmp_path).records()
+    assert record.status == "ok"
+    assert record.final["top1"] > 0.85
+    assert out.count("LeNetSmall on Digits") == 1
+
+
+def test_a_process_alone_has_the_whole_batch():
+    batch = (torch.arange(5), torch.arange(5))
+    assert distributed.share(batch) == (batch, True)
+    assert distributed.world_size() == 1
+    assert distributed.agreed(True)
+    assert not distributed.agreed(False)
+
+
+@pytest.mark.parametrize("size", [1, 3, 4])
+def test_a_batch_is_divided_among_all(monkeypatch, size):
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)
+    batch = (torch.arange(size), torch.arange(size))
+    seen = []
+    for number in (0, 1):
+        monkeypatch.setattr(distributed, "rank", lambda mine=number: mine)
+        part, counts = distributed.share(batch)
+        assert len(part[0]) > 0
+        seen += part[0].tolist() if counts else []
+    assert sorted(seen) == list(range(size))

@@ -1,0 +1,73 @@
+"""The progress of a sweep: what was promised is what is trained, however it is trained."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import prunebench
+from prunebench.benchmark.cell.checkpoint import Checkpoint
+from prunebench.benchmark.cell.progress import listen
+from prunebench.benchmark.cell.training import Purpose, train
+from prunebench.benchmark.experiment import Recipe
+from prunebench.benchmark.sweeps.executor import Job, in_processes, in_this_process
+from prunebench.benchmark.sweeps.sweep import epochs_to_train
+from prunebench.models import LeNetSmall
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"rounds": 2},
+        {"recovery": "NoRecovery"},
+        {"recovery": "Rewind(epoch=2)", "rounds": 2},
+        {"recovery": "RewindLearningRate(epoch=1)", "rounds": 2},
+        {"timing": "DuringTraining", "rounds": 3},
+        {"start_epoch": 1},
+    ],
+    ids=str,
+)
+def test_a_training_tells_of_as_many_epochs_as_were_expected(experiment, tmp_path, settings):
+    jobs = [
+        Job(experiment(compression=compression, **settings), tmp_path, Path(), weights=False)
+        for compression in (2.0, 4.0)
+    ]
+    experiments = [job.experiment for job in jobs]
+    for _ in range(2):  # the second time the dense networks are there
+        expected = epochs_to_train(experiments, tmp_path)
+        told: list[float] = []
+        list(in_this_process(jobs, told.append))
+        assert sum(told) == pytest.approx(expected)
+        assert len(told) >= 10 * expected  # within epochs too
+
+
+@pytest.mark.slow
+def test_workers_tell_of_their_epochs(experiment, tmp_path):
+    jobs = [Job(experiment(seed=seed), tmp_path, Path(), weights=False) for seed in (0, 1)]
+    told: list[float] = []
+    list(in_processes(jobs, told.append, workers=2))
+    assert sum(told) == pytest.approx(8)
+
+
+def test_a_training_that_was_finished_before_counts_in_full(digits, tmp_path):
+    told: list[float] = []
+    for expected in (2, 4):
+        listen(told.append)
+        checkpoint = Checkpoint(tmp_path / "checkpoint.pt", 0)
+        train(LeNetSmall(), digits, Recipe(epochs=2), Purpose(0, "test"), checkpoint=checkpoint)
+        listen(None)
+        assert sum(told) == pytest.approx(expected)
+    assert told[-1] == 2
+
+
+def test_the_bar_ends_full_with_all_cells(experiment, tmp_path, capsys):
+    experiments = [experiment(compression=compression) for compression in (2.0, 4.0)]
+    prunebench.sweep(experiments[:1], runs=tmp_path)
+    assert re.search(r"100%.* 1/1 cells", last_line(capsys))
+    prunebench.sweep(experiments, runs=tmp_path)
+    assert re.search(r"100%.* 2/2 cells", last_line(capsys))
+
+
+def last_line(capsys) -> str:
+    return capsys.readouterr().err.rstrip().rpartition("\r")[2]
