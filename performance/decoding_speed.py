@@ -22,7 +22,7 @@ from tabulate import tabulate
 from torch import nn
 from tqdm import tqdm
 
-from prunebench.benchmark.cell.loop import threads
+from prunebench.benchmark.cell.process import threads
 from prunebench.benchmark.studies.restoring import restore
 from prunebench.benchmark.sweeps.sweep import data_folder
 from prunebench.datasets import Translation

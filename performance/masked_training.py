@@ -21,7 +21,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from prunebench.benchmark.cell.training import clip_gradients
+from prunebench.benchmark.cell.epochs import clip_gradients
 from prunebench.benchmark.sweeps.sweep import data_folder
 from prunebench.datasets import DATASETS, Batch, Task
 from prunebench.metrics import Conditions, load_between, processor_times, ratio

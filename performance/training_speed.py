@@ -27,8 +27,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from prunebench.benchmark.cell.epochs import Purpose, epochs
 from prunebench.benchmark.cell.pretraining import build
-from prunebench.benchmark.cell.training import Purpose, epochs
 from prunebench.benchmark.experiment import Experiment, Recipe
 from prunebench.benchmark.sweeps.sweep import data_folder
 from prunebench.datasets import DATASETS, Batch, Task

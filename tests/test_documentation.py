@@ -9,9 +9,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from prunebench.benchmark.catalogue.components import methods_as_markdown
+from prunebench.benchmark.catalogue.description import ENTRIES, description
 from prunebench.benchmark.command_line import main
-from prunebench.benchmark.commands.description import ENTRIES, description
-from prunebench.benchmark.commands.listing import methods_as_markdown
 from prunebench.benchmark.experiment import Experiment
 from prunebench.benchmark.grid import grid, read_settings
 from prunebench.registry import hyperparameters

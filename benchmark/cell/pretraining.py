@@ -26,7 +26,9 @@ from ...strategies import State
 from ..experiment import Experiment
 from . import distributed
 from .checkpoint import Checkpoints
-from .training import Purpose, copy_of_state, epochs, own_metric, quality, train
+from .epochs import Purpose, epochs
+from .evaluation import own_metric, quality
+from .training import copy_of_state, train
 
 _Make = Callable[[], None]
 _Read = Callable[[Path], object]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from tqdm import tqdm
 
@@ -15,6 +15,17 @@ from ...results.naming import shown
 
 Listener = Callable[[float], object]
 """Is told each time how much more has been trained, in epochs."""
+
+
+class Watcher(Protocol):
+    """What a sweep is shown to, such as a bar."""
+
+    def train(self, epochs: float) -> None:
+        """So many epochs more, or so much of one, have been trained."""
+
+    def describe(self, text: str) -> None:
+        """This is going on now."""
+
 
 _listener: Listener | None = None
 

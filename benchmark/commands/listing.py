@@ -1,156 +1,53 @@
-"""What there is to choose from: the texts of ``prunebench list`` and the page of methods."""
+"""``prunebench list``: what there is to choose from."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import argparse
 
-from ...datasets import DATASETS
-from ...errors import UsageError, suggestion
-from ...metrics import METRICS, RUNTIMES, Metric
-from ...models import INITIALISATIONS, MODELS
-from ...registry import Parameter, Registry, hyperparameters
-from ...strategies import (
-    ALLOCATIONS,
-    CURVATURES,
-    PENALTIES,
-    RECOVERIES,
-    SCHEDULES,
-    STRATEGIES,
-    STRUCTURES,
-    TIMINGS,
-)
-from .description import Description, description
+from ...errors import UsageError
+from .options import add_data
 
-_REGISTRIES: dict[str, Registry[Any]] = {
-    registry.kinds: registry
-    for registry in (
-        STRATEGIES,
-        ALLOCATIONS,
-        STRUCTURES,
-        CURVATURES,
-        SCHEDULES,
-        TIMINGS,
-        RECOVERIES,
-        PENALTIES,
-        INITIALISATIONS,
-        MODELS,
-        DATASETS,
-        METRICS,
-        RUNTIMES,
-    )
-}
+HELP = "list strategies, models, data sets, metrics, …"
 
 
-def overview(kinds: str | None = None) -> str:
-    """The components of one kind or of all, a line each, with hyperparameters and defaults."""
-    if kinds is None:
-        return "\n\n".join(f"{name}\n{overview(name)}" for name in _REGISTRIES)
-    registry = _registry(kinds)
-    lines = []
-    for name in registry.names():
-        factory = registry.find(name)
-        arguments = ", ".join(map(str, _parameters(registry, factory)))
-        lines.append(f"  {name}({arguments})\n      {_summary(factory)}")
-    return "\n".join(lines)
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    parser.add_argument("kind", nargs="?", help="such as strategies; all kinds if left out")
+    parser.add_argument("name", nargs="?", help="describe this one in detail")
+    parser.add_argument("--markdown", action="store_true", help="the page of all methods")
+    parser.add_argument("--model", help="list the parameters of this network: what is prunable")
+    parser.add_argument("--dataset", help="the data set of that network")
+    add_data(parser)
+    for name, purpose in (("only", "to prune"), ("except", "to leave dense")):
+        parser.add_argument(
+            f"--prune-{name}",
+            nargs="+",
+            default=[],
+            metavar="PATTERN",
+            help=f"names of weights or layers {purpose}, as for run",
+        )
 
 
-def detail(kinds: str, name: str) -> str:
-    """All that one component's docstring says, and its hyperparameters."""
-    registry = _registry(kinds)
-    factory = registry.find(name)
-    known = description(factory)
-    parts = [f"{name}: {known.summary}"]
-    if known.prose:
-        parts.append(known.prose)
-    parts += [f"{entry}: {text}" for entry, text in known.entries.items()]
-    if parameters := _parameters(registry, factory):
-        lines = [_explained(parameter, known) for parameter in parameters]
-        parts.append("Hyperparameters:\n" + "\n".join(lines))
-    if issubclass(factory, Metric):
-        numbers = "\n".join(f"  {each}: {text}" for each, text in factory.definitions.items())
-        parts.append(f"Numbers:\n{numbers}")
-    return "\n\n".join(parts)
+def execute(options: argparse.Namespace) -> int:
+    """Print components, the page of methods, or the parameters of a network."""
+    if options.model or options.dataset:
+        return _list_parameters(options)
+    from ..catalogue.components import detail, methods_as_markdown, overview
+
+    if options.markdown:
+        print(methods_as_markdown(), end="")
+        return 0
+    print(detail(options.kind, options.name) if options.name else overview(options.kind))
+    return 0
 
 
-def methods_as_markdown() -> str:
-    """The page of all strategies and of all that goes into them: ``strategies/README.md``."""
-    registry = _REGISTRIES["strategies"]
-    rows = [
-        (f"[{name}](#{name.lower()})", known.summary.rstrip("."), known.entries.get("Cost", ""))
-        for name in registry.names()
-        for known in [description(registry.find(name))]
-    ]
-    parts = [_PAGE_HEAD, _table(("strategy", "what it does", "cost of scoring"), rows)]
-    parts += [_section(registry, name) for name in registry.names()]
-    for kinds, other in _REGISTRIES.items():
-        if kinds in ("strategies", "models", "datasets", "metrics"):
-            continue
-        parts.append(f"## {kinds.capitalize()}")
-        parts += [_section(other, name) for name in other.names()]
-    return "\n\n".join(parts).replace("``", "`") + "\n"
+def _list_parameters(options: argparse.Namespace) -> int:
+    if not (options.model and options.dataset):
+        raise UsageError("give both --model and --dataset to list the parameters of a network")
+    from ..catalogue.parameters import parameters_as_text
+    from ..sweeps.sweep import data_folder
 
-
-_PAGE_HEAD = """\
-# Pruning methods
-
-This page is made of the docstrings, by `prunebench list --markdown > strategies/README.md`.
-
-A method is a point in score × allocation × structure × schedule × recovery. Most strategies have a
-score and defaults for allocation and structure, which are hyperparameters like others; the
-experiment names the schedule, the timing and the recovery. Any of one kind goes with any of the
-others: `GlobalMagnitude(allocation=ERK())`, `SNIP(structure=Filters())`,
-`OBD(curvature=Hutchinson(probes=100))`. Scores are ranked, and the lowest go. Those that lack an
-allocation or a structure below go through the layers one by one, or rank nothing.
-
-## Strategies"""
-
-
-def _section(registry: Registry[Any], name: str) -> str:
-    """One component: what it is, its entries, and its hyperparameters in a table."""
-    factory = registry.find(name)
-    known = description(factory)
-    parts = [f"### {name}", known.summary, *([known.prose] if known.prose else [])]
-    if known.entries:
-        parts.append("\n".join(f"- **{entry}**: {text}" for entry, text in known.entries.items()))
-    if parameters := _parameters(registry, factory):
-        rows = [
-            (f"`{each}`", known.arguments.get(each.name, _SHARED_ARGUMENTS.get(each.name, "")))
-            for each in parameters
-        ]
-        parts.append(_table(("hyperparameter", "meaning"), rows))
-    return "\n\n".join(parts)
-
-
-_SHARED_ARGUMENTS = {
-    "allocation": "how what is kept is divided among the layers",
-    "structure": "which weights go together",
-}
-
-
-def _explained(parameter: Parameter, known: Description) -> str:
-    text = known.arguments.get(parameter.name, _SHARED_ARGUMENTS.get(parameter.name, ""))
-    return f"  {parameter}" + (f"\n      {text}" if text else "")
-
-
-def _table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    # A bar would end the cell.
-    lines = [heads, ("---",) * len(heads), *rows]
-    return "\n".join(
-        "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
-    )
-
-
-def _registry(kinds: str) -> Registry[Any]:
-    if kinds not in _REGISTRIES:
-        raise UsageError(f"cannot list {kinds!r}: {suggestion(kinds, _REGISTRIES)}")
-    return _REGISTRIES[kinds]
-
-
-def _parameters(registry: Registry[Any], factory: type) -> list[Parameter]:
-    parameters = hyperparameters(factory).values()
-    return [parameter for parameter in parameters if parameter.name not in registry.given]
-
-
-def _summary(factory: type) -> str:
-    return description(factory).summary
+    only, spared = options.prune_only, options.prune_except
+    data = data_folder(options.data)
+    print(parameters_as_text(options.model, options.dataset, data, only, spared))
+    return 0

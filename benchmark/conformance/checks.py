@@ -12,41 +12,22 @@ words what was expected, what happened and how to put it right. Our own strategi
 from __future__ import annotations
 
 import copy
-import pickle
 import random
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ...errors import UsageError, message_of
-from ...seeding import generator, seeded
-from ...strategies import (
-    ERK,
-    Allocation,
-    Context,
-    ErdosRenyi,
-    Global,
-    MaskedWeights,
-    Masks,
-    Prunable,
-    ScoredStrategy,
-    Strategy,
-    Structure,
-    Uniform,
-    Unstructured,
-    couple,
-    find_prunable,
-    full_masks,
-    kept,
-)
-from ..cell.loop import threads
+from ...strategies import MaskedWeights, Masks, ScoredStrategy, Strategy, kept
+from ..cell.process import threads
+from .misfits import miscounted, unfit_masks, unfit_scores
 from .networks import (
     DEGENERATE,
     HIDDEN,
@@ -55,6 +36,17 @@ from .networks import (
     Network,
     Perceptron,
     Synthetic,
+)
+from .state import global_state_restored, observed
+from .trial import (
+    budget_for,
+    chosen_masks,
+    context_for,
+    has_work,
+    is_ranked,
+    masks_of,
+    train_briefly,
+    unpruned,
 )
 
 
@@ -83,7 +75,7 @@ class Check:
         torch's global settings are the same afterwards.
         """
         # On networks as small as these a second thread costs more than it gives.
-        with threads(1), _global_state_restored():
+        with threads(1), global_state_restored():
             return self.find(strategy, networks)
 
 
@@ -115,26 +107,13 @@ def _on(*own: Network, others: bool = True) -> Callable[[_FinderOnOne], _Finder]
 def _first_violation(find: _FinderOnOne, strategy: Strategy, network: Network) -> str | None:
     model = network.fresh()
     try:
-        return next(find(strategy, model), None) if _has_work(strategy, model) else None
+        return next(find(strategy, model), None) if has_work(strategy, model) else None
     except UsageError as error:
         return f"is refused: {error}"
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # whatever a user's code raises is a finding, SystemExit too
         return f"raises {type(error).__name__}: {message_of(error)}{_place(error, strategy)}"
-
-
-def _has_work(strategy: Strategy, model: nn.Module) -> bool:
-    """Whether the strategy finds anything to prune: weights, and channels if it removes those."""
-    task = Synthetic()
-    names = _prunable(strategy, model).names
-    if not names:
-        return False
-    with suppress(UsageError):  # it is refused, or cannot be traced
-        strategy.check(task, model)
-        removes_weights = strategy.capabilities.removes != "channels"
-        return removes_weights or couple(model, task.inputs(1), names).channels > 0
-    return False
 
 
 def _place(error: BaseException, strategy: Strategy) -> str:
@@ -152,7 +131,7 @@ def _prunes_something(strategy: Strategy, given: Sequence[Network]) -> list[str]
     """At least one of the networks has weights that the strategy prunes."""
     # An error of removable() or scorable() is a finding of every other check.
     with suppress(Exception, SystemExit):
-        if not any(_has_work(strategy, network.fresh()) for network in given or ORDINARY):
+        if not any(has_work(strategy, network.fresh()) for network in given or ORDINARY):
             which = ", ".join(each.title for each in given) or "any network of the kit"
             return [
                 f"removable() and scorable() leave no weights in {which}, or check() refuses it, "
@@ -164,10 +143,10 @@ def _prunes_something(strategy: Strategy, given: Sequence[Network]) -> list[str]
 @_on(*ORDINARY, DEGENERATE[0])
 def _fits_the_weights(strategy: Strategy, model: nn.Module) -> Iterator[str]:
     """Scores, where they are used, and masks have the names, shapes and types they must have."""
-    context = _context(strategy, model)
-    if isinstance(strategy, ScoredStrategy) and _is_ranked(strategy):
-        yield from _unfit_scores(strategy.score(context), context.weights)
-    yield from _unfit_masks(_masks(strategy, model, 0.5), context.weights)
+    context = context_for(strategy, model)
+    if isinstance(strategy, ScoredStrategy) and is_ranked(strategy):
+        yield from unfit_scores(strategy.score(context), context.weights)
+    yield from unfit_masks(masks_of(strategy, model, 0.5), context.weights)
 
 
 @_on(*ORDINARY)
@@ -175,10 +154,10 @@ def _keeps_the_budget(strategy: Strategy, model: nn.Module) -> Iterator[str]:
     """Round by round, as many weights are left as were to be left."""
     masks = None
     for density in (0.5, 0.2, 0.05):
-        context = _context(strategy, model, masks)
-        budget = _budget(strategy, context, density)
-        masks = _chosen(strategy, context, budget)
-        yield from _miscounted(strategy, masks, budget)
+        context = context_for(strategy, model, masks)
+        budget = budget_for(strategy, context, density)
+        masks = chosen_masks(strategy, context, budget)
+        yield from miscounted(strategy, masks, budget)
         MaskedWeights(model, masks).apply()
 
 
@@ -187,23 +166,23 @@ def _keeps_the_budget_on_ties(strategy: Strategy, model: nn.Module) -> Iterator[
     """The same where weights and thereby scores are equal; to refuse such a network is allowed."""
     with suppress(UsageError):
         for density in (0.5, 0.2, 0.05):
-            context = _context(strategy, model)
-            budget = _budget(strategy, context, density)
-            yield from _miscounted(strategy, _chosen(strategy, context, budget), budget)
+            context = context_for(strategy, model)
+            budget = budget_for(strategy, context, density)
+            yield from miscounted(strategy, chosen_masks(strategy, context, budget), budget)
 
 
 @_on(*ORDINARY, *DEGENERATE)
 def _copes_with_extreme_budgets(strategy: Strategy, model: nn.Module) -> Iterator[str]:
     """All weights, and as few as the strategy says that it can keep; or a refusal."""
-    context = _context(strategy, model)
+    context = context_for(strategy, model)
     every = strategy.largest_budget(context.weights)
     with suppress(UsageError):
-        left = kept(_masks(strategy, model, 1.0))
+        left = kept(masks_of(strategy, model, 1.0))
         if left != every:
             yield f"keeps {left} weights where all {every} are to be kept"
     with suppress(UsageError):
-        fewest = _budget(strategy, context, 0.0)
-        yield from _miscounted(strategy, _chosen(strategy, context, fewest), fewest)
+        fewest = budget_for(strategy, context, 0.0)
+        yield from miscounted(strategy, chosen_masks(strategy, context, fewest), fewest)
 
 
 @_on(*ORDINARY, DEGENERATE[1])
@@ -211,9 +190,9 @@ def _gives_nothing_back(strategy: Strategy, model: nn.Module) -> Iterator[str]:
     """A second pruning, stricter or gentler, keeps only weights that the first kept."""
     for first, second in ((0.5, 0.2), (0.2, 0.5)):
         pruned = copy.deepcopy(model)
-        masks = _masks(strategy, pruned, first)
+        masks = masks_of(strategy, pruned, first)
         MaskedWeights(pruned, masks).apply()
-        later = _masks(strategy, pruned, second, masks)
+        later = masks_of(strategy, pruned, second, masks)
         returned = sum(int((later[name].bool() & ~mask).sum()) for name, mask in masks.items())
         if returned:
             yield (
@@ -225,12 +204,12 @@ def _gives_nothing_back(strategy: Strategy, model: nn.Module) -> Iterator[str]:
 @_on(*ORDINARY)
 def _stays_zero_in_training(strategy: Strategy, model: nn.Module) -> Iterator[str]:
     """What the first round prunes is zero ever after: two rounds as the benchmark's loop runs."""
-    first = _masks(strategy, model, 0.5)
-    _train(model, first)
-    second = _masks(strategy, model, 0.25, first)
+    first = masks_of(strategy, model, 0.5)
+    train_briefly(model, first)
+    second = masks_of(strategy, model, 0.25, first)
     if written := _nonzero_where_pruned(model, first):
         yield f"the second pruning itself writes into {written} weights that had been pruned"
-    _train(model, second)
+    train_briefly(model, second)
     if alive := _nonzero_where_pruned(model, first):
         yield (
             f"{alive} weights that the first round pruned are trained again after the second; "
@@ -246,7 +225,7 @@ def _repeats_itself(strategy: Strategy, model: nn.Module) -> Iterator[str]:
         torch.manual_seed(state)
         np.random.seed(state)
         random.seed(state)
-        runs.append(_masks(strategy, copy.deepcopy(model), 0.3))
+        runs.append(masks_of(strategy, copy.deepcopy(model), 0.3))
     if differing := _differing(*runs):
         yield (
             f"two runs with the same seed differ in {differing} entries of their masks; "
@@ -261,11 +240,11 @@ def _leaves_no_trace(strategy: Strategy, model: nn.Module) -> Iterator[str]:
     next(model.children()).eval()  # a module's mode is its own
     for parameter in list(model.parameters())[::2]:
         parameter.grad = torch.ones_like(parameter)
-    masks, density = _full_masks(strategy, model), 0.3
+    masks, density = unpruned(strategy, model), 0.3
     for when in ("scoring", "scoring a network that has been pruned before"):
-        before = _observed(model, masks)
-        pruned = _masks(strategy, model, density, masks)
-        after = _observed(model, masks)
+        before = observed(model, masks)
+        pruned = masks_of(strategy, model, density, masks)
+        after = observed(model, masks)
         changed = [name for name, value in before.items() if value != after[name]]
         if changed:
             yield f"{when} changes {', '.join(changed)}; leave everything as it was found"
@@ -276,8 +255,8 @@ def _leaves_no_trace(strategy: Strategy, model: nn.Module) -> Iterator[str]:
 @_on(*ORDINARY)
 def _reads_training_data_only(strategy: Strategy, model: nn.Module) -> Iterator[str]:
     """The validation split chooses models, the test split measures them; neither prunes them."""
-    context = _context(strategy, model)
-    _chosen(strategy, context, _budget(strategy, context, 0.3))
+    context = context_for(strategy, model)
+    chosen_masks(strategy, context, budget_for(strategy, context, 0.3))
     assert isinstance(context.task, Synthetic)
     if foreign := context.task.read - {"train"}:
         yield f"reads the {' and '.join(sorted(foreign))} split; only 'train' may be used"
@@ -295,9 +274,9 @@ def _ignores_the_sign(strategy: Strategy, model: nn.Module) -> Iterator[str]:
     with torch.no_grad():  # tanh is odd
         for parameter in (mirrored.first.weight, mirrored.first.bias, mirrored.last.weight):
             parameter.neg_()
-    masks = _masks(strategy, model, 0.3)
-    differing = _differing(masks, _masks(strategy, mirrored, 0.3))
-    chance = _differing(masks, _masks(strategy, model, 0.3, seed=1))
+    masks = masks_of(strategy, model, 0.3)
+    differing = _differing(masks, masks_of(strategy, mirrored, 0.3))
+    chance = _differing(masks, masks_of(strategy, model, 0.3, seed=1))
     if differing > max(1.2 * chance, 0.02 * sum(mask.numel() for mask in masks.values())):
         yield (
             f"negating all weights, which leaves what this network computes as it is, changes "
@@ -318,7 +297,7 @@ def _prunes_the_useless_first(strategy: Strategy, model: nn.Module) -> Iterator[
         model.first.weight[useless] *= 1e-3
         model.first.bias[useless] = 0
         model.last.weight[:, useless] *= 1e-3
-    shares = [_shares(_masks(strategy, model, 0.25, seed=seed)) for seed in range(4)]
+    shares = [_shares(masks_of(strategy, model, 0.25, seed=seed)) for seed in range(4)]
     of_useless, of_others = torch.tensor(shares).mean(0).tolist()
     if of_useless - of_others > 0.3:
         yield (
@@ -352,227 +331,10 @@ CHECKS = (
 """All checks; the first ones that fail explain most of the later ones."""
 
 
-def _full_masks(strategy: Strategy, model: nn.Module) -> Masks:
-    weights = dict(model.named_parameters())
-    return full_masks({name: weights[name] for name in _prunable(strategy, model).names})
-
-
-def _prunable(strategy: Strategy, model: nn.Module) -> Prunable:
-    """The weights that the strategy removes, where the experiment leaves out what it cannot."""
-    found = find_prunable(model, Synthetic().inputs(1))
-    names = strategy.scorable(model, strategy.removable(model, found))
-    return found._replace(names=tuple(names))
-
-
-def _context(
-    strategy: Strategy,
-    model: nn.Module,
-    masks: Mapping[str, Tensor] | None = None,
-    seed: int = 0,
-) -> Context:
-    return Context(
-        model=model,
-        task=Synthetic(),
-        masks=_full_masks(strategy, model) if masks is None else masks,
-        outputs=_prunable(strategy, model).outputs,
-        generator=generator(seed, "conformance", "scoring"),
-    )
-
-
-def _budget(strategy: Strategy, context: Context, density: float) -> int:
-    """The number of weights that a density leaves, within what the strategy can keep."""
-    total = sum(mask.numel() for mask in context.masks.values())
-    most = strategy.largest_budget(context.weights)
-    if strategy.capabilities.removes == "nothing":
-        return most
-    if strategy.capabilities.removes == "channels":
-        density = max(density, 0.2)  # less may be less than a channel of each group
-    return min(max(round(density * total), strategy.smallest_budget(context.weights)), most)
-
-
-def _masks(
-    strategy: Strategy,
-    model: nn.Module,
-    density: float,
-    before: Mapping[str, Tensor] | None = None,
-    seed: int = 0,
-) -> Masks:
-    context = _context(strategy, model, before, seed)
-    return _chosen(strategy, context, _budget(strategy, context, density))
-
-
-def _chosen(strategy: Strategy, context: Context, budget: int) -> Masks:
-    """The masks that a strategy makes; one without scores makes them as it prunes, here a copy."""
-    if isinstance(strategy, ScoredStrategy):
-        return strategy.masks(context, budget)
-    copied = replace(context, model=copy.deepcopy(context.model))
-    return dict(strategy.prune(copied, budget).masks)
-
-
-def _is_ranked(strategy: ScoredStrategy) -> bool:
-    """Whether the masks come from scores by way of the allocation, as they do by default."""
-    return type(strategy).masks is ScoredStrategy.masks
-
-
-def _unfit_scores(scores: object, weights: Mapping[str, Tensor]) -> Iterator[str]:
-    if not isinstance(scores, Mapping):
-        yield f"score() must give a mapping of names to tensors, not {type(scores).__name__}"
-        return
-    yield from _wrong_names("score()", scores, weights)
-    for name, weight in weights.items():
-        score = scores[name]
-        if not isinstance(score, Tensor):
-            yield f"the score of {name} must be a tensor, not {type(score).__name__}"
-        elif score.shape != weight.shape:
-            yield (
-                f"the score of {name} must have the shape of its weight, {tuple(weight.shape)}, "
-                f"not {tuple(score.shape)}"
-            )
-        elif score.isnan().any():
-            yield f"the score of {name} contains NaN; does it divide by a sum that is zero?"
-
-
-def _unfit_masks(masks: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> Iterator[str]:
-    yield from _wrong_names("masks()", masks, weights)
-    for name, weight in weights.items():
-        mask = masks[name]
-        is_like = (torch.bool, tuple(weight.shape), weight.device)
-        if (mask.dtype, tuple(mask.shape), mask.device) != is_like:
-            yield (
-                f"the mask of {name} must be torch.bool of shape {tuple(weight.shape)} on "
-                f"{weight.device}, not {mask.dtype} of shape {tuple(mask.shape)} on {mask.device}"
-            )
-
-
-def _wrong_names(
-    function: str, given: Mapping[str, Tensor], weights: Mapping[str, Tensor]
-) -> Iterator[str]:
-    missing, unknown = sorted(weights.keys() - given.keys()), sorted(given.keys() - weights.keys())
-    if missing or unknown:
-        yield (
-            f"{function} must have the names of context.weights; missing: "
-            f"{', '.join(missing) or 'none'}; unknown: {', '.join(unknown) or 'none'}"
-        )
-
-
-def _miscounted(strategy: Strategy, masks: Masks, budget: int) -> Iterator[str]:
-    """Sentences about the number of weights kept.
-
-    A global ranking misses the budget by less than one unit, and so not at all where units are
-    single weights, and neither do densities that differ by layer. A uniform one rounds in each
-    layer. An allocation of somebody's own, and masks made without one, may round in each layer too.
-    """
-    if strategy.capabilities.removes == "channels":
-        yield from _miscounted_channels(masks, budget)
-        return
-    structure: Structure = Unstructured()
-    allocation: type[Allocation] | None = None
-    if isinstance(strategy, ScoredStrategy):
-        structure = strategy.structure
-        allocation = type(strategy.allocation) if _is_ranked(strategy) else None
-        if allocation is Uniform:
-            yield from _miscounted_layers(strategy, masks, budget)
-            return
-    sizes = [structure.units(mask).shape[1] for mask in masks.values()]
-    exact = allocation is Global or (set(sizes) == {1} and allocation in (ErdosRenyi, ERK))
-    below, above = (max(sizes) - 1, 0) if exact else (sum(sizes), sum(sizes))
-    if not budget - below <= kept(masks) <= budget + above:
-        yield (
-            f"keeps {kept(masks)} weights where {budget} are to be kept; choose so many, as "
-            "strategies.keep_largest does, instead of comparing with a threshold"
-        )
-
-
-def _miscounted_channels(masks: Masks, budget: int) -> Iterator[str]:
-    """Whole channels are kept for as long as they fit, and one of each group in any case."""
-    if kept(masks) > budget:
-        yield f"keeps {kept(masks)} weights where at most {budget} are to be kept"
-    if not all(mask.any() for mask in masks.values()):
-        yield "keeps nothing of a layer; a channel of each group must stay"
-
-
-def _miscounted_layers(strategy: ScoredStrategy, masks: Masks, budget: int) -> Iterator[str]:
-    share = budget / sum(mask.numel() for mask in masks.values())
-    for name, mask in masks.items():
-        alive = strategy.structure.units(mask).any(1)
-        wanted = max(share * len(alive), strategy.allocation.least(len(alive)))
-        if abs(int(alive.sum()) - wanted) > 0.5 + 1e-6:  # exactly half is rounded either way
-            yield f"keeps {int(alive.sum())} of {len(alive)} units of {name}, not {wanted:g}"
-
-
 def _differing(one: Masks, other: Masks) -> int:
     return sum(int((mask != other[name]).sum()) for name, mask in one.items())
-
-
-def _train(model: nn.Module, masks: Masks, steps: int = 4) -> None:
-    """Take a few steps with momentum and weight decay, as the benchmark's loop does."""
-    masked = MaskedWeights(model, masks)
-    masked.apply()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=0.01)
-    task = Synthetic()
-    model.train()
-    with seeded(0, "conformance", "training"):
-        for batch, _ in zip(task.batches("train", 64), range(steps), strict=False):
-            optimizer.zero_grad()
-            task.loss(model, batch).backward()
-            optimizer.step()
-            masked.apply()
 
 
 def _nonzero_where_pruned(model: nn.Module, masks: Masks) -> int:
     weights = dict(model.named_parameters())
     return sum(int(weights[name][~mask].count_nonzero()) for name, mask in masks.items())
-
-
-def _observed(model: nn.Module, masks: Masks) -> dict[str, object]:
-    """All that scoring must not change, under the names used in sentences."""
-    parameters, modules = dict(model.named_parameters()), dict(model.named_modules())
-    gradients = {name: p.grad for name, p in parameters.items() if p.grad is not None}
-    return {
-        "parameters": _bytes(parameters),
-        "gradients (parameter.grad)": _bytes(gradients),
-        "buffers such as BatchNorm statistics": _bytes(dict(model.named_buffers())),
-        "training or evaluation mode": {name: m.training for name, m in modules.items()},
-        "requires_grad": {name: p.requires_grad for name, p in parameters.items()},
-        "hooks": {name: _hooks(module) for name, module in modules.items()},
-        "context.masks": _bytes(masks),
-        "torch's global random state": _bytes({"": torch.get_rng_state()}),
-        "numpy's global random state": pickle.dumps(np.random.get_state()),
-        "Python's global random state": random.getstate(),
-        "torch's gradient mode": torch.is_grad_enabled(),
-        "torch's default dtype": torch.get_default_dtype(),
-    }
-
-
-def _bytes(tensors: Mapping[str, Tensor]) -> dict[str, bytes]:
-    return {name: tensor.detach().numpy().tobytes() for name, tensor in tensors.items()}
-
-
-def _hooks(module: nn.Module) -> int:
-    return len(
-        [
-            *module._forward_hooks,
-            *module._forward_pre_hooks,
-            *module._backward_hooks,
-            *module._backward_pre_hooks,
-        ]
-    )
-
-
-@contextmanager
-def _global_state_restored() -> Iterator[None]:
-    """Put back what a strategy may have changed outside the network that it was given."""
-    torch_state, numpy_state, python_state = (
-        torch.get_rng_state(),
-        np.random.get_state(),
-        random.getstate(),
-    )
-    gradient_mode, dtype = torch.is_grad_enabled(), torch.get_default_dtype()
-    try:
-        yield
-    finally:
-        torch.set_rng_state(torch_state)
-        np.random.set_state(numpy_state)
-        random.setstate(python_state)
-        torch.set_grad_enabled(gradient_mode)
-        torch.set_default_dtype(dtype)

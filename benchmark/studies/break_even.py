@@ -41,7 +41,7 @@ from ...strategies import (
     shrink,
 )
 from ..cell.environment import processor
-from ..cell.loop import threads
+from ..cell.process import threads
 
 Networks = dict[NetworkKind, nn.Module]
 

@@ -23,7 +23,7 @@ from ...metrics import (
 from ...results import Inference, Record, Store
 from ...results.summary import title
 from ..cell.environment import environment, processor
-from ..cell.loop import threads
+from ..cell.process import threads
 from ..sweeps.sweep import data_folder
 from .restoring import Restored, experiment_of, restore
 

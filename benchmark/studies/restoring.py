@@ -20,8 +20,9 @@ from ...models import INITIALISATIONS, load_state
 from ...results import Record, Store
 from ...strategies import Strategy
 from ...user_code import Admission, admitting
-from ..cell.loop import load_task, shrunk
+from ..cell.loop import load_task
 from ..cell.pretraining import build
+from ..cell.rounds import shrunk
 from ..cell.target import weights_to_prune
 from ..experiment import Experiment
 

@@ -15,10 +15,11 @@ from ...results.naming import shown, source_of, told_apart
 from ...results.qualities import descriptions, titles
 from ...seeding import generator
 from ...strategies import Context, ScoredStrategy, Strategy, left_untouched, weight_class
-from ..cell.loop import load_task, threads
+from ..cell.evaluation import own_metric, quality
+from ..cell.loop import load_task
 from ..cell.pretraining import Pretrained, build, require_learned
+from ..cell.process import threads
 from ..cell.target import weights_to_prune
-from ..cell.training import own_metric, quality
 from ..experiment import Experiment
 from ..sweeps.sweep import data_folder
 

@@ -5,24 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from contextlib import closing
+from itertools import chain
 from pathlib import Path
-
-from torch import cuda
-from torch.backends import mps
 
 from ...datasets import cache_folder
 from ...errors import UsageError, tell
 from ...results import Record, Store, remove_abandoned
-from ...strategies import couple, try_shrinking
 from ..cell import distributed
 from ..cell.checkpoint import Checkpoints
-from ..cell.loop import failed, load_task, threads
-from ..cell.pretraining import build, epochs_missing
+from ..cell.pretraining import epochs_missing
 from ..cell.progress import SweepBar
-from ..cell.target import target_of, weights_to_prune
-from ..cell.training import own_metric
+from ..cell.record import failed_record
 from ..experiment import Experiment
-from .executor import Job, in_processes, in_this_process
+from .checking import check
+from .executors import Executor, ThisProcess, WorkerProcesses
+from .jobs import Job
 
 
 def run(
@@ -90,51 +87,50 @@ def sweep(
     experiments = list(experiments)
     distinct = list({experiment.id: experiment for experiment in experiments}.values())
     store, folder = Store(runs), data_folder(data)
-    if store.folder.exists() and not store.folder.is_dir():
-        raise UsageError(f"records cannot be kept in {store.folder}, which is a file")
-    if distributed.rank() == 0:
-        _set_aside(distinct, store)
-    distributed.barrier()
-    waiting = distinct if force else unfinished(distinct, store)
-    distributed.barrier()  # until none of the processes looks any more
-    for experiment in waiting:
-        store.refuse_links(experiment.id)
-    if distributed.rank() == 0:
-        _tidy({each.id for each in distinct} - {each.id for each in waiting}, store.folder)
-    broken = check(waiting, folder)
-    failures = {id_: failed(experiment, error) for id_, (experiment, error) in broken.items()}
-    waiting = [experiment for experiment in waiting if experiment.id not in failures]
+    waiting = _waiting(distinct, store, force)
+    failures = {
+        id_: failed_record(experiment, error)
+        for id_, (experiment, error) in check(waiting, folder).items()
+    }
     if distributed.rank() == 0:
         for failure in failures.values():
             store.save(failure)
+    waiting = [experiment for experiment in waiting if experiment.id not in failures]
     seconds = 60 * checkpoint_minutes or None
     jobs = [Job(experiment, store.folder, folder, weights, seconds) for experiment in waiting]
+    executor: Executor = ThisProcess() if workers == 1 else WorkerProcesses(workers, timeout)
     bar = SweepBar(
         cells=len(distinct),
         finished=len(distinct) - len(waiting) - len(failures),
         epochs=epochs_to_train(waiting, store.folder),
         hidden=not (progress and distinct) or distributed.rank() > 0,
     )
-    with bar:
-        if workers == 1:
-            results = in_this_process(jobs, bar.train)
-        else:
-            results = in_processes(jobs, bar.train, workers, timeout)
-        for failure in failures.values():
-            bar.finish(failure)
-        with closing(results):
-            for result in results:
-                if isinstance(result, str):
-                    bar.describe(result)
-                else:
-                    bar.finish(result)
-                    if not result.finished:
-                        failures[result.id] = result
+    with bar, closing(executor.run(jobs, bar)) as records:
+        for record in chain(list(failures.values()), records):
+            bar.finish(record)
+            if not record.finished:
+                failures[record.id] = record
     # Read back rather than remembered: what is returned is what is on the disk, unless that is
     # the result of an earlier sweep and not what was forced now.
     forced = failures if force else {}
     found = (forced.get(each.id) or store.load(each.id) for each in experiments)
     return [record for record in found if record]
+
+
+def _waiting(experiments: Sequence[Experiment], store: Store, force: bool) -> list[Experiment]:
+    """Those that are to be run, in a folder that is ready for their records."""
+    if store.folder.exists() and not store.folder.is_dir():
+        raise UsageError(f"records cannot be kept in {store.folder}, which is a file")
+    if distributed.rank() == 0:
+        _set_aside(experiments, store)
+    distributed.barrier()
+    waiting = list(experiments) if force else unfinished(experiments, store)
+    distributed.barrier()  # until none of the processes looks any more
+    for experiment in waiting:
+        store.refuse_links(experiment.id)
+    if distributed.rank() == 0:
+        _tidy({each.id for each in experiments} - {each.id for each in waiting}, store.folder)
+    return waiting
 
 
 def _set_aside(experiments: Iterable[Experiment], store: Store) -> None:
@@ -155,78 +151,6 @@ def unfinished(experiments: Iterable[Experiment], store: Store) -> list[Experime
     return [experiment for experiment in experiments if not store.is_finished(experiment.id)]
 
 
-def check(
-    experiments: Sequence[Experiment], data: Path
-) -> dict[str, tuple[Experiment, BaseException]]:
-    """Make sure, before anything is run, that data are there, and targets and metrics fit them.
-
-    Where channels are to be removed, it is tried whether the network can be shrunk.
-
-    Returns:
-        By id the experiments that cannot be run since a user's code fails, and what it raises.
-
-    Raises:
-        UsageError: the first thing that is wrong.
-    """
-    checked: dict[tuple[object, ...], BaseException | None] = {}
-    shrinkable: set[tuple[object, ...]] = set()
-    broken = {}
-    for experiment in experiments:
-        if not _is_there(experiment.device):
-            raise UsageError(
-                f"device: {experiment.device!r} is not allowed: there is none here; give cpu, or "
-                "auto for the best there is"
-            )
-        parts = (experiment.dataset, experiment.model, experiment.strategy)
-        more = (
-            *experiment.target,
-            experiment.prune_classifier,
-            experiment.prune_only,
-            experiment.prune_except,
-            *map(str, experiment.metrics),
-        )
-        key = (*map(str, parts), *more)
-        if key not in checked:
-            checked[key] = _fault(experiment, data, key[:3] not in shrinkable)
-            if checked[key] is None:
-                shrinkable.add(key[:3])
-        if (fault := checked[key]) is not None:
-            broken[experiment.id] = experiment, fault
-    return broken
-
-
-def _fault(experiment: Experiment, data: Path, shrinks: bool) -> BaseException | None:
-    """What a user's code raises in the preparations of an experiment.
-
-    Args:
-        experiment: what is to be run.
-        data: the folder of data sets.
-        shrinks: whether to try if the network can be shrunk, where channels are to be removed.
-
-    Raises:
-        UsageError: data are not to be had, or a target or a metric does not fit them.
-    """
-    try:
-        with threads(experiment.threads):
-            task = load_task(experiment.dataset, data)
-            model = build(experiment, task)
-            strategy = experiment.strategy.create()
-            example = task.inputs(1)
-            strategy.check(task, model)
-            names = weights_to_prune(experiment, strategy, model, example).names
-            target_of(experiment, strategy, model, example, names)
-            if strategy.capabilities.removes == "channels" and shrinks:
-                try_shrinking(model, couple(model, example, names), task.inputs(2))
-            for metric in (own_metric(task), *(each.create() for each in experiment.metrics)):
-                metric.qualities()  # which says what is wrong with them
-                metric.check(task, model)
-    except (UsageError, KeyboardInterrupt):
-        raise
-    except BaseException as error:  # a user's code may raise anything, SystemExit too
-        return error
-    return None
-
-
 def epochs_to_train(experiments: Sequence[Experiment], folder: Path) -> int:
     """How many epochs all experiments train, their dense networks included."""
     epochs = epochs_missing(experiments, folder)
@@ -239,12 +163,6 @@ def epochs_to_train(experiments: Sequence[Experiment], folder: Path) -> int:
                 each.finetuning.epochs if rewound is None else each.pretraining.epochs - rewound
             )
     return epochs
-
-
-def _is_there(device: str) -> bool:
-    if device == "cuda":
-        return cuda.is_available()
-    return device == "cpu" or mps.is_available()
 
 
 def data_folder(chosen: str | Path | None) -> Path:

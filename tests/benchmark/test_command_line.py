@@ -202,15 +202,20 @@ def test_missing_data_without_a_network_are_explained_in_one_sentence(
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["leaderboard", "--help"]])
-def test_help_does_not_import_torch(arguments):
+def test_every_command_has_help_and_none_imports_torch_for_it():
     code = (
         "import sys\n"
-        "from prunebench.benchmark.command_line import main\n"
-        f"try:\n    main({arguments})\nexcept SystemExit as end:\n    assert end.code == 0\n"
+        "from prunebench.benchmark.command_line import COMMANDS, main\n"
+        "for arguments in [[], *([name] for name in COMMANDS)]:\n"
+        "    try:\n"
+        "        main([*arguments, '--help'])\n"
+        "    except SystemExit as end:\n"
+        "        assert end.code == 0\n"
         "assert 'torch' not in sys.modules\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert done.stdout.count("usage: prunebench") == 15
 
 
 def test_the_leaderboard_of_records_does_not_import_torch(runs):

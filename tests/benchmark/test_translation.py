@@ -10,8 +10,8 @@ from torch import nn
 
 import prunebench
 from prunebench.benchmark import command_line
+from prunebench.benchmark.cell.epochs import Purpose, epochs
 from prunebench.benchmark.cell.pretraining import Pretrained
-from prunebench.benchmark.cell.training import Purpose, epochs
 from prunebench.benchmark.experiment import Experiment, Recipe
 from prunebench.benchmark.studies.export import export
 from prunebench.benchmark.studies.measuring import measure

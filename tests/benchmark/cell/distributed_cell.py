@@ -13,8 +13,10 @@ from torch import Tensor, nn
 
 from prunebench.benchmark.cell import distributed
 from prunebench.benchmark.cell.checkpoint import Checkpoints
-from prunebench.benchmark.cell.loop import load_task, prune, threads
+from prunebench.benchmark.cell.loop import load_task
 from prunebench.benchmark.cell.pretraining import Pretrained
+from prunebench.benchmark.cell.process import threads
+from prunebench.benchmark.cell.rounds import prune
 from prunebench.benchmark.experiment import Experiment
 
 

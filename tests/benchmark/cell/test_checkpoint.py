@@ -10,7 +10,8 @@ from torch.nn import functional as F
 import prunebench
 from prunebench.benchmark.cell import training
 from prunebench.benchmark.cell.checkpoint import Checkpoint, Checkpoints
-from prunebench.benchmark.cell.training import Purpose, train
+from prunebench.benchmark.cell.epochs import Purpose
+from prunebench.benchmark.cell.training import train
 from prunebench.benchmark.experiment import Recipe
 from prunebench.benchmark.sweeps.sweep import sweep
 from prunebench.models import LeNetDropout

@@ -10,8 +10,8 @@ from safetensors.torch import load_file
 from torch.nn.utils import prune as torch_prune
 
 import prunebench
+from prunebench.benchmark.cell.evaluation import quality
 from prunebench.benchmark.cell.pretraining import Pretrained, build
-from prunebench.benchmark.cell.training import quality
 from prunebench.metrics import Flops, Latency, Storage
 from prunebench.results import Store, leaderboard
 from prunebench.results.summary import summary
@@ -84,7 +84,8 @@ def test_rewinding_without_pruning_trains_on_from_the_weights_of_that_epoch(
     record = prunebench.run(made, runs=runs)
     by_hand = build(made, digits)
     by_hand.load_state_dict(Pretrained(made, digits, runs).at_epoch(2))
-    from prunebench.benchmark.cell.training import Purpose, train
+    from prunebench.benchmark.cell.epochs import Purpose
+    from prunebench.benchmark.cell.training import train
 
     train(by_hand, digits, made.finetuning, Purpose(made.seed, "fine-tuning 1"))
     for name, tensor in weights_of(record, runs).items():
@@ -246,7 +247,7 @@ def test_a_users_metric_is_recorded_for_the_dense_and_the_pruned_network(
 
 def test_scoring_never_sees_the_validation_or_the_test_split(experiment, runs, digits):
     made = experiment(strategy="GlobalGradientMagnitude", recovery="NoRecovery")
-    from prunebench.benchmark.cell.loop import prune
+    from prunebench.benchmark.cell.rounds import prune
 
     watched = copy.copy(digits)
     seen = []
@@ -385,7 +386,7 @@ def test_what_is_not_to_be_measured_is_not(experiment, runs, monkeypatch):
     def too_long(*_):
         raise AssertionError("this takes time")
 
-    monkeypatch.setattr("prunebench.benchmark.cell.loop.layer_table", too_long)
+    monkeypatch.setattr("prunebench.benchmark.cell.record.layer_table", too_long)
     monkeypatch.setattr(Latency, "measure_and_doubt", too_long)
     for metric in (Flops, Storage):
         monkeypatch.setattr(metric, "measure", too_long)

@@ -7,12 +7,28 @@ import pytest
 
 import prunebench
 from prunebench.benchmark.cell.checkpoint import Checkpoint
+from prunebench.benchmark.cell.epochs import Purpose
 from prunebench.benchmark.cell.progress import listen
-from prunebench.benchmark.cell.training import Purpose, train
+from prunebench.benchmark.cell.training import train
 from prunebench.benchmark.experiment import Recipe
-from prunebench.benchmark.sweeps.executor import Job, in_processes, in_this_process
+from prunebench.benchmark.sweeps.executors import ThisProcess, WorkerProcesses
+from prunebench.benchmark.sweeps.jobs import Job
 from prunebench.benchmark.sweeps.sweep import epochs_to_train
 from prunebench.models import LeNetSmall
+
+
+class Notes:
+    """What a sweep has told."""
+
+    def __init__(self) -> None:
+        self.trained: list[float] = []
+        self.texts: list[str] = []
+
+    def train(self, epochs: float) -> None:
+        self.trained.append(epochs)
+
+    def describe(self, text: str) -> None:
+        self.texts.append(text)
 
 
 @pytest.mark.slow
@@ -36,18 +52,21 @@ def test_a_training_tells_of_as_many_epochs_as_were_expected(experiment, tmp_pat
     experiments = [job.experiment for job in jobs]
     for _ in range(2):  # the second time the dense networks are there
         expected = epochs_to_train(experiments, tmp_path)
-        told: list[float] = []
-        list(in_this_process(jobs, told.append))
-        assert sum(told) == pytest.approx(expected)
-        assert len(told) >= 10 * expected  # within epochs too
+        watcher = Notes()
+        list(ThisProcess().run(jobs, watcher))
+        assert sum(watcher.trained) == pytest.approx(expected)
+        assert len(watcher.trained) >= 10 * expected  # within epochs too
+        assert watcher.texts == ["GlobalMagnitude"] * 2
 
 
 @pytest.mark.slow
 def test_workers_tell_of_their_epochs(experiment, tmp_path):
     jobs = [Job(experiment(seed=seed), tmp_path, Path(), weights=False) for seed in (0, 1)]
-    told: list[float] = []
-    list(in_processes(jobs, told.append, workers=2))
-    assert sum(told) == pytest.approx(8)
+    watcher = Notes()
+    list(WorkerProcesses(workers=2).run(jobs, watcher))
+    assert sum(watcher.trained) == pytest.approx(8)
+    assert watcher.texts[0] == "dense networks to train: 2"
+    assert watcher.texts[-1] == "dense networks trained"
 
 
 def test_a_training_that_was_finished_before_counts_in_full(digits, tmp_path):

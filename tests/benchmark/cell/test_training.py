@@ -14,7 +14,9 @@ from torch.optim.optimizer import (
     register_optimizer_step_pre_hook,
 )
 
-from prunebench.benchmark.cell.training import Purpose, epochs, quality, train
+from prunebench.benchmark.cell.epochs import Purpose, epochs
+from prunebench.benchmark.cell.evaluation import quality
+from prunebench.benchmark.cell.training import train
 from prunebench.benchmark.experiment import Recipe
 from prunebench.errors import UsageError
 from prunebench.models import LeNet300100, LeNetDropout, LeNetSmall

@@ -9,9 +9,11 @@ import pandas as pd
 import pytest
 
 import prunebench
+from prunebench.benchmark.cell.progress import SweepBar
 from prunebench.benchmark.command_line import main
-from prunebench.benchmark.sweeps.executor import Job, in_processes
-from prunebench.results import Record, Store
+from prunebench.benchmark.sweeps.executors import WorkerProcesses
+from prunebench.benchmark.sweeps.jobs import Job
+from prunebench.results import Store
 
 QUICK = ["--dataset", "Digits", "--model", "LeNetSmall", "--pretraining.epochs", "1",
          "--finetuning.epochs", "1", "--compression", "4"]  # fmt: skip
@@ -72,12 +74,8 @@ def test_a_worker_that_dies_or_hangs_after_it_has_saved_loses_nothing(tmp_path):
         )
         (made,) = few(strategy=strategy)
         jobs = [Job(made, tmp_path / "runs", tmp_path, weights=True)]
-        records = [
-            each
-            for each in in_processes(jobs, lambda epochs: None, 1, timeout=30)
-            if isinstance(each, Record)
-        ]
-        assert len(records) == 1
+        bar = SweepBar(cells=1, finished=0, epochs=1, hidden=True)
+        assert len(list(WorkerProcesses(1, timeout=30).run(jobs, bar))) == 1
         assert Store(tmp_path / "runs").is_finished(made.id), name
 
 

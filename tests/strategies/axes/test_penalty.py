@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from prunebench.benchmark.cell.training import Purpose, epochs
+from prunebench.benchmark.cell.epochs import Purpose, epochs
 from prunebench.benchmark.experiment import Recipe
 from prunebench.errors import UsageError
 from prunebench.models import LeNetSmall

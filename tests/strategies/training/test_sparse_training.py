@@ -8,7 +8,8 @@ from contexts import context_of
 from torch import nn
 from torch.nn import functional as F
 
-from prunebench.benchmark.cell.training import Purpose, epochs, train
+from prunebench.benchmark.cell.epochs import Purpose, epochs
+from prunebench.benchmark.cell.training import train
 from prunebench.benchmark.experiment import Recipe
 from prunebench.errors import UsageError
 from prunebench.models import LeNetSmall

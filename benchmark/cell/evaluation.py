@@ -1,0 +1,37 @@
+"""How good a network is, by what its task is scored by."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from ...datasets import Task
+from ...errors import UsageError
+from ...metrics import METRICS, Measurements, Metric, Subject
+
+
+def quality(model: nn.Module, task: Task, split: str) -> Measurements:
+    """What the task's own metric says of ``model`` on a split."""
+    return own_metric(task).measure(Subject(model, model, task, (), split))  # type: ignore[arg-type]
+
+
+def own_metric(task: Task) -> Metric:
+    """The metric by which a task scores networks.
+
+    Raises:
+        UsageError: it names none, or one that says nothing of quality.
+    """
+    metric: Metric = METRICS.component(task.quality).create()
+    if not metric.qualities():
+        raise UsageError(
+            f"the task {type(task).__name__} cannot be scored by {task.quality}, which has no "
+            "number of quality"
+        )
+    return metric
+
+
+def merit_of(measured: Measurements, task: Task) -> float:
+    """The first quality number, so signed that more is better; minus infinity if it is NaN."""
+    name, quality = next(iter(own_metric(task).qualities().items()))
+    value = measured[name] if quality.higher_is_better else -measured[name]
+    return value if value == value else -torch.inf

@@ -1,0 +1,185 @@
+"""The record of a cell: what is measured when its rounds are over, or why they never were."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from ...datasets import Task
+from ...errors import message_of
+from ...metrics import (
+    Flops,
+    Latency,
+    Measurements,
+    Metric,
+    Quality,
+    Subject,
+    histograms,
+    layer_sizes,
+    layer_table,
+)
+from ...registry import Component
+from ...results import Distribution, Failure, Layer, QualityMetric, Record
+from ...results.changes import CHANGES
+from ...results.qualities import descriptions
+from ...strategies import Strategy, collapsed, weight_class
+from ..experiment import Experiment
+from .environment import environment
+from .evaluation import own_metric
+from .pretraining import Pretrained, build, least_dense_quality
+from .rounds import Pruned, copies, shrunk
+from .target import weights_to_prune
+
+
+def finished_record(
+    experiment: Experiment, task: Task, pretrained: Pretrained, pruned: Pruned
+) -> Record:
+    """Measure what the rounds left, and the dense network beside it.
+
+    Args:
+        experiment: what was run.
+        task: what is learned.
+        pretrained: the dense network.
+        pruned: what the rounds left.
+    """
+    report = pretrained.report()
+    subjects = _subjects(experiment, task, pretrained, pruned)
+    chosen: dict[Component[Metric], Metric] = {each: each.create() for each in experiment.metrics}
+    standard: list[Metric] = [each.create() for each in experiment.measurements]
+    untimed = [metric for metric in standard if not metric.timing]
+    final = {**pruned.rounds[-1].after, **_all([*untimed, *chosen.values()], subjects.final)}
+    dense = report.test | _all(untimed, subjects.dense)
+    for component, metric in chosen.items():
+        # What may depend on the weights that this strategy prunes belongs to this cell alone.
+        dense |= (
+            pretrained.measured(component) if metric.quality else metric.measure(subjects.dense)
+        )
+    own = _measured_of(own_metric(task), final)
+    others = {
+        name: each
+        for metric in chosen.values()
+        for name, each in _measured_of(metric, final).items()
+        if name not in own
+    }
+    latency, doubts = _latency(standard, subjects.final)
+    dead = collapsed(pruned.masks)
+    return Record(
+        id=experiment.id,
+        status="collapsed" if dead else "ok",
+        experiment=described(experiment),
+        quality={name: each.better for name, each in {**own, **others}.items()},
+        described={
+            name: QualityMetric(title=each.title, unit=each.unit)
+            for name, each in descriptions(own, others).items()
+        },
+        least_dense_quality=least_dense_quality(experiment, task),
+        dense=dense,
+        rounds=tuple(pruned.rounds),
+        final=final,
+        layers=_layers(task, pruned, standard),
+        collapsed_layers=tuple(dead),
+        by_class=own_metric(task).by_class(subjects.final),
+        signatures={str(name): text for name, each in chosen.items() if (text := each.signature())},
+        revision=len(CHANGES),
+        history=(*report.curve, *pruned.curve),
+        distributions=_distributions(pretrained, pruned),
+        timings={"pretraining_seconds": report.seconds, **pruned.seconds, **latency},
+        doubts=doubts,
+        environment=environment(),
+    )
+
+
+def failed_record(experiment: Experiment, error: BaseException) -> Record:
+    """The record of a run that ended with ``error``."""
+    return Record(
+        id=experiment.id,
+        status="failed",
+        error=Failure(
+            type=type(error).__name__,
+            message=message_of(error),
+            traceback="".join(traceback.format_exception(error)),
+        ),
+        experiment=described(experiment),
+        quality={},
+        dense={},
+        rounds=(),
+        final={},
+        layers=(),
+        collapsed_layers=(),
+        timings={},
+        environment=environment(),
+    )
+
+
+def described(experiment: Experiment) -> dict[str, Any]:
+    """All settings of an experiment as plain data, defaults included, for its record."""
+    return {
+        **experiment.model_dump(mode="json"),
+        "comparison": experiment.comparison,
+        "sources": experiment.sources,
+    }
+
+
+class _Subjects(NamedTuple):
+    """The dense network and what became of it, as metrics take them."""
+
+    dense: Subject
+    final: Subject
+
+
+def _subjects(
+    experiment: Experiment, task: Task, pretrained: Pretrained, pruned: Pruned
+) -> _Subjects:
+    dense = build(experiment, task)
+    dense.load_state_dict(pretrained.state())
+    strategy: Strategy = experiment.strategy.create()
+    removes = strategy.capabilities.removes
+    # A network that was adapted has other names than the dense one.
+    names = of_dense = tuple(pruned.masks)
+    if removes == "nothing":
+        of_dense = weights_to_prune(experiment, strategy, dense, task.inputs(1)).names
+    small = None
+    if removes == "channels":
+        small = shrunk(pruned.model, pruned.names, pruned.masks, task)[0]
+    return _Subjects(
+        Subject(dense, dense, task, of_dense),
+        Subject(pruned.model, dense, task, names, shrunk=small),
+    )
+
+
+def _all(metrics: list[Metric], subject: Subject) -> Measurements:
+    measured: Measurements = {}
+    for metric in metrics:
+        measured |= metric.measure(subject)
+    return measured
+
+
+def _measured_of(metric: Metric, measured: Mapping[str, object]) -> dict[str, Quality]:
+    """Those of a metric's numbers of quality that were measured."""
+    return {name: each for name, each in metric.qualities().items() if name in measured}
+
+
+def _latency(metrics: list[Metric], subject: Subject) -> tuple[Measurements, dict[str, str]]:
+    """The times of a network, and what speaks against believing them."""
+    latency: Measurements = {}
+    doubts: dict[str, str] = {}
+    for metric in metrics:
+        if isinstance(metric, Latency):
+            latency, doubts = metric.measure_and_doubt(subject)
+    return latency, doubts
+
+
+def _layers(task: Task, pruned: Pruned, metrics: list[Metric]) -> tuple[Layer, ...]:
+    """What is left of each layer, with its multiply–adds where those are measured at all."""
+    counted = any(isinstance(metric, Flops) for metric in metrics)
+    rows = layer_table(pruned.model, task.inputs(1)) if counted else layer_sizes(pruned.model)
+    classes = {name: weight_class(pruned.model, name) for name in pruned.names}
+    return tuple(Layer(**row._asdict(), weight_class=classes.get(row.name, "")) for row in rows)
+
+
+def _distributions(pretrained: Pretrained, pruned: Pruned) -> tuple[Distribution, ...]:
+    """How the weights are distributed before and straight after pruning, and in the end."""
+    final = copies(pruned.model, pruned.masks)
+    rows = histograms(pretrained.state(), pruned.straight_after, final)
+    return tuple(Distribution(**row._asdict()) for row in rows)

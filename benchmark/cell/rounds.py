@@ -1,0 +1,305 @@
+"""The rounds of a cell: prune, recover, and so on, until the target is reached."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ...datasets import Task
+from ...results import Epoch, Round
+from ...seeding import generator
+from ...strategies import (
+    Capabilities,
+    Context,
+    Coupling,
+    DuringTraining,
+    GradualTraining,
+    Masks,
+    Recovery,
+    SparseTraining,
+    State,
+    Strategy,
+    check_equivalence,
+    couple,
+    find_prunable,
+    full_masks,
+    kept,
+    shrink,
+    write_back,
+)
+from ..experiment import Experiment, Recipe
+from . import distributed
+from .checkpoint import Checkpoint, Checkpoints
+from .epochs import Purpose
+from .evaluation import quality
+from .pretraining import Pretrained, build
+from .target import Target, target_of, weights_to_prune
+from .training import Trained, copy_of_state, train
+
+
+class Pruned(NamedTuple):
+    """What the rounds leave.
+
+    Attributes:
+        model: the network.
+        names: the weights that the strategy removes.
+        masks: the last masks.
+        rounds: the rounds' records.
+        seconds: times.
+        curve: the epochs of all trainings.
+        straight_after: the prunable weights straight after the last pruning; empty where that took
+            place during a training.
+    """
+
+    model: nn.Module
+    names: tuple[str, ...]
+    masks: Masks
+    rounds: list[Round]
+    seconds: dict[str, float]
+    curve: list[Epoch]
+    straight_after: State
+
+
+def prune(
+    experiment: Experiment,
+    task: Task,
+    pretrained: Pretrained,
+    checkpoints: Checkpoints | None = None,
+) -> Pruned:
+    """Prune and recover the network for as many rounds as the experiment says."""
+    rounds = _Rounds(experiment, task, pretrained, checkpoints)
+    timing = experiment.timing.create()
+    if isinstance(timing, DuringTraining):
+        return rounds.within_training(timing)
+    return rounds.between_trainings()
+
+
+class _Rounds:
+    """The rounds of pruning one network, and the network as they leave it."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        task: Task,
+        pretrained: Pretrained,
+        checkpoints: Checkpoints | None,
+    ) -> None:
+        self._experiment, self._task, self._pretrained = experiment, task, pretrained
+        self._checkpoints = checkpoints
+        self._strategy: Strategy = experiment.strategy.create()
+        self._recovery: Recovery = experiment.recovery.create()
+        model, epoch = build(experiment, task), experiment.start_epoch
+        model.load_state_dict(pretrained.state() if epoch is None else pretrained.at_epoch(epoch))
+        example = task.inputs(1)
+        selected = weights_to_prune(experiment, self._strategy, model, example)
+        self._target = target_of(experiment, self._strategy, model, example, selected.names)
+        self._steps = _steps(experiment, self._target)
+        self._model = self._strategy.adapt(
+            model,
+            selected.names,
+            self._steps[-1].density,
+            generator(experiment.seed, "adapting"),
+        )
+        if self._model is not model:
+            adapted = find_prunable(self._model, example)
+            names = self._strategy.removable(self._model, adapted)
+            selected = adapted._replace(names=tuple(names))
+        self._selected = selected
+        self._seconds = {"scoring_seconds": 0.0, "finetuning_seconds": 0.0}
+        self._curve: list[Epoch] = []
+
+    def between_trainings(self) -> Pruned:
+        """Each round prunes, and then trains if the recovery does."""
+        rounds, masks = [], self._full_masks()
+        for number in range(1, self._experiment.rounds + 1):
+            sparsity = self._pruned(number, masks)
+            if number == self._experiment.rounds:
+                straight_after = copies(self._model, sparsity.masks)
+            rounds.append(self._recovered(number, sparsity))
+            masks = sparsity.masks
+        return self._finished(masks, rounds, straight_after)
+
+    def within_training(self, timing: DuringTraining) -> Pruned:
+        """All rounds prune during one training, which the record calls by the last one's number."""
+        number = self._experiment.rounds
+        sparsity = GradualTraining(
+            self._model,
+            self._full_masks(),
+            lambda number, masks: self._pruned(number, masks).masks,
+            number,
+            timing.begin,
+            timing.end,
+        )
+        rounds = [self._recovered(number, sparsity)]
+        return self._finished(sparsity.masks, rounds, {})
+
+    def _finished(self, masks: Masks, rounds: list[Round], straight_after: State) -> Pruned:
+        _without_signs(self._model, masks)
+        names = self._selected.names
+        return Pruned(self._model, names, masks, rounds, self._seconds, self._curve, straight_after)
+
+    def _full_masks(self) -> Masks:
+        parameters = dict(self._model.named_parameters())
+        return full_masks({name: parameters[name] for name in self._selected.names})
+
+    def _pruned(self, number: int, masks: Masks) -> SparseTraining:
+        """Prune the network as it is now to the target of a round."""
+        context = Context(
+            model=self._model,
+            task=self._task,
+            masks={name: masks[name] for name in self._selected.names},
+            outputs=self._selected.outputs,
+            generator=generator(self._experiment.seed, "scoring", number),
+            cost=self._target.cost,
+        )
+        with _timed(self._seconds, "scoring_seconds"):
+            sparsity = self._strategy.prune(context, self._steps[number - 1].kept)
+        if distributed.world_size() > 1 and self._strategy.capabilities == Capabilities():
+            # All processes choose alike; this holds them to it where a device's bits differ.
+            masks = {name: mask.contiguous() for name, mask in sparsity.masks.items()}
+            distributed.broadcast([*masks.values(), *self._model.state_dict().values()])
+            sparsity.restore(masks)
+        return sparsity
+
+    def _recovered(self, number: int, sparsity: SparseTraining) -> Round:
+        """What becomes of the network by the recovery, training as ``sparsity`` says."""
+        model, task = self._model, self._task
+        before = quality(model, task, "test")
+        history = _History(self._experiment, task, self._pretrained, number)
+        if (start := self._recovery.start(history)) is not None:
+            model.load_state_dict(start)
+            sparsity.apply()
+        if self._recovery.trains:
+            self._train(number, sparsity)
+        return Round(
+            round=number,
+            density=self._steps[number - 1].density,
+            kept=kept(sparsity.masks),
+            before=before,
+            after=quality(model, task, "test"),
+            validation=quality(model, task, "validation"),
+        )
+
+    def _train(self, number: int, sparsity: SparseTraining) -> None:
+        """Fine-tune, or train again from the epoch to which the recovery went back."""
+        experiment, task = self._experiment, self._task
+        purpose = Purpose(experiment.seed, f"fine-tuning {number}")
+        rewound = self._recovery.schedule_epoch
+        recipe = experiment.finetuning if rewound is None else experiment.pretraining
+        first = (rewound or 0) + 1
+        with _timed(self._seconds, "finetuning_seconds"):
+            checkpoint = None
+            if self._checkpoints is not None:
+                checkpoint = self._checkpoints.of(purpose.name)
+            if experiment.finetuned_network == "masked":
+                trained = train(self._model, task, recipe, purpose, sparsity, first, checkpoint)
+            else:
+                trained = self._train_shrunk(recipe, purpose, sparsity.masks, first, checkpoint)
+        self._curve += trained.curve
+        if checkpoint is not None:
+            self._seconds["finetuning_seconds"] += checkpoint.seconds_before
+
+    def _train_shrunk(
+        self,
+        recipe: Recipe,
+        purpose: Purpose,
+        masks: Masks,
+        first_epoch: int,
+        checkpoint: Checkpoint | None,
+    ) -> Trained:
+        """Train the network without the channels that are gone, and take over what it learns."""
+        small, coupling, stays = shrunk(self._model, self._selected.names, masks, self._task)
+        trained = train(small, self._task, recipe, purpose, None, first_epoch, checkpoint)
+        write_back(small, self._model, coupling, stays)
+        return trained
+
+
+class _History:
+    """The states that a recovery may go back to, in one round of one experiment."""
+
+    def __init__(
+        self, experiment: Experiment, task: Task, pretrained: Pretrained, number: int
+    ) -> None:
+        self._experiment, self._task = experiment, task
+        self._pretrained, self._number = pretrained, number
+
+    def at_epoch(self, epoch: int) -> State:
+        """The state after so many epochs of pretraining."""
+        return self._pretrained.at_epoch(epoch)
+
+    @property
+    def is_last_round(self) -> bool:
+        """Whether no more pruning follows."""
+        return self._number == self._experiment.rounds
+
+    def fresh(self) -> State:
+        """A new initialisation, another one in each round."""
+        purpose = f"reinitialisation {self._number}"
+        return copy_of_state(build(self._experiment, self._task, purpose))
+
+
+class _Step(NamedTuple):
+    """What a round of pruning is to leave of what the target counts: a fraction, and a number."""
+
+    density: float
+    kept: int
+
+
+def _steps(experiment: Experiment, target: Target) -> list[_Step]:
+    """What each round leaves, the last one exactly what the target says."""
+    schedule = experiment.schedule.create()
+    densities = [
+        schedule.density(target.kept / target.total, number, experiment.rounds)
+        for number in range(1, experiment.rounds + 1)
+    ]
+    steps = [_Step(each, max(target.kept, round(each * target.total))) for each in densities]
+    return [*steps[:-1], _Step(densities[-1], target.kept)]
+
+
+def shrunk(
+    model: nn.Module, names: Sequence[str], masks: Mapping[str, Tensor], task: Task
+) -> tuple[nn.Module, Coupling, Tensor]:
+    """The network without the channels that ``masks`` remove, the channels, and which stayed.
+
+    Args:
+        model: the network with its zeros.
+        names: the weights whose channels may be removed.
+        masks: of those weights at least.
+        task: gives inputs on which the two networks are compared.
+
+    Raises:
+        UsageError: the smaller network does not compute the same.
+    """
+    coupling = couple(model, task.inputs(1), names)
+    stays = coupling.kept(masks)
+    small = shrink(model, coupling, stays)
+    check_equivalence(model, small, task.inputs(2))
+    return small, coupling, stays
+
+
+def copies(model: nn.Module, names: Iterable[str]) -> State:
+    """Copies of the weights of these names."""
+    parameters = dict(model.named_parameters())
+    return {name: parameters[name].detach().clone() for name in names}
+
+
+def _without_signs(model: nn.Module, masks: Masks) -> None:
+    """Have all zeros of pruned weights be positive ones: masking leaves negative ones too."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name in masks:
+                parameter.add_(0.0)
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        seconds[name] += time.perf_counter() - start

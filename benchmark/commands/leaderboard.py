@@ -1,0 +1,68 @@
+"""``prunebench leaderboard``: tables, plots and a page made from records."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ...errors import UsageError
+from .options import add_labels, add_layout, chosen_layout, file_path, folder_path
+from .output import draw_quality_plots
+
+HELP = "make a leaderboard from records"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    parser.add_argument(
+        "runs",
+        type=Path,
+        nargs="?",
+        default=Path("runs"),
+        help="records folder, or a published file of records",
+    )
+    parser.add_argument("-o", "--output", type=file_path, help="write the table to this CSV file")
+    parser.add_argument(
+        "--plots", type=folder_path, metavar="FOLDER", help="draw the plots into a folder"
+    )
+    parser.add_argument("--seeds", type=file_path, metavar="FILE", help="write single runs as CSV")
+    parser.add_argument("--report", type=file_path, metavar="FILE", help="write it all as a page")
+    add_labels(parser)
+    add_layout(parser)
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Print the tables, and write and draw what is asked for."""
+    from ...results import as_text, leaderboard, write_csv
+    from ...results.naming import labels_of, with_labels
+    from ...results.record_file import read_records
+
+    layout = None
+    if options.panel or options.colour or options.line:
+        from ...results.plots import LAYOUT
+
+        layout = chosen_layout(options, LAYOUT)
+        if not options.plots:
+            raise UsageError("--panel, --colour and --line arrange plots: give --plots FOLDER too")
+    records = list(read_records(options.runs)) if options.runs.is_file() else options.runs
+    frame = leaderboard(records)
+    if frame.empty:
+        raise UsageError(f"there are no records in {options.runs}")
+    frame = with_labels(frame, labels_of(options.label))
+    print(as_text(frame))
+    if options.output:
+        write_csv(frame, options.output)
+        print(f"\n{options.output}")
+    if options.plots:
+        print("\n".join(map(str, draw_quality_plots(frame, options.plots, layout))))
+    if options.seeds:
+        from ...results.seeds import single_seeds
+
+        write_csv(single_seeds(read_records(options.runs)), options.seeds)
+        print(options.seeds)
+    if options.report:
+        from ...results.report import report
+
+        report(frame, options.report)
+        print(options.report)
+    return 0

@@ -1,0 +1,76 @@
+"""``prunebench measure``: the times of finished runs in several runtimes."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ...errors import UsageError
+from ...results import Store
+from .options import (
+    add_data,
+    add_measuring,
+    add_trust,
+    chosen_device,
+    chosen_protocol,
+    positive_or_zero,
+)
+from .output import say
+
+HELP = "time finished runs in several runtimes"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    parser.add_argument(
+        "runs",
+        type=Path,
+        nargs="?",
+        default=Path("runs"),
+        help="records folder, or the path of one record's file",
+    )
+    add_data(parser)
+    parser.add_argument(
+        "--seed", nargs="+", type=int, metavar="N", help="measure only the runs of these seeds"
+    )
+    add_trust(parser)
+    parser.add_argument(
+        "--passes",
+        type=positive_or_zero,
+        default=0,
+        metavar="N",
+        help="time N whole passes over the test split as well, in eager PyTorch; 0 times none "
+        "(default: 0)",
+    )
+    add_measuring(parser)
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Time the runs, print, write and draw their times."""
+    from ...results import inference_as_text, inference_table, write_csv
+    from ...results.break_even import plot_inference
+    from ..studies.measuring import DEFAULT_RUNTIMES, measure
+
+    store = Store.holding(options.runs, options.runs)
+    records = [store.find(options.runs)] if options.runs.suffix == ".json" else store.records()
+    measured = measure(
+        (r for r in records if options.seed is None or r.experiment.get("seed") in options.seed),
+        runs=store.folder,
+        data=options.data,
+        runtimes=options.runtimes or DEFAULT_RUNTIMES,
+        batch_sizes=options.batch_sizes,
+        protocol=chosen_protocol(options),
+        passes=options.passes,
+        device=chosen_device(options),
+        trust=options.trust,
+    )
+    frame = inference_table(measured)
+    write_csv(frame, store.folder / "inference.csv")
+    print(inference_as_text(frame))
+    print(f"\ninference:   {store.folder / 'inference.csv'}")
+    try:
+        plot_inference(frame, store.folder / "inference.png")
+        print(f"plot:        {store.folder / 'inference.png'}")
+    except UsageError as error:
+        say(f"prunebench: no plot: {error}")
+    return 0

@@ -1,0 +1,46 @@
+"""What several commands write."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...errors import printable_lines
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from ...results.layout import Layout
+
+
+def say(sentence: str) -> None:
+    """To the terminal beside the output proper, which may be read by another program."""
+    print(printable_lines(sentence), file=sys.stderr)
+
+
+def draw_quality_plots(frame: DataFrame, folder: Path, layout: Layout | None = None) -> list[Path]:
+    """Draw the plots of a leaderboard into a folder, say which are left out, return their paths."""
+    from ...results.plots import LAYOUT, draw_plots
+
+    drawn = draw_plots(frame, folder, layout or LAYOUT)
+    for sentence in drawn.left_out:
+        say(f"prunebench: {sentence}")
+    return drawn.paths
+
+
+def write_table_and_plot(frame: DataFrame, plot: Callable[..., None], stem: Path) -> int:
+    """Write a table and the plot of it, which differ in the ending of their names.
+
+    Returns:
+        The exit status.
+    """
+    from ...results import write_csv
+
+    table, picture = stem.with_suffix(".csv"), stem.with_suffix(".png")
+    write_csv(frame, table)
+    plot(frame, path=picture)
+    print(f"table: {table}")
+    print(f"plot:  {picture}")
+    return 0

@@ -1,0 +1,155 @@
+"""``prunebench run``: the experiments of a file, of options or of both."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...errors import UsageError, message_of
+from ...results import Outcome, Record, Store
+from .options import add_data, add_labels, add_runs, positive, positive_or_zero
+from .output import draw_quality_plots, say
+from .settings import add_settings, chosen_labels, overlaid
+
+if TYPE_CHECKING:
+    from ..experiment import Experiment
+
+INTERRUPTED = 130
+"""The exit status after Ctrl-C."""
+
+HELP = "run experiments and make the leaderboard"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """An option for each setting of an experiment, and those that say where and how to run."""
+    parser.usage = "prunebench run [CONFIG.yaml] [--SETTING VALUE ...] [option ...]"
+    parser.add_argument("config", nargs="?", type=Path, help="YAML file with settings")
+    add_settings(parser)
+    running = parser.add_argument_group("running")
+    add_runs(running)
+    add_data(running)
+    running.add_argument("--workers", type=positive, default=1, help="processes that run cells")
+    running.add_argument("--timeout", type=positive, help="seconds after which a cell fails")
+    running.add_argument(
+        "--checkpoint-minutes",
+        type=positive_or_zero,
+        default=10,
+        metavar="N",
+        help="minutes between two checkpoints, from which an interrupted training goes on; 0 makes "
+        "none (default: 10)",
+    )
+    running.add_argument("--dry-run", action="store_true", help="show what would be run")
+    running.add_argument("--force", action="store_true", help="run finished cells again")
+    running.add_argument("--no-weights", action="store_true", help="save records without weights")
+    add_labels(running)
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Run what is not finished yet and report on all of it; fail if a cell failed."""
+    from ..cell import distributed
+    from ..grid import grid, read_settings
+    from ..sweeps.sweep import sweep, unfinished
+
+    if options.timeout is not None and options.workers == 1:
+        raise UsageError("--timeout needs --workers of at least 2: a process cannot stop itself")
+    settings = read_settings(options.config) if options.config else {}
+    experiments = grid(**overlaid(settings, options))
+    labels = chosen_labels(options, experiments)
+    distributed.start()
+    if distributed.world_size() > 1 and options.workers > 1:
+        raise UsageError(
+            f"--workers: {options.workers} is not allowed: torchrun has started "
+            f"{distributed.world_size()} processes that share each cell"
+        )
+    if options.dry_run:
+        return _rehearse(experiments, options)
+    try:
+        records = sweep(
+            experiments,
+            runs=options.runs,
+            data=options.data,
+            workers=options.workers,
+            timeout=options.timeout,
+            force=options.force,
+            weights=not options.no_weights,
+            checkpoint_minutes=options.checkpoint_minutes,
+        )
+    except KeyboardInterrupt:
+        left = len(unfinished(experiments, Store(options.runs)))
+        say(
+            f"prunebench: interrupted; {len(experiments) - left} of {len(experiments)} cells are "
+            f"finished and kept in {options.runs}: give the same command again to go on"
+        )
+        return INTERRUPTED
+    return _report(records, options.runs, labels) if distributed.rank() == 0 else 0
+
+
+def _rehearse(experiments: Sequence[Experiment], options: argparse.Namespace) -> int:
+    """Show what would be run, and say of which cells it is known that they will fail."""
+    from ...results.summary import title
+    from ..sweeps.checking import check
+    from ..sweeps.sweep import data_folder, unfinished
+
+    waiting = experiments if options.force else unfinished(experiments, Store(options.runs))
+    broken = check(waiting, data_folder(options.data))
+    to_run = {experiment.id for experiment in waiting}
+    for experiment in experiments:
+        state = "to run" if experiment.id in to_run else "finished"
+        print(f"{experiment.id}  {state:8}  {title(experiment.model_dump(mode='json'))}")
+    done = sum(experiment.id not in to_run for experiment in experiments)
+    print(f"{len(experiments)} cells, {done} finished, {len(experiments) - done} to run")
+    for id_, (experiment, error) in broken.items():
+        reason = f"{type(error).__name__}: {message_of(error)}"
+        say(f"will fail: {title(experiment.model_dump(mode='json'))} ({id_}): {reason}")
+    return 1 if broken else 0
+
+
+def _report(records: Sequence[Record], runs: Path, labels: Mapping[str, str]) -> int:
+    """Print what was run, write and draw all that is in its folder, and say what is amiss."""
+    from ...results import as_text, leaderboard, write_csv
+    from ...results.changes import staleness
+    from ...results.naming import with_labels
+    from ...results.report import report
+    from ...results.summary import title
+
+    store = Store(runs)
+    shown, frame = with_labels(leaderboard(records), labels), leaderboard(_readable(store))
+    try:
+        frame = with_labels(frame, labels)
+    except UsageError as error:
+        say(f"prunebench: no labels in {runs}, where there are more strategies: {error}")
+    write_csv(frame, runs / "leaderboard.csv")
+    failures = [record for record in records if record.error is not None]
+    if len(failures) < len(records):
+        print(as_text(shown))
+        print(f"\nleaderboard: {runs / 'leaderboard.csv'}")
+        try:
+            print(f"plots:       {', '.join(map(str, draw_quality_plots(frame, runs)))}")
+        except UsageError as error:
+            say(f"prunebench: no plots: {error}")
+        report(frame, runs / "report.html")
+        print(f"report:      {runs / 'report.html'}")
+        print(f"records:     {runs}/??/*.json")
+    for sentence in staleness(records):
+        say(f"prunebench: stale results, {sentence}; --force runs them again")
+    for record in failures:
+        failure = record.error
+        assert failure is not None  # these are the records that have one
+        kept = "; its finished record stays" if store.is_finished(record.id) else ""
+        reason = f"{failure.type}: {failure.message}{kept}"
+        say(f"failed: {title(record.experiment)} ({record.id}): {reason}")
+    return 1 if failures else 0
+
+
+def _readable(store: Store) -> Iterator[Outcome]:
+    """All of a folder that can be read; what cannot, is named."""
+    for record_id in store.ids():
+        try:
+            outcome = store.outcome(record_id)
+        except UsageError as error:
+            say(f"prunebench: left out of the leaderboard: {error}")
+            continue
+        if outcome is not None:
+            yield outcome

@@ -1,0 +1,70 @@
+"""A job: an experiment, and what another process has to know to run it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...errors import UsageError
+from ...results import Record, Store
+from ..cell.loop import load_task, run_cell
+from ..cell.pretraining import Pretrained
+from ..cell.process import threads
+from ..experiment import Experiment
+
+
+@dataclass(frozen=True)
+class Job:
+    """An experiment, and where its record and its data are.
+
+    Attributes:
+        experiment: what to run.
+        runs: the folder of records.
+        data: the folder of data sets.
+        weights: whether to save the pruned weights.
+        checkpoint_seconds: time between two checkpoints of a training; None makes none.
+    """
+
+    experiment: Experiment
+    runs: Path
+    data: Path
+    weights: bool
+    checkpoint_seconds: float | None = None
+
+    def run(self) -> Record:
+        """Run the experiment and save its record."""
+        return run_cell(
+            self.experiment,
+            Store(self.runs),
+            self.data,
+            weights=self.weights,
+            checkpoint_seconds=self.checkpoint_seconds,
+        )
+
+    def pretrain(self) -> None:
+        """Train the experiment's dense network, unless that has been done."""
+        with threads(self.experiment.threads):
+            task = load_task(self.experiment.dataset, self.data, self.experiment.device)
+            Pretrained(self.experiment, task, self.runs, self.checkpoint_seconds).report()
+
+    def plain(self) -> tuple[Any, ...]:
+        """The job as data that another process can read before it has loaded the user's files."""
+        settings = self.experiment.model_dump(mode="json")
+        options = self.runs, self.data, self.weights, self.checkpoint_seconds
+        return self.experiment.id, settings, *options
+
+
+def job_of(identity: str, settings: dict[str, Any], *options: Any) -> Job:
+    """The job of which :meth:`Job.plain` gave the data.
+
+    Raises:
+        UsageError: it would be another one, since a user's file has been changed.
+    """
+    experiment = Experiment(**settings)
+    if experiment.id != identity:
+        raise UsageError(
+            f"a file of {experiment.strategy} on {experiment.model} and {experiment.dataset} has "
+            "changed since the sweep began: start it again"
+        )
+    return Job(experiment, *options)
