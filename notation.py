@@ -24,7 +24,11 @@ class Call:
     text: str
 
 
-_WITH_PATH = r"(?:[^\s()\[\]{},=:'\"][^\s()\[\]{},='\"]*\.py|[^\W\d][\w.]*):[^\W\d][\w.]*"
+# It begins behind a delimiter, so that a long text is looked through once and not from each letter.
+_WITH_PATH = (
+    r"(?<![^\s()\[\]{},='\"])"
+    r"(?:[^\s()\[\]{},=:'\"][^\s()\[\]{},='\"]*\.py|[^\W\d][\w.]*):[^\W\d][\w.]*"
+)
 # A reference that needs no quotes among the arguments of another component.
 _NEEDS_NO_QUOTES = re.compile(rf"[^\W\d]\w*|{_WITH_PATH}")
 # Texts in quotes, in which nothing is a reference, and references with a path.
