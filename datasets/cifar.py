@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import torch
-import torchvision
 from pydantic import Field
 from torch import Tensor
 
 from .classification import Classification, hold_out
-from .downloaded import read_or_download
+from .downloaded import of_torchvision, read_or_download
 from .task import Batch, Dataset, Split, Task, register
 
 
@@ -28,7 +27,6 @@ class _Cifar(Dataset):
     crop_padding: Annotated[int, Field(ge=0)] = 4
     flip: bool = True
 
-    source: ClassVar[Any]
     files: ClassVar[str]
     classes: ClassVar[int]
 
@@ -49,7 +47,7 @@ class _Cifar(Dataset):
         )
 
     def _read(self, folder: Path, part: str, download: bool) -> tuple[Tensor, Tensor]:
-        data = self.source(str(folder), train=part == "train", download=download)
+        data = of_torchvision(self)(str(folder), train=part == "train", download=download)
         return torch.from_numpy(data.data).permute(0, 3, 1, 2), torch.tensor(data.targets)
 
 
@@ -64,7 +62,6 @@ class CIFAR10(_Cifar):
         flip: whether half of the training images are mirrored.
     """
 
-    source = torchvision.datasets.CIFAR10
     files = "cifar-10-batches-py"
     classes = 10
 
@@ -80,7 +77,6 @@ class CIFAR100(_Cifar):
         flip: whether half of the training images are mirrored.
     """
 
-    source = torchvision.datasets.CIFAR100
     files = "cifar-100-python"
     classes = 100
 
@@ -98,10 +94,9 @@ class SVHN(_Cifar):
 
     flip: bool = False
 
-    source = torchvision.datasets.SVHN
     files = "."
     classes = 10
 
     def _read(self, folder: Path, part: str, download: bool) -> tuple[Tensor, Tensor]:
-        data = self.source(str(folder), split=part, download=download)
+        data = of_torchvision(self)(str(folder), split=part, download=download)
         return torch.from_numpy(data.data), torch.from_numpy(data.labels).long()

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from filelock import FileLock
 
 from ..errors import UsageError
 
 T = TypeVar("T")
+
+
+def of_torchvision(dataset: object) -> Any:
+    """The class of torchvision that has the name of a data set's class."""
+    from torchvision import datasets  # importing it takes as long as torch
+
+    return getattr(datasets, type(dataset).__name__)
 
 
 def read_or_download(name: str, folder: Path, files: Path, read: Callable[[bool], T]) -> T:

@@ -16,7 +16,6 @@ import torch
 from PIL import Image
 from pydantic import Field
 from torch import Tensor
-from torchvision.datasets.folder import IMG_EXTENSIONS
 from tqdm import tqdm
 
 from ..errors import UsageError
@@ -32,6 +31,8 @@ Files = list[tuple[Path, int]]
 _MEAN = (0.485, 0.456, 0.406)
 _DEVIATION = (0.229, 0.224, 0.225)
 _BATCHES_AHEAD = 3
+# Those that torchvision's ImageFolder reads.
+_SUFFIXES = {".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"}
 
 
 @register
@@ -322,7 +323,7 @@ def _files(folder: Path) -> tuple[list[str], Files]:
         (path, label)
         for label, name in enumerate(names)
         for path in sorted((folder / name).rglob("*"))
-        if path.suffix.lower() in IMG_EXTENSIONS
+        if path.suffix.lower() in _SUFFIXES
     ]
     present = {label for _, label in files}
     if len(names) < 2 or len(present) < len(names):

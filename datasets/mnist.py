@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, Any
 
-import torchvision
 from pydantic import Field
 
 from .classification import Classification, Scaling, hold_out
-from .downloaded import read_or_download
+from .downloaded import of_torchvision, read_or_download
 from .task import Dataset, Task, register
 
 
@@ -25,8 +24,6 @@ class _LikeMNIST(Dataset):
     validation: Annotated[int, Field(ge=1, lt=60_000)] = 5_000
     scaling: Scaling = "standardised"
 
-    source: ClassVar[type[torchvision.datasets.MNIST]]
-
     def load(self, folder: Path) -> Task:
         """Read the four IDX files below ``folder``, or have torchvision download them there."""
         training, test = (self._read(folder, train=train) for train in (True, False))
@@ -40,13 +37,13 @@ class _LikeMNIST(Dataset):
         }
         return Classification(splits, classes=10, scaling=self.scaling)  # type: ignore[arg-type]
 
-    def _read(self, folder: Path, *, train: bool) -> torchvision.datasets.MNIST:
+    def _read(self, folder: Path, *, train: bool) -> Any:
         name = type(self).__name__
         return read_or_download(
             name,
             folder,
             folder / name / "raw",
-            lambda download: self.source(str(folder), train=train, download=download),
+            lambda download: of_torchvision(self)(str(folder), train=train, download=download),
         )
 
 
@@ -55,20 +52,14 @@ class _LikeMNIST(Dataset):
 class MNIST(_LikeMNIST):
     """Handwritten digits (LeCun et al. 1998)."""
 
-    source = torchvision.datasets.MNIST
-
 
 @register
 @dataclass(frozen=True)
 class FashionMNIST(_LikeMNIST):
     """Articles of clothing (Xiao et al. 2017)."""
 
-    source = torchvision.datasets.FashionMNIST
-
 
 @register
 @dataclass(frozen=True)
 class KMNIST(_LikeMNIST):
     """Cursive Japanese characters (Clanuwat et al. 2018)."""
-
-    source = torchvision.datasets.KMNIST

@@ -9,7 +9,6 @@ from typing import Annotated, ClassVar
 
 from filelock import FileLock
 from pydantic import Field
-from torchvision.datasets.utils import download_url
 
 from ..errors import UsageError, lacking
 from .cache import cache_folder, in_one_go
@@ -148,6 +147,8 @@ class Multi30k(ParallelText):
             return super().file(folder, name)
         except UsageError:
             pass
+        from torchvision.datasets.utils import download_url  # importing it takes as long as torch
+
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with FileLock(folder / f"{name}.lock"):

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-import torchvision
 from torch import nn
 
 from ..errors import UsageError, lacking, suggestion
@@ -25,7 +24,9 @@ def torchvision_model(name: str) -> type[nn.Module]:
     Raises:
         UsageError: there is none of this name.
     """
-    known = torchvision.models.list_models(module=torchvision.models)
+    from torchvision import models  # importing it takes as long as torch
+
+    known = models.list_models(module=models)
     if name not in known:
         raise UsageError(f"unknown torchvision model {name!r}: {suggestion(name, known)}")
     return _model_class(f"torchvision/{name}", name, _from_torchvision)
@@ -52,14 +53,16 @@ def _from_torchvision(name: str, channels: int, classes: int, pretrained: bool) 
             f"model torchvision/{name} needs images of 3 channels, and those of this data set "
             f"have {channels}"
         )
-    builder = torchvision.models.get_model_builder(name)
+    from torchvision import models
+
+    builder = models.get_model_builder(name)
     # The auxiliary outputs of Inception and GoogLeNet are no part of the network that is used.
     auxiliary: dict[str, Any] = {}
     if name in ("googlenet", "inception_v3"):
         auxiliary = {"aux_logits": False, "init_weights": True}
     network: nn.Module = builder(weights=None, num_classes=classes, **auxiliary)
     if pretrained:
-        weights = torchvision.models.get_model_weights(name)
+        weights = models.get_model_weights(name)
         state = weights.DEFAULT.get_state_dict(progress=True)
         own = network.state_dict()
         # An output layer of other classes stays as it was drawn.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Annotated
 
 from pydantic import Field
-from torch import nn
-from torchvision.models import MobileNetV2
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from .architecture import image_shape, register
 
@@ -24,7 +24,7 @@ _STAGES = (
 
 
 @register
-class CifarMobileNetV2(MobileNetV2):  # type: ignore[misc] # torchvision has no type hints
+class CifarMobileNetV2(nn.Module):
     """MobileNetV2 (Sandler et al. 2018) for images of 32×32, halved three times and not five.
 
     Its parameters are those of torchvision's network: 2,236,682 with 10 classes.
@@ -41,6 +41,16 @@ class CifarMobileNetV2(MobileNetV2):  # type: ignore[misc] # torchvision has no 
         classes: int = 10,
     ) -> None:
         channels, _, _ = image_shape("CifarMobileNetV2", input_shape, 8)
-        super().__init__(classes, width, [list(stage) for stage in _STAGES])
-        first = self.features[0][0]
-        self.features[0][0] = nn.Conv2d(channels, first.out_channels, 3, 1, padding=1, bias=False)
+        super().__init__()
+        from torchvision.models import MobileNetV2  # importing it takes as long as torch
+
+        whole = MobileNetV2(classes, width, [list(stage) for stage in _STAGES])
+        first = whole.features[0][0]
+        whole.features[0][0] = nn.Conv2d(channels, first.out_channels, 3, 1, padding=1, bias=False)
+        self.features, self.classifier = whole.features, whole.classifier
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (examples × classes) of images (examples × channels × height × width)."""
+        pooled = F.adaptive_avg_pool2d(self.features(images), 1)
+        logits: Tensor = self.classifier(pooled.flatten(1))
+        return logits

@@ -288,6 +288,6 @@ def test_without_data_and_without_a_network_it_is_said_what_to_do(kind, tmp_path
     def download(self):
         raise RuntimeError("no route")
 
-    monkeypatch.setattr(kind.source, "download", download)
+    monkeypatch.setattr(f"torchvision.datasets.{kind.__name__}.download", download)
     with pytest.raises(UsageError, match=rf"{kind.__name__} is not in .* \(no route\): connect"):
         kind().load(tmp_path)

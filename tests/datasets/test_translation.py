@@ -244,7 +244,7 @@ def test_multi30k_is_downloaded_where_it_is_missing(tmp_path, corpus, monkeypatc
         content = gzip.compress((corpus / f"{split}.{side}").read_bytes())
         (Path(folder) / name).write_bytes(content)
 
-    monkeypatch.setattr("prunebench.datasets.parallel_text.download_url", download)
+    monkeypatch.setattr("torchvision.datasets.utils.download_url", download)
     task = Multi30k(vocabulary=30).load(tmp_path)
     assert isinstance(task, Translation)
     assert task.size("train") == 800
@@ -258,7 +258,7 @@ def test_multi30k_without_a_network_says_what_to_do(tmp_path, monkeypatch):
     def download(url, folder, name):
         raise OSError("no route")
 
-    monkeypatch.setattr("prunebench.datasets.parallel_text.download_url", download)
+    monkeypatch.setattr("torchvision.datasets.utils.download_url", download)
     with pytest.raises(UsageError, match=r"train\.de\.gz is not in .* \(no route\): connect to"):
         Multi30k().load(tmp_path)
 
