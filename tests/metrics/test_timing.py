@@ -1,7 +1,6 @@
 """The timing protocol, on calls that take as long as they are told."""
 
 import os
-import time
 
 import numpy as np
 import pytest
@@ -20,11 +19,27 @@ def test_calls_take_turns_in_changing_order_as_often_as_each_other():
     assert len(set(turns)) > 1
 
 
-def test_a_ratio_of_durations_is_found():
-    calls = {"slow": lambda: time.sleep(0.004), "fast": lambda: time.sleep(0.001)}
-    times = interleaved(calls, Protocol(repeats=9, most_repeats=9, sample_ms=1e-3))
-    assert np.median(times["slow"]) >= 0.004
-    assert ratio(times["slow"], times["fast"]).value > 1.5
+class Clock:
+    """Time that passes when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def test_a_ratio_of_durations_is_found(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr("prunebench.metrics.timing.time", clock)
+    calls = {"slow": lambda: clock.wait(0.004), "fast": lambda: clock.wait(0.001)}
+    times = interleaved(calls, Protocol(repeats=9, most_repeats=9, sample_ms=10.0))
+    assert times["slow"] == pytest.approx(np.full(9, 0.004))
+    assert times["fast"] == pytest.approx(np.full(9, 0.001))
+    assert ratio(times["slow"], times["fast"]).value == pytest.approx(4)
 
 
 def test_sampling_goes_on_until_the_ratio_is_precise():
