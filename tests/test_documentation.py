@@ -139,6 +139,7 @@ def test_the_readme_shows_the_published_table():
 PUBLISHED = sorted((ROOT / "results/published").glob("*/leaderboard.csv"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.parent.name)
 def test_every_published_table_is_shown_with_its_command(path):
     page = (ROOT / "results/published/README.md").read_text()
@@ -188,6 +189,7 @@ def test_the_columns_in_the_documentation_are_those_of_the_code(columns):
 EXPERIMENTS = sorted((ROOT / "experiments").glob("*.yaml"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
 def test_every_experiment_file_is_valid(path):
     experiments = grid(**read_settings(path))

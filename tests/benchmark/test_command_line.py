@@ -51,6 +51,7 @@ def test_a_comparison_leaves_a_leaderboard_two_plots_a_report_and_its_records(ru
     assert len(list(runs.glob("??/*.json"))) == 8
 
 
+@pytest.mark.slow
 def test_the_table_is_printed_with_the_files_that_were_written(runs, capsys):
     arguments = ["run", *QUICK, "--strategy", "Random", "GlobalMagnitude", "--compression", "2",
                  "8", "--seed", "0", "1", "--rounds", "2", "--runs", str(runs)]  # fmt: skip
@@ -170,6 +171,7 @@ def test_a_mistake_gets_one_sentence_and_exit_status_2(arguments, sentence, caps
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_failed_cell_gives_exit_status_1_and_is_named(tmp_path, capsys):
     path = tmp_path / "broken.py"
     path.write_text(
@@ -218,6 +220,7 @@ def test_every_command_has_help_and_none_imports_torch_for_it():
     assert done.stdout.count("usage: prunebench") == 15
 
 
+@pytest.mark.slow
 def test_the_leaderboard_of_records_does_not_import_torch(runs):
     record = next(runs.glob("??/*.json")).stem
     code = (
@@ -232,6 +235,7 @@ def test_the_leaderboard_of_records_does_not_import_torch(runs):
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
+@pytest.mark.slow
 def test_the_module_runs_as_a_command():
     done = subprocess.run(
         [sys.executable, "-m", "prunebench", "--version"],
@@ -242,6 +246,7 @@ def test_the_module_runs_as_a_command():
     assert done.stdout.startswith("prunebench 0.")
 
 
+@pytest.mark.slow
 def test_a_strategy_is_checked_on_the_models_that_are_named(capsys):
     assert main(["check", "LayerMagnitude", "--model", "ResNetSmall", "Perceptron"]) == 0
     assert "keeps 12 of 12 rules" in capsys.readouterr().out
@@ -256,6 +261,7 @@ def test_the_page_of_methods_is_printed(capsys):
     assert capsys.readouterr().out.startswith("# Pruning methods")
 
 
+@pytest.mark.slow
 def test_without_flops_and_latency_there_is_what_was_measured_and_a_sentence(tmp_path, capsys):
     runs = tmp_path / "runs"
     command = [

@@ -28,6 +28,7 @@ def complaint(capsys, arguments: list[str]) -> str:
     return said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
@@ -59,6 +60,7 @@ def test_a_hostile_file_gets_one_sentence(tmp_path, capsys, text, sentence):
     assert sentence in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changed", "sentence"),
     [

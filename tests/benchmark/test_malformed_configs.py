@@ -5,6 +5,7 @@ import io
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
@@ -105,6 +106,7 @@ def is_a_sentence(said: str) -> bool:
     return said.startswith("prunebench: ") and said.count("\n") == 1 and "Traceback" not in said
 
 
+@pytest.mark.slow
 @settings(max_examples=200, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(config=malformed())
 def test_200_malformed_configurations_get_one_sentence_each(config):

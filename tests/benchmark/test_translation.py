@@ -83,6 +83,7 @@ def test_the_same_experiment_gives_the_same_record(translate, record, tmp_path):
     assert prunebench.run(translate(), runs=tmp_path).result() == record.result()
 
 
+@pytest.mark.slow
 def test_the_dense_network_is_translated_with_once(translate, record, runs, monkeypatch):
     asked = []
     monkeypatch.setattr(BLEU, "measure", lambda *_: asked.append(1) or {"bleu": 1.0})
@@ -146,6 +147,7 @@ def test_every_kind_of_score_prunes_a_translator(translate, runs, strategy):
     assert record.final["prunable_sparsity"] == pytest.approx(0.5, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_tied_weights_are_counted_stored_and_pruned_once(translate, runs, tmp_path):
     model = "Seq2SeqLSTM(embedding=24, hidden=24, dropout=0.0, tied='target')"
     pretraining = {**TRAINING, "epochs": 1}
@@ -166,6 +168,7 @@ def test_tied_weights_are_counted_stored_and_pruned_once(translate, runs, tmp_pa
     assert set(load_file(tmp_path / "safetensors.safetensors")) == set(restored.state_dict())
 
 
+@pytest.mark.slow
 def test_class_uniform_prunes_the_same_fraction_of_each_class(translate, runs):
     made = translate(strategy="GlobalMagnitude(allocation=ClassUniform)")
     record = prunebench.run(made, runs=runs)
@@ -233,6 +236,7 @@ def test_the_study_is_told_by_three_tables_and_figures(translate, record, runs, 
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_sensitivity_prunes_one_class_alone(translate, record, runs, tmp_path):
     made = translate()
     config = tmp_path / "config.yaml"

@@ -263,6 +263,7 @@ def test_multi30k_without_a_network_says_what_to_do(tmp_path, monkeypatch):
         Multi30k().load(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pair", [("de", "en"), pytest.param(("en", "fr"), marks=pytest.mark.slow)])
 def test_the_real_multi30k(real_data, pair):
     task = Multi30k(source=pair[0], target=pair[1]).load(real_data)

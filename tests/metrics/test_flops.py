@@ -167,6 +167,7 @@ def sparse(model):
     return model.eval()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_multiplication_by_a_weight_that_is_zero_is_left_out_and_no_other(name):
     make, shape = NETWORKS[name]
@@ -180,6 +181,7 @@ def test_every_multiplication_by_a_weight_that_is_zero_is_left_out_and_no_other(
     assert counted.left < counted.all
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_rows_of_the_table_and_products_of_activations_are_all_there_is(name):
     make, shape = NETWORKS[name]

@@ -82,6 +82,7 @@ def test_every_runtime_is_measured_or_says_why_not():
     assert rows["Eager", "shrunk", 2].peak_bytes < rows["Eager", "masked", 2].peak_bytes
 
 
+@pytest.mark.slow
 def test_without_removed_channels_the_masked_network_is_run():
     networks = networks_of(LeNet300100(), 1, 28, 28)
     del networks["shrunk"]

@@ -258,6 +258,7 @@ def test_lenet5_has_the_true_count_where_shrinkbench_counts_convolutions_at_thei
     assert sum(flops_by_module(LeNet5(), torch.zeros(1, 1, 28, 28)).values()) == 2_293_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "flops"),
     [

@@ -97,6 +97,7 @@ def test_a_shrunk_network_counts_as_it_is():
     assert measured["file_bytes_shrunk"] == pytest.approx(4 * parameters, abs=1000)
 
 
+@pytest.mark.slow
 def test_the_zeros_of_a_finished_run_are_left_out(experiment, tmp_path):
     """Masking a negative weight leaves a negative zero, whose bits would be stored."""
     record = run(experiment(compression=8.0), runs=tmp_path)

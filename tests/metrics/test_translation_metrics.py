@@ -81,6 +81,7 @@ def test_bleu_is_what_sacrebleu_says_of_the_translations(reversal, wrong, batch_
     assert (found == pytest.approx(100)) == (wrong == 0)
 
 
+@pytest.mark.slow
 def test_bleu_does_not_depend_on_the_batch(model, reversal):
     scores = [BLEU(batch_size=size).translations(model, reversal, "test") for size in (1, 7, 100)]
     assert scores[0] == scores[1] == scores[2]

@@ -88,6 +88,7 @@ def sentences(count, seed=0):
     return rows
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [{}, {"layers": 2, "input_feeding": True, "tied": "all"}])
 @pytest.mark.parametrize("beam", [1, 2, 5])
 def test_a_batch_gives_what_single_sentences_give(settings, beam):

@@ -13,6 +13,7 @@ from prunebench.models import MODELS, LeNetSmall
 from prunebench.models.initialisation import FromFile
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "googlenet", "inception_v3"])
 def test_a_network_of_torchvision_is_torchvisions_own(name):
     component = MODELS.component(f"torchvision/{name}")
@@ -22,6 +23,7 @@ def test_a_network_of_torchvision_is_torchvisions_own(name):
     assert str(component) == f"torchvision/{name}"
 
 
+@pytest.mark.slow
 def test_a_network_of_timm_is_timms_own():
     timm = pytest.importorskip("timm")
     model = MODELS.component("timm/resnet10t").create(input_shape=(1, 32, 32), classes=7)

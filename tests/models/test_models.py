@@ -87,6 +87,7 @@ def test_a_perceptrons_dropout_acts_in_training_only():
     assert torch.equal(model(inputs), model(inputs))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "millions", "flops"),
     [

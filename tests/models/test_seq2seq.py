@@ -197,6 +197,7 @@ def test_flops_are_those_of_a_count_by_hand(reversal):
     assert measured["flops"] - measured["effective_flops"] == target * 16 * rows
 
 
+@pytest.mark.slow
 def test_channels_are_cut_out_of_every_kind_of_network(model, reversal):
     names = prunable_weights(model)
     coupling = couple(model, reversal.inputs(1), names)

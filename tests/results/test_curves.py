@@ -55,6 +55,7 @@ def test_bins_have_their_edges_and_states_that_are_not_known_are_empty(record):
     assert table["pruned"].isna().all()
 
 
+@pytest.mark.slow
 def test_figures_are_drawn_from_tables_that_were_read_from_csv(record, tmp_path):
     curves([record]).to_csv(tmp_path / "curves.csv", index=False)
     distributions(record).to_csv(tmp_path / "distributions.csv", index=False)

@@ -51,6 +51,7 @@ def test_every_number_of_a_row_is_what_a_calculation_by_hand_gives(make_record):
     assert (row["quality"], row["better"]) == ("top1", "higher")
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     cells=st.lists(

@@ -127,6 +127,7 @@ def test_the_id_in_the_table_of_single_runs_finds_the_record(make_record, tmp_pa
     assert Store(tmp_path).find(shown_id) == record
 
 
+@pytest.mark.slow
 def test_the_user_chooses_what_a_strategy_is_called(make_record, make_sweep, tmp_path):
     frame = leaderboard([*records_of(make_record, compression=2.0), *make_sweep()])
     labels = labels_of(["./mine.py:Mine( alpha=2.0)=Ours, α=2", "Random=At random"])

@@ -215,6 +215,7 @@ NUMBERS = (
 NAMES = st.sampled_from(["top1", "loss", "nonzero", "flops", "compression", "bleu", "x_mean"])
 
 
+@pytest.mark.slow
 @settings(max_examples=25, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(
     changes=st.dictionaries(st.sampled_from(SETTINGS), JSON, max_size=2),
@@ -261,6 +262,7 @@ def test_records_of_the_benchmark_are_read_as_before(tmp_path, make_record):
     assert next(Store(tmp_path).records()) == record
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("top1", [0.0, 1.0])
 def test_accuracies_at_the_ends_of_the_scale_are_drawn(tmp_path, make_record, top1):
     frame = leaderboard([make_record(top1=top1, seed=seed) for seed in (0, 1)])

@@ -45,6 +45,7 @@ def test_a_plot_has_the_same_bytes_twice(make_sweep, tmp_path, kind):
     assert b"Software" not in content, "the version of matplotlib is in the file"
 
 
+@pytest.mark.slow
 def test_one_panel_is_1024_pixels_wide_and_a_second_stands_beside_it(make_sweep, tmp_path):
     one, two = make_sweep(), make_sweep(dataset="KMNIST")
     plot_quality(leaderboard(one), tmp_path / "one.png", COMPRESSION)
@@ -135,6 +136,7 @@ def test_a_band_is_wholly_in_sight(make_record):
             assert heights.max() == pytest.approx(row["top1_mean"] + row["top1_std"])
 
 
+@pytest.mark.slow
 @KINDS
 def test_thirty_methods_at_several_targets_are_in_panels_in_which_no_two_look_alike(
     make_sweep, kind
@@ -161,6 +163,7 @@ def test_no_two_of_hundreds_of_names_look_alike_and_84_differ_without_the_kind_o
     assert len({look._replace(dashes="-") for look in looks(names[:84]).values()}) == 84
 
 
+@pytest.mark.slow
 def test_only_the_random_baselines_are_grey(make_sweep):
     def is_grey(strategy, **settings):
         (axes,) = quality_figure(leaderboard(make_sweep([strategy], **settings)), COMPRESSION).axes
@@ -182,6 +185,7 @@ def test_only_the_random_baselines_are_grey(make_sweep):
     assert not is_grey("mine.py:Random", sources={"strategy": "0123abcd"})
 
 
+@pytest.mark.slow
 def test_methods_are_drawn_in_colour_and_the_random_baseline_in_grey(make_sweep, tmp_path):
     def colours(strategy):
         path = tmp_path / f"{strategy}.png"
@@ -193,6 +197,7 @@ def test_methods_are_drawn_in_colour_and_the_random_baseline_in_grey(make_sweep,
     assert colours("SNIP") > 0.5
 
 
+@pytest.mark.slow
 @KINDS
 def test_missing_single_and_non_finite_points_can_be_drawn(make_record, tmp_path, kind):
     records = [
@@ -206,6 +211,7 @@ def test_missing_single_and_non_finite_points_can_be_drawn(make_record, tmp_path
     assert size_of(tmp_path / "plot.png")[0] == 1024
 
 
+@pytest.mark.slow
 def test_an_accuracy_of_zero_is_drawn_as_a_very_small_one(make_record, tmp_path):
     for name, top1 in (("zero.png", 0.0), ("small.png", 0.0005)):
         records = [make_record(), make_record(compression=8.0, top1=top1)]
@@ -233,6 +239,7 @@ def test_nothing_to_plot_is_a_usage_error_and_writes_nothing(make_record, tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_plots_need_no_pyplot_and_so_no_display():
     program = "import prunebench.results.plots, sys; assert 'matplotlib.pyplot' not in sys.modules"
     subprocess.run([sys.executable, "-c", program], check=True)

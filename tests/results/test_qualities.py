@@ -77,6 +77,7 @@ def test_a_tasks_own_metric_of_any_name_is_the_only_one_that_compares(make_recor
     assert only.metric.heading == "F1 score (%)"
 
 
+@pytest.mark.slow
 def test_the_page_has_a_section_for_each_metric_with_its_direction(make_record, tmp_path):
     settings = {"quality": {"gap": "lower"}, "described": ERROR, "dense": {"gap": 3.0}}
     report(leaderboard(sweep(make_record, **settings)), tmp_path / "page.html")

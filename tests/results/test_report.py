@@ -76,6 +76,7 @@ def page(tmp_path):
     return make
 
 
+@pytest.mark.slow
 def test_every_mean_of_quality_and_its_change_is_in_the_first_table(make_sweep, tmp_path):
     frame = leaderboard(make_sweep())
     report(frame, tmp_path / "report.html")
@@ -92,6 +93,7 @@ def test_every_mean_of_quality_and_its_change_is_in_the_first_table(make_sweep, 
             assert shown == pytest.approx(100 * row["top1_change_mean"], abs=0.0051)
 
 
+@pytest.mark.slow
 def test_every_mean_of_cost_is_in_the_second_table(make_sweep, tmp_path):
     timings = {"measured_speedup_batch1": 0.98, "measured_speedup_batch256": 1.07}
     frame = leaderboard(make_sweep(timings=timings))
@@ -105,11 +107,13 @@ def test_every_mean_of_cost_is_in_the_second_table(make_sweep, tmp_path):
         assert measured == ["0.98×", "1.07×"]
 
 
+@pytest.mark.slow
 def test_the_speedup_of_a_shrunk_network_stands_beside_that_of_the_masked_one(make_record, page):
     timings = {"measured_speedup_batch1": 1.0, "measured_speedup_batch1_shrunk": 1.834}
     assert page([make_record(timings=timings)]).tables[1][1][-1] == "1.00×, shrunk 1.83×"
 
 
+@pytest.mark.slow
 def test_a_speedup_stands_with_its_interval_or_with_the_doubt_in_its_place(make_record, page):
     timings = {
         "measured_speedup_batch1": 1.0,
@@ -124,6 +128,7 @@ def test_a_speedup_stands_with_its_interval_or_with_the_doubt_in_its_place(make_
     ]
 
 
+@pytest.mark.slow
 def test_speedups_that_nobody_measured_have_no_columns_and_those_of_a_row_are_dashes(
     make_record, page
 ):
@@ -142,10 +147,12 @@ def test_a_network_whose_flops_nobody_counted_has_no_column_of_them(make_record,
     assert "multiply–adds Pruned" not in made.text
 
 
+@pytest.mark.slow
 def test_the_reader_is_told_that_a_mask_makes_nothing_faster(make_sweep, page):
     assert "A mask alone makes nothing faster" in page(make_sweep()).text
 
 
+@pytest.mark.slow
 def test_the_settings_of_a_comparison_are_in_words(make_record, page):
     text = page([make_record(rounds=3, recovery="Rewind(epoch=2)")]).text
     assert "3 rounds on the Geometric schedule After each pruning Rewind(epoch=2)" in text
@@ -155,6 +162,7 @@ def test_the_settings_of_a_comparison_are_in_words(make_record, page):
     assert "Top-1 accuracy (%), unpruned 99.00" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lower_is_better", [False, True])
 def test_the_best_of_each_target_is_marked_whichever_way_is_better(
     make_record, page, lower_is_better
@@ -178,6 +186,7 @@ def test_the_best_of_each_target_is_marked_whichever_way_is_better(
     assert not any("best" in read.cells(0, name)[1] for name in (best, other)), "all are equal"
 
 
+@pytest.mark.slow
 def test_collapsed_missing_and_failed_are_marked_as_in_the_terminal(make_record, tmp_path):
     records = [
         make_record(strategy="Complete", compression=2.0, seed=0),
@@ -201,6 +210,7 @@ def test_collapsed_missing_and_failed_are_marked_as_in_the_terminal(make_record,
         assert explanation in page.text
 
 
+@pytest.mark.slow
 def test_markup_in_names_is_text(make_record, page, tmp_path):
     nasty = "mine.py:Mine(note='<script>alert(1)</script> & \"<b>\" --> $\\q$')"
     page = page([make_record(strategy=nasty, model="Net<i>", dataset="<!-- Data")])
@@ -210,6 +220,7 @@ def test_markup_in_names_is_text(make_record, page, tmp_path):
     assert not re.search('<script|<b>"|<i>|<!-- Data', source)
 
 
+@pytest.mark.slow
 def test_the_page_refers_to_nothing_outside_and_runs_nothing(make_sweep, page, tmp_path):
     page = page(make_sweep() + make_sweep(dataset="KMNIST"))
     targets = [value for _, name, value in page.attributes if name.endswith(("href", "src"))]
@@ -223,6 +234,7 @@ def test_the_page_refers_to_nothing_outside_and_runs_nothing(make_sweep, page, t
     assert set(re.findall(r"url\(#([^)]*)\)", source)) <= set(ids)
 
 
+@pytest.mark.slow
 def test_each_comparison_has_two_plots_that_say_what_they_are(make_sweep, page):
     page = page(make_sweep() + make_sweep(dataset="KMNIST"))
     names = [value for tag, name, value in page.attributes if (tag, name) == ("svg", "aria-label")]
@@ -239,6 +251,7 @@ def test_all_columns_are_defined(make_sweep, page):
         assert f"{name} {definition.replace('`', '')}" in re.sub(r" ([,.])", r"\1", text)
 
 
+@pytest.mark.slow
 def test_a_report_has_the_same_bytes_twice_and_from_csv(make_sweep, make_record, tmp_path):
     frame = leaderboard([*make_sweep(), make_record(dataset="KMNIST", status="failed")])
     write_csv(frame, tmp_path / "board.csv")
@@ -261,6 +274,7 @@ def test_a_leaderboard_without_records_says_so(page):
     assert "There are no records yet." in page([]).text
 
 
+@pytest.mark.slow
 def test_the_report_does_not_import_torch_nor_results_the_report():
     code = (
         "import sys, prunebench.results\n"

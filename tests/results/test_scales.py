@@ -45,6 +45,7 @@ def readable(scale, values):
             assert low < scale.clipped(value) < high
 
 
+@pytest.mark.slow
 @AXES
 @given(FRACTIONS)
 @example([0.9846, 0.9861])  # between two round percents
@@ -54,6 +55,7 @@ def test_an_axis_of_accuracies_has_two_labelled_ticks(values):
     readable(PERCENT, values)
 
 
+@pytest.mark.slow
 @AXES
 @given(POSITIVE)
 @example([18.7])
@@ -62,6 +64,7 @@ def test_an_axis_of_ratios_and_one_of_perplexities_has_two_labelled_ticks(values
     readable(LOGARITHMIC, values)
 
 
+@pytest.mark.slow
 @AXES
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=5))
 @example([0.0])
@@ -69,6 +72,7 @@ def test_an_even_axis_has_two_labelled_ticks(values):
     readable(LINEAR, values)
 
 
+@pytest.mark.slow
 @AXES
 @given(st.lists(st.floats(0, 0.9999), min_size=1, max_size=5))
 def test_an_axis_of_sparsities_has_two_labelled_ticks(values):

@@ -105,6 +105,7 @@ failed_records = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=40)  # each one waits for the disk
 @given(finished_records | failed_records)
 def test_any_record_comes_back_as_it_was_saved(record):
@@ -270,6 +271,7 @@ def test_a_failing_disk_leaves_the_old_file_whole_and_nothing_else(tmp_path, mon
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.slow
 def test_a_process_killed_before_the_rename_leaves_the_old_file_whole(tmp_path):
     path = tmp_path / "file"
     write_atomically(path, b"old")
@@ -307,6 +309,7 @@ def test_the_content_is_on_the_disk_before_its_name_changes(tmp_path, monkeypatc
     assert steps == ["fsync", "replace", "fsync"]
 
 
+@pytest.mark.slow
 def test_the_results_package_imports_neither_torch_nor_matplotlib():
     program = (
         "import prunebench.results, sys; "

@@ -200,6 +200,7 @@ def test_sparsities_near_one_are_spread_out(scheme):
     assert extreme - ninety > ninety - half
 
 
+@pytest.mark.slow
 def test_a_study_of_one_sparsity_is_a_row_of_dots_for_each_dense_network(scheme):
     records = [
         record
@@ -348,6 +349,7 @@ def test_the_tables_may_come_from_csv(scheme, tmp_path):
         assert [title_of(axes) for axes in drawn.axes] == [title_of(axes) for axes in again.axes]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "draw", [schemes_figure, medians_figure, classes_figure, classes_at_figure]
 )

@@ -54,6 +54,7 @@ def test_a_device_is_written_to_and_stays_a_device(terminal, tmp_path):
     assert link.is_symlink()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reader", ["pipe", "file"])
 def test_standard_output_is_written_in_order_whatever_it_is(tmp_path, reader):
     link = tmp_path / "stdout"  # as /dev/stdout is, but nobody minds if it is lost
@@ -110,6 +111,7 @@ def test_a_command_refuses_a_wrong_kind_of_output_before_it_begins(
     assert said.out == ""
 
 
+@pytest.mark.slow
 def test_the_leaderboard_goes_to_a_device_and_through_links(make_record, tmp_path, terminal):
     device, read = terminal
     Store(tmp_path / "runs").save(make_record())

@@ -123,6 +123,7 @@ class Branches(nn.Module):
         return self.last(self.grouped(self.first(images).relu()).relu().mean((2, 3)))
 
 
+@pytest.mark.slow
 def test_each_layer_is_calibrated_on_what_the_pruned_layers_before_it_give_out(digits):
     model = Branches()
     shown = {}
@@ -167,6 +168,7 @@ def by_gradients(module, inputs):
     return torch.stack(found)
 
 
+@pytest.mark.slow
 def test_no_masks_or_scores_of_the_whole_network_are_in_memory_at_once():
     torch.manual_seed(0)
     model = nn.Sequential(*(nn.Linear(64, 64) for _ in range(12)))
@@ -205,6 +207,7 @@ def test_packed_masks_give_back_what_was_put_in():
     assert kept(packed) == sum(int(mask.sum()) for mask in masks.values())
 
 
+@pytest.mark.slow
 def test_it_runs_like_every_other_method_with_rounds_and_rewinding(tmp_path, experiment):
     settings = {"rounds": 2, "recovery": "Rewind(epoch=1)", "sparsity": 0.8}
     record = run(experiment(strategy="SparseGPT(batches=2)", **settings), runs=tmp_path)
@@ -214,6 +217,7 @@ def test_it_runs_like_every_other_method_with_rounds_and_rewinding(tmp_path, exp
     assert record.final["prunable_sparsity"] == pytest.approx(0.8, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_without_retraining_it_is_better_than_magnitudes(tmp_path, experiment):
     top1 = {
         strategy: run(

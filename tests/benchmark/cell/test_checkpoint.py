@@ -78,6 +78,7 @@ def test_an_interrupted_training_ends_with_the_same_bits(digits, tmp_path, recip
         assert torch.equal(ours.state_dict()[name], tensor), name
 
 
+@pytest.mark.slow
 def test_a_finished_training_is_not_repeated(digits, tmp_path, monkeypatch):
     start = time.monotonic()
     recipe, checkpoint = RECIPES["Adam"], Checkpoint(tmp_path / "x.pt", 0)
@@ -92,6 +93,7 @@ def test_a_finished_training_is_not_repeated(digits, tmp_path, monkeypatch):
         assert torch.equal(other.state_dict()[name], tensor)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "damage", [lambda c: c[:-9], lambda c: c[:99] + b"?" + c[100:], bytes.upper]
 )

@@ -26,6 +26,7 @@ def test_a_dense_network_that_did_not_learn_fails_its_cells_by_name(experiment, 
     assert "the data set's own" in sentence
 
 
+@pytest.mark.slow
 def test_seeds_whose_dense_network_did_not_learn_are_in_no_baseline(experiment, tmp_path):
     # Of one comparison, but that seed 1 is trained by a recipe that destroys the network.
     records = [
@@ -65,6 +66,7 @@ def test_the_bound_of_translation_is_a_twentieth_below_the_entropy_of_its_tokens
     assert least == pytest.approx(exp(0.95 * entropy))
 
 
+@pytest.mark.slow
 def test_an_experiment_may_ask_for_more_and_for_less(experiment, tmp_path):
     strict = prunebench.run(experiment(least_dense_quality=0.9999), runs=tmp_path)
     assert strict.status == "failed"
@@ -78,6 +80,7 @@ def test_networks_pruned_at_initialisation_are_held_to_the_trained_baseline(expe
     assert "did not learn" in prunebench.run(made, runs=tmp_path).error.message
 
 
+@pytest.mark.slow
 def test_of_a_network_that_is_not_trained_nothing_is_asked(experiment, tmp_path):
     record = prunebench.run(experiment(pretraining={"epochs": 0}), runs=tmp_path)
     assert record.status == "ok"
@@ -106,6 +109,7 @@ def test_the_bound_counts_only_where_it_is_given(experiment):
     assert asked.comparison != plain.comparison
 
 
+@pytest.mark.slow
 def test_a_users_metric_of_the_dense_network_is_known_by_its_contents(experiment, tmp_path):
     """Moved it is the same and is not measured again; edited it is another."""
     measured = []

@@ -61,6 +61,7 @@ def test_without_training_global_magnitude_equals_what_torch_prunes(experiment, 
     assert record.final["top1"] == quality(reference, digits, "test")["top1"]
 
 
+@pytest.mark.slow
 def test_weights_once_pruned_stay_zero_through_later_rounds(experiment, runs):
     shared = {"strategy": "Random", "finetuning": {"epochs": 1, "optimizer": "SGD",
               "momentum": 0.9, "weight_decay": 0.01, "learning_rate": 0.01}}  # fmt: skip
@@ -101,6 +102,7 @@ def test_an_epoch_of_the_history_is_the_same_training_cut_short(experiment, runs
     assert all(torch.equal(t, initial[n]) for n, t in build(short, digits).state_dict().items())
 
 
+@pytest.mark.slow
 def test_reinitialising_keeps_the_mask_and_draws_other_weights(experiment, runs):
     none = {"compression": 4.0, "finetuning": {"epochs": 1, "learning_rate": 1e-12}}
     kept = weights_of(prunebench.run(experiment(recovery="FineTune", **none), runs=runs), runs)
@@ -151,6 +153,7 @@ def test_the_classifier_can_be_left_dense(experiment, runs):
     assert record.final["compression"] == pytest.approx(16, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_no_bias_is_ever_pruned(experiment, runs):
     for strategy in ("GlobalMagnitude", "StructuredL1", "Random"):
         record = prunebench.run(experiment(strategy=strategy, compression=16.0), runs=runs)
@@ -159,6 +162,7 @@ def test_no_bias_is_ever_pruned(experiment, runs):
         assert all(layer.density == 1 for layer in biases)
 
 
+@pytest.mark.slow
 def test_a_collapsed_layer_is_found_and_named(experiment, runs, tmp_path):
     # Small weights on purpose: a global ranking takes all of the first layer.
     path = tmp_path / "unbalanced.py"
@@ -278,6 +282,7 @@ def test_scoring_never_sees_the_validation_or_the_test_split(experiment, runs, d
 # When pruning begins, and when it takes place.
 
 
+@pytest.mark.slow
 def test_pruning_at_initialisation_prunes_the_untrained_weights(experiment, runs, digits):
     made = experiment(start_epoch=0, sparsity=0.5, recovery="NoRecovery")
     record = prunebench.run(made, runs=runs)
@@ -318,6 +323,7 @@ def test_rounds_within_one_training_end_at_exactly_the_target(experiment, runs, 
     assert record.timings["scoring_seconds"] > 0
 
 
+@pytest.mark.slow
 def test_one_round_during_training_at_its_beginning_is_nearly_a_round_before_it(experiment, runs):
     shared = {"sparsity": 0.9, "finetuning": {"epochs": 1, "learning_rate": 1e-12}}
     during = prunebench.run(experiment(timing="DuringTraining(end=0.01)", **shared), runs=runs)
@@ -326,6 +332,7 @@ def test_one_round_during_training_at_its_beginning_is_nearly_a_round_before_it(
     assert all(torch.allclose(one[name], other[name], atol=1e-6) for name in one)
 
 
+@pytest.mark.slow
 def test_rewinding_the_learning_rate_trains_the_kept_weights_by_the_rest_of_the_recipe(
     experiment, runs, digits
 ):
@@ -354,6 +361,7 @@ def test_rewinding_the_learning_rate_trains_the_kept_weights_by_the_rest_of_the_
         assert torch.allclose(tensor, best[1][name], atol=1e-5), name
 
 
+@pytest.mark.slow
 def test_a_method_that_prunes_in_training_gives_a_record_like_any_other(experiment, runs):
     made = experiment(strategy="DynamicNetworkSurgery", sparsity=0.9, finetuning={"epochs": 2})
     record = prunebench.run(made, runs=runs)
@@ -363,6 +371,7 @@ def test_a_method_that_prunes_in_training_gives_a_record_like_any_other(experime
     assert zeros == record.final["parameters"] - record.final["nonzero"]
 
 
+@pytest.mark.slow
 def test_the_last_round_may_recover_otherwise_than_those_before_it(experiment, runs):
     shared = {"sparsity": 0.75, "rounds": 2, "finetuning": {"epochs": 1}}
     ticket = prunebench.run(experiment(recovery="Rewind", **shared), runs=runs)

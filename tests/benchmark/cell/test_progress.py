@@ -69,6 +69,7 @@ def test_workers_tell_of_their_epochs(experiment, tmp_path):
     assert watcher.texts[-1] == "dense networks trained"
 
 
+@pytest.mark.slow
 def test_a_training_that_was_finished_before_counts_in_full(digits, tmp_path):
     told: list[float] = []
     for expected in (2, 4):
@@ -80,6 +81,7 @@ def test_a_training_that_was_finished_before_counts_in_full(digits, tmp_path):
     assert told[-1] == 2
 
 
+@pytest.mark.slow
 def test_the_bar_ends_full_with_all_cells(experiment, tmp_path, capsys):
     experiments = [experiment(compression=compression) for compression in (2.0, 4.0)]
     prunebench.sweep(experiments[:1], runs=tmp_path)

@@ -58,6 +58,7 @@ def test_a_strategy_that_cannot_prune_all_that_is_prunable_is_refused(settings, 
     assert not runs.exists()
 
 
+@pytest.mark.slow
 def test_with_one_set_of_weights_equal_sparsities_are_equal(settings, tmp_path):
     strategies = ["GlobalMagnitude", *BY_INPUTS[:2], "Random"]
     cells = grid(strategy=strategies, prune_except=["middle"], **settings)

@@ -38,6 +38,7 @@ def same(one, other):
     return all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("recipe", "optimizer"),
     [
@@ -221,6 +222,7 @@ def test_the_linear_schedule_falls_evenly_to_zero(digits):
     assert seen == pytest.approx(expected, abs=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schedule", ["constant", "cosine", "linear", "step"])
 def test_warming_up_scales_the_schedule_until_it_is_reached(digits, schedule):
     plain = learning_rates(digits, learning_rate_schedule=schedule)
@@ -247,6 +249,7 @@ def test_nesterovs_momentum_is_that_of_torch(digits):
     assert same(ours, theirs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parts", [2, 5])
 def test_gradients_of_parts_add_up_to_those_of_the_batch(digits, parts):
     whole, divided = small().double(), small().double()
@@ -344,6 +347,7 @@ def pruned_at_random(model, sparsity):
     return {name: torch.rand(shape, generator=lots) >= sparsity for name, shape in shapes.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_clipped_training_under_masks_is_that_of_torchs_own_pruning(digits, momentum):
     ours, theirs = small(), small()
@@ -396,6 +400,7 @@ TRAINED = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TRAINED)
 def test_a_clipped_step_is_as_long_as_it_may_be_in_what_is_trained(digits, name):
     """The first step of SGD moves what counts by the clipping times the learning rate."""
@@ -431,6 +436,7 @@ def test_a_clipped_step_is_as_long_as_it_may_be_in_what_is_trained(digits, name)
     assert lengths[0] == pytest.approx(0.5e-3, rel=1e-2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["RigL", "SET"])
 def test_weights_come_back_by_their_gradients_where_these_are_clipped_too(digits, name):
     """A limit that no gradient reaches changes nothing, the choice of weights included."""

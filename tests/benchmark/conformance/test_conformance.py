@@ -37,6 +37,7 @@ def broken_rules(strategy: ScoredStrategy) -> dict[str, list[str]]:
 # Sound methods of many kinds, none of which may raise an alarm.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("check", CHECKS, ids=str)
 @pytest.mark.parametrize("name", STRATEGIES.names())
 def test_every_strategy_of_ours_keeps_every_rule(name, check, frugal):
@@ -534,6 +535,7 @@ def test_a_planted_mistake_is_caught_by_the_check_that_names_it(kind):
     assert any(words in sentence for sentence in found[rule]), found[rule]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind",
     [
@@ -590,6 +592,7 @@ def test_a_refusal_is_told_in_its_own_words():
     assert violations[0].endswith("is refused: only transformers can be pruned in this way")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [GlobalRandomness, TurnsGradientsOff, ChangesTheDefaultType])
 def test_checking_leaves_the_global_state_of_the_process_as_it_was(kind):
     torch.manual_seed(5)
@@ -604,6 +607,7 @@ def test_checking_leaves_the_global_state_of_the_process_as_it_was(kind):
     assert torch.get_default_dtype() == torch.float32
 
 
+@pytest.mark.slow
 def test_a_verdict_depends_on_no_random_state():
     torch.manual_seed(0)
     first = broken_rules(Signed())

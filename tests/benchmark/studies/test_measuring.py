@@ -44,6 +44,7 @@ def record_of(runs, strategy):
     return next(r for r in Store(runs).records() if r.experiment["strategy"] == strategy)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", [CHANNELS, "GlobalMagnitude"])
 def test_the_networks_of_a_run_score_what_the_record_says(runs, strategy):
     record = record_of(runs, strategy)
@@ -114,6 +115,7 @@ def test_the_command_writes_a_table_and_a_plot(runs, capsys):
     assert (runs / "inference.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -225,6 +227,7 @@ def test_an_exported_program_runs_without_prunebench_on_any_batch(
         np.testing.assert_allclose(np.load(outputs), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_groups_of_convolutions_are_told_in_the_file(experiment, tmp_path):
     from safetensors import safe_open
 

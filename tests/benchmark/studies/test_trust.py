@@ -74,6 +74,7 @@ def exported(runs: Path, *options: str) -> int:
 PLACES = ["dataset", "model", "strategy", "schedule", "recovery", "timing", "initialisation"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", [*PLACES, "metrics", "pretraining", "strategy.allocation"])
 @pytest.mark.parametrize("way", ["file", "module"])
 def test_no_setting_of_a_record_executes_code_from_outside(
@@ -233,6 +234,7 @@ def test_a_network_is_never_trained_to_restore_it(runs):
     assert not report.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["export", "heatmap", "show", "measure"])
 def test_a_record_that_is_named_by_its_path_has_its_weights_beside_it(
     runs, tmp_path, capsys, monkeypatch, command

@@ -39,6 +39,7 @@ def method(path, score, before=""):
     return f"{path}:Method"
 
 
+@pytest.mark.slow
 def test_a_forced_run_that_fails_says_so_and_leaves_the_finished_record(tmp_path, capsys):
     marker, runs = tmp_path / "broken", tmp_path / "runs"
     strategy = method(tmp_path / "flaky.py", f"assert not os.path.exists({str(marker)!r})")
@@ -107,6 +108,7 @@ def test_a_score_that_ends_the_process_is_a_finding_of_the_check(tmp_path, capsy
     assert "raises SystemExit" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "raised",
     [
@@ -157,6 +159,7 @@ PLUG_INS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", PLUG_INS)
 def test_a_plug_in_that_fails_before_anything_runs_fails_its_cells_only(tmp_path, capsys, which):
     settings, source = PLUG_INS[which]
@@ -177,6 +180,7 @@ def test_a_plug_in_that_fails_before_anything_runs_fails_its_cells_only(tmp_path
     assert sorted(record.status for record in Store(runs).records()) == ["failed", "ok"]
 
 
+@pytest.mark.slow
 def test_a_damaged_record_is_named_and_set_aside_and_its_cell_run_again(tmp_path, capsys):
     runs = tmp_path / "runs"
     command = ["run", *QUICK, "--strategy", "Random", "GlobalMagnitude", "--runs", str(runs)]
@@ -196,6 +200,7 @@ def test_a_damaged_record_is_named_and_set_aside_and_its_cell_run_again(tmp_path
     assert aside.read_bytes() == half
 
 
+@pytest.mark.slow
 def test_a_record_of_a_later_version_is_not_touched(tmp_path):
     (made,) = few(strategy="Random")
     prunebench.run(made, runs=tmp_path)
@@ -208,6 +213,7 @@ def test_a_record_of_a_later_version_is_not_touched(tmp_path):
         assert path.exists()
 
 
+@pytest.mark.slow
 def test_what_was_run_is_printed_and_all_of_the_folder_is_written(tmp_path, capsys):
     command = ["run", *QUICK, "--runs", str(tmp_path), "--strategy"]
     assert main([*command, "Random"]) == 0
@@ -225,6 +231,7 @@ def test_what_was_run_is_printed_and_all_of_the_folder_is_written(tmp_path, caps
     assert f"left out of the leaderboard: {other}" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_sweep_without_a_finite_result_ends_well_without_plots(tmp_path, capsys):
     path = tmp_path / "metric.py"
     path.write_text(
@@ -297,6 +304,7 @@ def turned(content: bytes) -> bytes:
     return content[:middle] + bytes([content[middle] ^ 4]) + content[middle + 1 :]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [cut, turned, lambda content: b""])
 @pytest.mark.parametrize("kind", [".safetensors", ".json", "-epoch-1.safetensors"])
 def test_a_damaged_file_of_the_dense_network_is_named_and_made_anew(tmp_path, capsys, damage, kind):
@@ -314,6 +322,7 @@ def test_a_damaged_file_of_the_dense_network_is_named_and_made_anew(tmp_path, ca
     assert "damaged" not in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_files_of_the_dense_network_that_have_no_digest_yet_are_used(tmp_path, capsys):
     (made,) = few(strategy="Random")
     expected = prunebench.run(made, runs=tmp_path)

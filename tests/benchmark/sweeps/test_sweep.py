@@ -81,6 +81,7 @@ def test_a_dropout_network_gives_the_same_record_twice(tmp_path):
     assert records[0].result() == records[1].result()
 
 
+@pytest.mark.slow
 def test_a_finished_cell_is_not_run_again_unless_forced(tmp_path):
     (made,) = few(strategy="Random")
     prunebench.run(made, runs=tmp_path)
@@ -101,6 +102,7 @@ def test_the_dense_network_is_trained_once_for_all_cells_that_share_it(tmp_path)
     assert len(seconds) == 2
 
 
+@pytest.mark.slow
 def test_an_experiment_listed_twice_is_run_once_and_returned_twice(tmp_path):
     (made,) = few(strategy="Random")
     first, second = prunebench.sweep([made, made], runs=tmp_path, progress=False)

@@ -175,6 +175,7 @@ def test_uniform_is_within_half_a_unit_of_its_share_in_each_layer(layers, densit
         assert abs(int(layer.sum()) - wanted) <= 0.5 + 1e-9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [GlobalMagnitude, LayerMagnitude])
 @given(first=st.integers(3, TOTAL), second=st.integers(3, TOTAL))
 def test_a_second_pruning_keeps_only_what_the_first_did(kind, first, second):
@@ -210,6 +211,7 @@ def test_erk_counts_the_sides_of_the_kernel():
     assert densities[0] / densities[1] == pytest.approx(expected[0] / expected[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("allocation", [ErdosRenyi(), ERK()])
 @given(
     shapes=st.lists(st.tuples(*[st.integers(1, 20)] * 2, *[st.integers(1, 5)] * 2), min_size=1,
@@ -254,6 +256,7 @@ layers_of_shapes = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(
     shapes=layers_of_shapes,
     density=st.floats(0, 1),
@@ -271,6 +274,7 @@ def test_explicit_shares_and_a_guard_meet_the_budget_to_the_weight(
     assert_guarded(explicit, layers, density)
 
 
+@pytest.mark.slow
 @given(
     kind=st.sampled_from([Global, ClassBlind, ClassDistribution, ErdosRenyi, ERK]),
     shapes=layers_of_shapes,

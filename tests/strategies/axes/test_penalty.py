@@ -91,6 +91,7 @@ def test_l2_trains_as_weight_decay_of_the_same_weights_does(digits):
         assert torch.allclose(one, other, atol=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("penalty", ["L1(strength=1e-3)", "GroupLasso(strength=1e-3)"])
 def test_a_sparsifying_penalty_leaves_many_more_weights_near_zero(digits, penalty):
     small = {}

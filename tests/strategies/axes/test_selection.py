@@ -24,6 +24,7 @@ def numbers(dtype):
     return common | st.floats(allow_nan=False, width=width)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @settings(max_examples=150)
 @given(data=st.data())
@@ -41,6 +42,7 @@ def test_what_is_chosen_is_what_sorting_chooses(dtype, data):
     assert torch.equal(flat[picked].sort(descending=True).values, ordered[:expected])
 
 
+@pytest.mark.slow
 @settings(max_examples=50)
 @given(
     sizes=st.lists(st.integers(0, 40), min_size=1, max_size=5),
@@ -55,6 +57,7 @@ def test_the_choice_does_not_depend_on_how_scores_are_divided(sizes, levels, see
     assert torch.equal(torch.cat(divided), together)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_counting_and_copying_choose_the_same(dtype, monkeypatch):
     torch.manual_seed(0)
@@ -65,6 +68,7 @@ def test_counting_and_copying_choose_the_same(dtype, monkeypatch):
     assert all(torch.equal(one, other) for one, other in zip(counted, copied, strict=True))
 
 
+@pytest.mark.slow
 def test_lots_among_equals_are_fair():
     counts = torch.zeros(20)
     scores = [torch.zeros(13), torch.ones(1), torch.zeros(7)]

@@ -70,6 +70,7 @@ def _cost(chosen):
     return 5 * first + first * second
 
 
+@pytest.mark.slow
 def test_a_uniform_allocation_keeps_the_same_fraction_of_every_group():
     torch.manual_seed(0)
     model = CifarResNet(depth=20)
@@ -160,6 +161,7 @@ def test_a_speedup_is_that_of_the_shrunk_network(experiment, tmp_path):
     assert record.dense["flops"] == dense
 
 
+@pytest.mark.slow
 def test_a_channel_sparsity_counts_channels(experiment, tmp_path):
     chosen = experiment(
         model="LeNetSmall", strategy=CHANNELS, compression=None, channel_sparsity=0.5

@@ -144,6 +144,7 @@ def test_the_empirical_fisher_is_the_mean_of_squared_gradients_of_single_example
     assert torch.allclose(found["0.weight"], expected)
 
 
+@pytest.mark.slow
 def test_fisher_and_obd_agree_where_the_model_predicts_right():
     """Labels drawn from a softmax model itself: both are its Gauss-Newton diagonal."""
     torch.manual_seed(3)

@@ -192,6 +192,7 @@ def test_looking_for_heads_leaves_no_trace():
     assert not any(module._forward_hooks for module in model.modules())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet18", "vgg11", "mobilenet_v2", "densenet121", "vit_b_16",
                                   "swin_t", "squeezenet1_0"])  # fmt: skip
 def test_the_output_layer_of_known_networks_is_the_one_that_tells_classes_apart(name):

@@ -87,6 +87,7 @@ def test_a_score_that_writes_to_what_it_is_given_is_refused_by_name(kind, what, 
         strategy.prune(context_of(model, digits, strategy=strategy, masks=masks), 1_000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STRATEGIES.names())
 def test_no_strategy_of_ours_is_suspected_in_the_first_round_or_the_second(name, digits, frugal):
     model, strategy = ResNetSmall(), frugal(name)
@@ -100,6 +101,7 @@ def test_no_strategy_of_ours_is_suspected_in_the_first_round_or_the_second(name,
     assert not any((after[each] & ~mask).any() for each, mask in before.items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rounds", [1, 2])
 def test_a_run_in_which_scoring_changes_weights_fails_and_says_why(rounds, experiment, tmp_path):
     file = tmp_path / "careless.py"

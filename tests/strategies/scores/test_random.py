@@ -28,6 +28,7 @@ def test_layer_random_keeps_exactly_the_share_of_each_layer():
         }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [Random, LayerRandom])
 def test_every_weight_is_equally_likely_to_stay(kind):
     draws, weights, budget = 2000, 100, 30

@@ -55,6 +55,7 @@ def test_the_flow_through_a_weight_is_the_sum_over_all_paths_that_use_it():
         assert torch.allclose(score, expected[name]), name
 
 
+@pytest.mark.slow
 def test_a_small_layer_survives_where_magnitude_empties_it():
     torch.manual_seed(0)
     model = LeNet300100()
@@ -70,6 +71,7 @@ def test_a_small_layer_survives_where_magnitude_empties_it():
     assert "linear2.weight" in collapsed(theirs)
 
 
+@pytest.mark.slow
 def test_the_network_still_computes_something_when_almost_nothing_is_left():
     torch.manual_seed(0)
     model = LeNet300100()
@@ -78,6 +80,7 @@ def test_the_network_still_computes_something_when_almost_nothing_is_left():
     assert not collapsed(masks)  # two paths of three weights each
 
 
+@pytest.mark.slow
 def test_one_iteration_ranks_worse_than_many():
     torch.manual_seed(0)
     model = LeNet300100()

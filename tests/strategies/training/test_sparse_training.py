@@ -63,6 +63,7 @@ def nonzero_where_pruned(model, masks):
 # What all of them have in common.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
 @pytest.mark.parametrize("strategy", DYNAMIC, ids=str)
 def test_training_ends_with_exactly_the_budget_and_zeros_elsewhere(digits, strategy, optimizer):
@@ -78,6 +79,7 @@ def test_training_ends_with_exactly_the_budget_and_zeros_elsewhere(digits, strat
     assert nonzero_where_pruned(model, sparsity.masks) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", DYNAMIC, ids=str)
 def test_what_an_earlier_round_pruned_stays_zero(digits, strategy):
     earlier = GlobalMagnitude().masks(context_of(small(), digits), 20_000)
