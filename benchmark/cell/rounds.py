@@ -192,10 +192,9 @@ class _Rounds:
         rewound = self._recovery.schedule_epoch
         recipe = experiment.finetuning if rewound is None else experiment.pretraining
         first = (rewound or 0) + 1
+        checkpoints = self._checkpoints
+        checkpoint = None if checkpoints is None else checkpoints.of(purpose.name)
         with _timed(self._seconds, "finetuning_seconds"):
-            checkpoint = None
-            if self._checkpoints is not None:
-                checkpoint = self._checkpoints.of(purpose.name)
             if experiment.finetuned_network == "masked":
                 trained = train(self._model, task, recipe, purpose, sparsity, first, checkpoint)
             else:
