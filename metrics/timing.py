@@ -1,10 +1,10 @@
 """Timing calls against each other so that it can be believed.
 
 All calls are timed in turn, in another random order each time, so that whatever slows the machine
-down meets all of them. A sample repeats its call until the clock's resolution does not matter. What
-is told is the median and the interquartile range; a ratio is the median of the ratios of samples
+down meets all of them. A sample repeats its call until the clock's resolution does not matter. The
+median and the interquartile range are reported; a ratio is the median of the ratios of samples
 taken in the same turn, with its confidence interval. Whole passes over a split are timed in turn
-too, and told by their means. On a GPU, events on the device are timed. Whether any of it can be
+too, and reported by their means. On a GPU, events on the device are timed. Whether any of it can be
 believed is judged in :mod:`.conditions`.
 """
 

@@ -3,10 +3,10 @@
     python performance/decoding_speed.py RUN --runs runs/translation
 
 RUN is a finished run of a translator, such as one of experiments/translation-units.yaml, from which
-whole hidden units were cut. All networks translate the same sentences with the same beam, in turn;
-what is counted is the tokens that they put out, ends included, and what is told is the median of
-the turns, and the median ratio to the dense network in the same turn with its 95 % interval. An
-identical copy of the dense network takes part as a control.
+whole hidden units were cut. All networks translate the same sentences with the same beam, in turn.
+The tokens that they put out are counted, ends included; printed are the median of the turns, and
+the median ratio to the dense network in the same turn with its 95 % interval. An identical copy of
+the dense network takes part as a control.
 """
 
 from __future__ import annotations
