@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, is_dataclass
 from functools import cache, cached_property
 from importlib.metadata import EntryPoint, entry_points
+from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Generic, TypeVar, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
@@ -351,8 +352,13 @@ class Registry(Generic[T]):
         return points
 
 
-def hyperparameters(factory: type) -> dict[str, Parameter]:
+def hyperparameters(factory: type) -> Mapping[str, Parameter]:
     """The keyword arguments of a component class, in order, with their type hints."""
+    return _hyperparameters(factory)
+
+
+@cache
+def _hyperparameters(factory: type) -> Mapping[str, Parameter]:
     if is_dataclass(factory):
         hints = get_type_hints(factory, include_extras=True)
         undeclared = set(vars(factory).get("__annotations__", {})) - {*factory.__dataclass_fields__}
@@ -368,11 +374,13 @@ def hyperparameters(factory: type) -> dict[str, Parameter]:
         for name, field in getattr(factory, "__dataclass_fields__", {}).items()
         if field.default_factory is not MISSING
     }
-    return {
-        name: Parameter(name, hints.get(name, Any), made.get(name, parameter.default))
-        for name, parameter in inspect.signature(factory).parameters.items()
-        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-    }
+    return MappingProxyType(
+        {
+            name: Parameter(name, hints.get(name, Any), made.get(name, parameter.default))
+            for name, parameter in inspect.signature(factory).parameters.items()
+            if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+        }
+    )
 
 
 @cache

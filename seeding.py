@@ -37,6 +37,11 @@ def seeded(seed: int, *purpose: object) -> Iterator[None]:
     """
     import torch
 
+    derived = derived_seed(seed, *purpose)
     with torch.random.fork_rng():
-        torch.manual_seed(derived_seed(seed, *purpose))
+        if torch.cuda.is_available() or torch.mps.is_available():
+            torch.manual_seed(derived)
+        else:
+            # Without a GPU torch would remember each call, with its stack, for when there is one.
+            torch.default_generator.manual_seed(derived)
         yield
