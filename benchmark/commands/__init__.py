@@ -1,1 +1,1 @@
-"""What the commands of the command line take and say."""
+"""A file for each command: its options, and what it does."""
