@@ -27,6 +27,7 @@ class _Cifar(Dataset):
     crop_padding: Annotated[int, Field(ge=0)] = 4
     flip: bool = True
 
+    source: ClassVar[str]
     files: ClassVar[str]
     classes: ClassVar[int]
 
@@ -47,7 +48,7 @@ class _Cifar(Dataset):
         )
 
     def _read(self, folder: Path, part: str, download: bool) -> tuple[Tensor, Tensor]:
-        data = of_torchvision(self)(str(folder), train=part == "train", download=download)
+        data = of_torchvision(self.source)(str(folder), train=part == "train", download=download)
         return torch.from_numpy(data.data).permute(0, 3, 1, 2), torch.tensor(data.targets)
 
 
@@ -62,6 +63,7 @@ class CIFAR10(_Cifar):
         flip: whether half of the training images are mirrored.
     """
 
+    source = "CIFAR10"
     files = "cifar-10-batches-py"
     classes = 10
 
@@ -77,6 +79,7 @@ class CIFAR100(_Cifar):
         flip: whether half of the training images are mirrored.
     """
 
+    source = "CIFAR100"
     files = "cifar-100-python"
     classes = 100
 
@@ -94,9 +97,10 @@ class SVHN(_Cifar):
 
     flip: bool = False
 
+    source = "SVHN"
     files = "."
     classes = 10
 
     def _read(self, folder: Path, part: str, download: bool) -> tuple[Tensor, Tensor]:
-        data = of_torchvision(self)(str(folder), split=part, download=download)
+        data = of_torchvision(self.source)(str(folder), split=part, download=download)
         return torch.from_numpy(data.data), torch.from_numpy(data.labels).long()

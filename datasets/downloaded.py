@@ -13,11 +13,11 @@ from ..errors import UsageError
 T = TypeVar("T")
 
 
-def of_torchvision(dataset: object) -> Any:
-    """The class of torchvision that has the name of a data set's class."""
-    from torchvision import datasets  # importing it takes as long as torch
+def of_torchvision(name: str) -> Any:
+    """The class of that name in ``torchvision.datasets``."""
+    from torchvision import datasets  # importing it takes nearly as long as torch
 
-    return getattr(datasets, type(dataset).__name__)
+    return getattr(datasets, name)
 
 
 def read_or_download(name: str, folder: Path, files: Path, read: Callable[[bool], T]) -> T:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
@@ -23,6 +23,8 @@ class _LikeMNIST(Dataset):
 
     validation: Annotated[int, Field(ge=1, lt=60_000)] = 5_000
     scaling: Scaling = "standardised"
+
+    source: ClassVar[str]
 
     def load(self, folder: Path) -> Task:
         """Read the four IDX files below ``folder``, or have torchvision download them there."""
@@ -43,7 +45,9 @@ class _LikeMNIST(Dataset):
             name,
             folder,
             folder / name / "raw",
-            lambda download: of_torchvision(self)(str(folder), train=train, download=download),
+            lambda download: of_torchvision(self.source)(
+                str(folder), train=train, download=download
+            ),
         )
 
 
@@ -52,14 +56,20 @@ class _LikeMNIST(Dataset):
 class MNIST(_LikeMNIST):
     """Handwritten digits (LeCun et al. 1998)."""
 
+    source = "MNIST"
+
 
 @register
 @dataclass(frozen=True)
 class FashionMNIST(_LikeMNIST):
     """Articles of clothing (Xiao et al. 2017)."""
 
+    source = "FashionMNIST"
+
 
 @register
 @dataclass(frozen=True)
 class KMNIST(_LikeMNIST):
     """Cursive Japanese characters (Clanuwat et al. 2018)."""
+
+    source = "KMNIST"

@@ -147,7 +147,9 @@ class Multi30k(ParallelText):
             return super().file(folder, name)
         except UsageError:
             pass
-        from torchvision.datasets.utils import download_url  # importing it takes as long as torch
+        from torchvision.datasets.utils import (
+            download_url,  # importing it takes nearly as long as torch
+        )
 
         try:
             folder.mkdir(parents=True, exist_ok=True)

@@ -24,7 +24,7 @@ def torchvision_model(name: str) -> type[nn.Module]:
     Raises:
         UsageError: there is none of this name.
     """
-    from torchvision import models  # importing it takes as long as torch
+    from torchvision import models  # importing it takes nearly as long as torch
 
     known = models.list_models(module=models)
     if name not in known:

@@ -42,7 +42,7 @@ class CifarMobileNetV2(nn.Module):
     ) -> None:
         channels, _, _ = image_shape("CifarMobileNetV2", input_shape, 8)
         super().__init__()
-        from torchvision.models import MobileNetV2  # importing it takes as long as torch
+        from torchvision.models import MobileNetV2  # importing it takes nearly as long as torch
 
         whole = MobileNetV2(classes, width, [list(stage) for stage in _STAGES])
         first = whole.features[0][0]

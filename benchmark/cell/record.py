@@ -42,6 +42,10 @@ def finished_record(
         task: what is learned.
         pretrained: the dense network.
         pruned: what the rounds left.
+
+    Raises:
+        UsageError: a metric cannot measure this network, or the smaller network that is cut out of
+            it does not compute the same.
     """
     report = pretrained.report()
     subjects = _subjects(experiment, task, pretrained, pruned)

@@ -269,14 +269,19 @@ def test_cifar_is_read_as_it_is_published(tmp_path, monkeypatch):
         assert torch.nn.functional.cosine_similarity(*spread).min() > 0.99
 
 
-def test_svhn_is_read_as_it_is_published(tmp_path, monkeypatch):
+class HouseNumbers(SVHN):
+    """A data set of one's own, made of ours."""
+
+
+@pytest.mark.parametrize("kind", [SVHN, HouseNumbers])
+def test_svhn_is_read_as_it_is_published(kind, tmp_path, monkeypatch):
     monkeypatch.setattr("torchvision.datasets.SVHN._check_integrity", lambda self: True)
     draw = np.random.default_rng(0)
     for part, count in (("train", 30), ("test", 8)):
         labels = draw.integers(1, 11, (count, 1))
         images = draw.integers(0, 256, (32, 32, 3, count), dtype=np.uint8)
         scipy.io.savemat(tmp_path / f"{part}_32x32.mat", {"X": images, "y": labels})
-    task = SVHN(validation=5).load(tmp_path)
+    task = kind(validation=5).load(tmp_path)
     assert [task.size(split) for split in ("train", "validation", "test")] == [25, 5, 8]
     ((images, found),) = task.batches("test", 100)
     assert images.shape == (8, 3, 32, 32)

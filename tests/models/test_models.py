@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torchvision
 from torch.nn import functional as F
 
 from prunebench import UsageError
@@ -114,6 +115,18 @@ def test_a_network_of_cifar_has_its_published_size(name, millions, flops):
     assert counted == pytest.approx(flops, rel=0.005)
     documentation = " ".join(type(model).__doc__.split())
     assert f"{sum(p.numel() for p in model.parameters()):,}" in documentation
+
+
+def test_mobilenet_computes_what_torchvisions_does_with_the_same_parts():
+    model = MODELS.component("CifarMobileNetV2(width=0.5)").create().train()
+    theirs = torchvision.models.MobileNetV2(10, 0.5)
+    theirs.features, theirs.classifier = model.features, model.classifier
+    logits = []
+    for network in (model, theirs.train()):
+        torch.manual_seed(1)  # for dropout
+        logits.append(network(torch.ones(4, 3, 32, 32) * torch.linspace(-1, 1, 32)))
+    assert logits[0].std() > 0
+    assert torch.equal(*logits)
 
 
 def test_a_padded_shortcut_takes_every_second_pixel_and_adds_channels_of_zeros():
