@@ -5,7 +5,7 @@ from .accuracy import Accuracy
 from .bleu import BLEU
 from .conditions import Conditions, load_between, processor_times
 from .distribution import Histograms, histograms
-from .flops import Flops, Work, flops_by_module, work_by_weight, work_left
+from .flops import Flops
 from .inference import InferenceTime, inference_times, pass_times
 from .latency import Latency
 from .layers import LayerRow, layer_sizes, layer_table
@@ -16,6 +16,7 @@ from .runtimes import RUNTIMES, NetworkKind, Runtime, UnsupportedError, as_onnx
 from .size import Size
 from .storage import Storage, decode, encode
 from .timing import STANDARD, Protocol, Ratio, interleaved, keep_memory, pinned, ratio
+from .work import Work, flops_by_module, work_by_weight, work_left
 
 __all__ = [
     "BLEU",

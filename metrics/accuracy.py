@@ -38,38 +38,40 @@ class Accuracy(Metric):
 
     def measure(self, subject: Subject) -> Measurements:
         """Sums over batches divided by the number of examples, so that batch sizes do not weigh."""
-        top = 5 if subject.task.classes > 10 else 1
+        return self.in_detail(subject)[0]
+
+    def by_class(self, subject: Subject) -> Measurements:
+        """Of the examples of each class the fraction whose highest logit is that of the class."""
+        return self.in_detail(subject)[1]
+
+    def in_detail(self, subject: Subject) -> tuple[Measurements, Measurements]:
+        """Both in one pass."""
+        task = subject.task
+        top = 5 if task.classes > 10 else 1
         hits = torch.zeros(top, dtype=torch.int64)
+        right, counts = torch.zeros(2, task.classes, dtype=torch.int64)
         loss = 0.0
         with inference(subject.model):
-            for inputs, labels in subject.task.batches(subject.split, self.batch_size):
+            for inputs, labels in task.batches(subject.split, self.batch_size):
                 logits = subject.model(inputs)
                 loss += F.cross_entropy(logits, labels, reduction="sum").double().item()
                 best = logits.topk(top).indices
                 hits += (best == labels.unsqueeze(1)).sum(0).cpu()
-        examples = subject.task.size(subject.split)
+                counts += labels.bincount(minlength=task.classes).cpu()
+                found = labels[logits.argmax(1) == labels]
+                right += found.bincount(minlength=task.classes).cpu()
+        examples = task.size(subject.split)
         measured = {"top1": hits[0].item() / examples, "loss": loss / examples}
-        return measured | ({"top5": hits.sum().item() / examples} if top == 5 else {})
+        if top == 5:
+            measured["top5"] = hits.sum().item() / examples
+        names = task.class_names or tuple(map(str, range(task.classes)))
+        shares = zip(names, right.tolist(), counts.tolist(), strict=True)
+        return measured, {name: hit / count if count else nan for name, hit, count in shares}
 
     def least(self, task: Task, split: Split) -> float:
         """Accuracy: of always the most frequent class of the split p, and p + 0.05 (1 − p)."""
         share = _largest_share(task, split, self.batch_size)
         return share + LEARNED * (1 - share)
-
-    def by_class(self, subject: Subject) -> Measurements:
-        """Of the examples of each class the fraction whose highest logit is that of the class."""
-        task = subject.task
-        hits, counts = torch.zeros(2, task.classes, dtype=torch.int64)
-        with inference(subject.model):
-            for inputs, labels in task.batches(subject.split, self.batch_size):
-                right = subject.model(inputs).argmax(1) == labels
-                counts += labels.bincount(minlength=task.classes).cpu()
-                hits += labels[right].bincount(minlength=task.classes).cpu()
-        names = task.class_names or tuple(map(str, range(task.classes)))
-        return {
-            name: hit / count if count else nan
-            for name, hit, count in zip(names, hits.tolist(), counts.tolist(), strict=True)
-        }
 
 
 @lru_cache(maxsize=4)

@@ -36,7 +36,9 @@ class Latency(Metric):
 
     Args:
         batch_sizes: how many examples a forward pass takes; each size is measured.
-        repeats: timed samples of each model.
+        repeats: timed samples of each model at most.
+        precision: half the width of the 95 % confidence interval of a speedup, relative to it, at
+            which sampling ends.
         sample_ms: the least duration of a sample, in milliseconds.
         seconds: after which there are fewer samples, but six at least; so are there while other
             processes take more than a tenth of the processor, where no number of them is enough.
@@ -44,6 +46,7 @@ class Latency(Metric):
 
     batch_sizes: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False)] = (1, 256)
     repeats: Annotated[int, Field(ge=3)] = 30
+    precision: Annotated[float, Field(gt=0)] = 0.02
     sample_ms: Annotated[float, Field(gt=0)] = 2.0
     seconds: Annotated[float, Field(gt=0)] = 15.0
 
@@ -77,7 +80,7 @@ class Latency(Metric):
         protocol = Protocol(
             repeats=min(self.repeats, FEWEST_SAMPLES),
             most_repeats=self.repeats,
-            precision=1e-9,  # there are as many samples as time allows, however near they are
+            precision=self.precision,
             sample_ms=self.sample_ms,
             most_seconds=self.seconds,
         )
@@ -88,6 +91,7 @@ class Latency(Metric):
         }
         if subject.shrunk is not None:
             networks["shrunk"] = subject.shrunk
+        pairs = [("dense", name) for name in networks if name != "dense"]
         with inference(*networks.values()):
             for size in self.batch_sizes:
                 inputs = subject.task.inputs(size)
@@ -96,7 +100,7 @@ class Latency(Metric):
                 times = interleaved(
                     calls,
                     protocol,
-                    [("dense", "pruned")],
+                    pairs,
                     inputs.is_cuda,
                     hopeless=partial(disturbed_since, before),
                 )

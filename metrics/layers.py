@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from .flops import work_by_weight
+from .work import Work
 
 
 class LayerRow(NamedTuple):
@@ -27,7 +28,7 @@ class LayerRow(NamedTuple):
     effective_flops: float | None
 
 
-def layer_table(model: nn.Module, example: Tensor) -> list[LayerRow]:
+def layer_table(model: nn.Module, work: Iterable[Work]) -> list[LayerRow]:
     """A row for each parameter of ``model``, in the order in which it registers them.
 
     Multiply–adds are in the row of the parameter that they multiply by, wherever it is used, and of
@@ -36,11 +37,11 @@ def layer_table(model: nn.Module, example: Tensor) -> list[LayerRow]:
 
     Args:
         model: any module.
-        example: an input batch of one example.
+        work: its multiply–adds of one example.
     """
     flops: Counter[str | None] = Counter()
     effective: defaultdict[str | None, float] = defaultdict(float)
-    for each in work_by_weight(model, example):
+    for each in work:
         flops[each.factor.weight] += each.flops
         effective[each.factor.weight] += each.effective
     return [

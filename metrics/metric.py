@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 from torch import nn
@@ -12,6 +13,7 @@ from torch import nn
 from ..datasets import Split, Task
 from ..quality import Direction, Quality, titled
 from ..registry import Configured, Registry
+from .work import Work, work_by_weight
 
 Measurements = dict[str, float]
 
@@ -38,6 +40,11 @@ class Subject:
     prunable: tuple[str, ...]
     split: Split = "test"
     shrunk: nn.Module | None = None
+
+    @cached_property
+    def work(self) -> list[Work]:
+        """The model's multiply–adds of one example, counted once: its weights are to stay."""
+        return work_by_weight(self.model, self.task.inputs(1))
 
 
 @dataclass(frozen=True)
@@ -83,6 +90,10 @@ class Metric(Configured, ABC):
     def by_class(self, subject: Subject) -> Measurements:
         """The quality for each class by its name, where that means something; else nothing."""
         return {}
+
+    def in_detail(self, subject: Subject) -> tuple[Measurements, Measurements]:
+        """What :meth:`measure` and :meth:`by_class` say, in one pass where a metric can do that."""
+        return self.measure(subject), self.by_class(subject)
 
     def signature(self) -> str:
         """How the numbers are computed, where more than one way is common; else nothing."""

@@ -5,14 +5,25 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ...datasets import Task
+from ...datasets import Split, Task
 from ...errors import UsageError
 from ...metrics import METRICS, Measurements, Metric, Subject
 
 
-def quality(model: nn.Module, task: Task, split: str) -> Measurements:
+def quality(model: nn.Module, task: Task, split: Split) -> Measurements:
     """What the task's own metric says of ``model`` on a split."""
-    return own_metric(task).measure(Subject(model, model, task, (), split))  # type: ignore[arg-type]
+    return own_metric(task).measure(_on(model, task, split))
+
+
+def quality_in_detail(
+    model: nn.Module, task: Task, split: Split
+) -> tuple[Measurements, Measurements]:
+    """The same, and the quality of each class."""
+    return own_metric(task).in_detail(_on(model, task, split))
+
+
+def _on(model: nn.Module, task: Task, split: Split) -> Subject:
+    return Subject(model, model, task, (), split)
 
 
 def own_metric(task: Task) -> Metric:

@@ -20,6 +20,7 @@ from ...errors import UsageError
 from ...metrics import Measurements, Metric, Subject
 from ...registry import Component
 from ...results import Epoch
+from ...results.changes import CHANGES
 from ...results.naming import shown
 from ...seeding import seeded
 from ...strategies import State
@@ -118,21 +119,24 @@ class Pretrained:
         self._ensure_trained()
         return _read_report(_report(self._stem))
 
-    def measured(self, metric: Component[Metric]) -> Measurements:
-        """What a metric of quality, such as BLEU, says of the network on the test split.
+    def measured(self, metric: Component[Metric], prunable: tuple[str, ...]) -> Measurements:
+        """What a metric, such as BLEU, says of the network on the test split.
 
         Measured once, since that may take as long as pruning.
 
         Args:
             metric: the metric; one from a user's file counts by its contents.
+            prunable: names of the weights that may be pruned, which change no quality.
         """
-        digest = hashlib.sha256(metric.identity.encode()).hexdigest()[:8]
+        names = () if metric.factory.quality else prunable
+        key = json.dumps([metric.identity, names, len(CHANGES)])
+        digest = hashlib.sha256(key.encode()).hexdigest()[:8]
         path = self._stem.with_name(f"{self._stem.name}-{digest}.json")
 
         def measure() -> None:
             model = build(self._experiment, self._task)
             model.load_state_dict(self.state())
-            found = metric.create().measure(Subject(model, model, self._task, ()))
+            found = metric.create().measure(Subject(model, model, self._task, names))
             _write(path, json.dumps(found).encode())
 
         self._ensure({path: _read_measured}, measure)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from ...datasets import Task
@@ -50,15 +50,17 @@ def finished_record(
     report = pretrained.report()
     subjects = _subjects(experiment, task, pretrained, pruned)
     chosen: dict[Component[Metric], Metric] = {each: each.create() for each in experiment.metrics}
-    standard: list[Metric] = [each.create() for each in experiment.measurements]
-    untimed = [metric for metric in standard if not metric.timing]
+    standard: dict[Component[Metric], Metric] = {
+        each: each.create() for each in experiment.measurements
+    }
+    untimed = [metric for metric in standard.values() if not metric.timing]
     final = {**pruned.rounds[-1].after, **_all([*untimed, *chosen.values()], subjects.final)}
-    dense = report.test | _all(untimed, subjects.dense)
-    for component, metric in chosen.items():
-        # What may depend on the weights that this strategy prunes belongs to this cell alone.
-        dense |= (
-            pretrained.measured(component) if metric.quality else metric.measure(subjects.dense)
-        )
+    dense = dict(report.test)
+    for component, metric in {**standard, **chosen}.items():
+        if not metric.timing:
+            dense |= pretrained.measured(component, subjects.dense.prunable)
+        elif component in chosen:
+            dense |= metric.measure(subjects.dense)
     own = _measured_of(own_metric(task), final)
     others = {
         name: each
@@ -66,7 +68,7 @@ def finished_record(
         for name, each in _measured_of(metric, final).items()
         if name not in own
     }
-    latency, doubts = _latency(standard, subjects.final)
+    latency, doubts = _latency(standard.values(), subjects.final)
     dead = collapsed(pruned.masks)
     return Record(
         id=experiment.id,
@@ -81,9 +83,9 @@ def finished_record(
         dense=dense,
         rounds=tuple(pruned.rounds),
         final=final,
-        layers=_layers(task, pruned, standard),
+        layers=_layers(subjects.final, pruned.names, standard.values()),
         collapsed_layers=tuple(dead),
-        by_class=own_metric(task).by_class(subjects.final),
+        by_class=pruned.by_class,
         signatures={str(name): text for name, each in chosen.items() if (text := each.signature())},
         revision=len(CHANGES),
         history=(*report.curve, *pruned.curve),
@@ -152,7 +154,7 @@ def _subjects(
     )
 
 
-def _all(metrics: list[Metric], subject: Subject) -> Measurements:
+def _all(metrics: Iterable[Metric], subject: Subject) -> Measurements:
     measured: Measurements = {}
     for metric in metrics:
         measured |= metric.measure(subject)
@@ -164,7 +166,7 @@ def _measured_of(metric: Metric, measured: Mapping[str, object]) -> dict[str, Qu
     return {name: each for name, each in metric.qualities().items() if name in measured}
 
 
-def _latency(metrics: list[Metric], subject: Subject) -> tuple[Measurements, dict[str, str]]:
+def _latency(metrics: Iterable[Metric], subject: Subject) -> tuple[Measurements, dict[str, str]]:
     """The times of a network, and what speaks against believing them."""
     latency: Measurements = {}
     doubts: dict[str, str] = {}
@@ -174,11 +176,13 @@ def _latency(metrics: list[Metric], subject: Subject) -> tuple[Measurements, dic
     return latency, doubts
 
 
-def _layers(task: Task, pruned: Pruned, metrics: list[Metric]) -> tuple[Layer, ...]:
+def _layers(
+    final: Subject, pruned: tuple[str, ...], metrics: Iterable[Metric]
+) -> tuple[Layer, ...]:
     """What is left of each layer, with its multiply–adds where those are measured at all."""
     counted = any(isinstance(metric, Flops) for metric in metrics)
-    rows = layer_table(pruned.model, task.inputs(1)) if counted else layer_sizes(pruned.model)
-    classes = {name: weight_class(pruned.model, name) for name in pruned.names}
+    rows = layer_table(final.model, final.work) if counted else layer_sizes(final.model)
+    classes = {name: weight_class(final.model, name) for name in pruned}
     return tuple(Layer(**row._asdict(), weight_class=classes.get(row.name, "")) for row in rows)
 
 

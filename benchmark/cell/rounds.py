@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ...datasets import Task
+from ...metrics import Measurements
 from ...results import Epoch, Round
 from ...seeding import generator
 from ...strategies import (
@@ -36,7 +37,7 @@ from ..experiment import Experiment, Recipe
 from . import distributed
 from .checkpoint import Checkpoint, Checkpoints
 from .epochs import Purpose
-from .evaluation import quality
+from .evaluation import quality, quality_in_detail
 from .pretraining import Pretrained, build
 from .target import Target, target_of, weights_to_prune
 from .training import Trained, copy_of_state, train
@@ -52,6 +53,7 @@ class Pruned(NamedTuple):
         rounds: the rounds' records.
         seconds: times.
         curve: the epochs of all trainings.
+        by_class: the quality of each class in the end, where there are classes.
         straight_after: the prunable weights straight after the last pruning; empty where that took
             place during a training.
     """
@@ -62,6 +64,7 @@ class Pruned(NamedTuple):
     rounds: list[Round]
     seconds: dict[str, float]
     curve: list[Epoch]
+    by_class: Measurements
     straight_after: State
 
 
@@ -112,6 +115,7 @@ class _Rounds:
         self._selected = selected
         self._seconds = {"scoring_seconds": 0.0, "finetuning_seconds": 0.0}
         self._curve: list[Epoch] = []
+        self._by_class: Measurements = {}
 
     def between_trainings(self) -> Pruned:
         """Each round prunes, and then trains if the recovery does."""
@@ -140,8 +144,16 @@ class _Rounds:
 
     def _finished(self, masks: Masks, rounds: list[Round], straight_after: State) -> Pruned:
         _without_signs(self._model, masks)
-        names = self._selected.names
-        return Pruned(self._model, names, masks, rounds, self._seconds, self._curve, straight_after)
+        return Pruned(
+            self._model,
+            self._selected.names,
+            masks,
+            rounds,
+            self._seconds,
+            self._curve,
+            self._by_class,
+            straight_after,
+        )
 
     def _full_masks(self) -> Masks:
         parameters = dict(self._model.named_parameters())
@@ -169,24 +181,31 @@ class _Rounds:
     def _recovered(self, number: int, sparsity: SparseTraining) -> Round:
         """What becomes of the network by the recovery, training as ``sparsity`` says."""
         model, task = self._model, self._task
-        before = quality(model, task, "test")
+        before, self._by_class = quality_in_detail(model, task, "test")
+        after, validation = before, None
         history = _History(self._experiment, task, self._pretrained, number)
         if (start := self._recovery.start(history)) is not None:
             model.load_state_dict(start)
             sparsity.apply()
         if self._recovery.trains:
-            self._train(number, sparsity)
+            validation = self._train(number, sparsity)
+        if start is not None or self._recovery.trains:
+            after, self._by_class = quality_in_detail(model, task, "test")
         return Round(
             round=number,
             density=self._steps[number - 1].density,
             kept=kept(sparsity.masks),
             before=before,
-            after=quality(model, task, "test"),
-            validation=quality(model, task, "validation"),
+            after=after,
+            validation=validation or quality(model, task, "validation"),
         )
 
-    def _train(self, number: int, sparsity: SparseTraining) -> None:
-        """Fine-tune, or train again from the epoch to which the recovery went back."""
+    def _train(self, number: int, sparsity: SparseTraining) -> Measurements | None:
+        """Fine-tune, or train again from the epoch to which the recovery went back.
+
+        Returns:
+            The quality on the validation split, if it is the network itself that was trained.
+        """
         experiment, task = self._experiment, self._task
         purpose = Purpose(experiment.seed, f"fine-tuning {number}")
         rewound = self._recovery.schedule_epoch
@@ -202,6 +221,7 @@ class _Rounds:
         self._curve += trained.curve
         if checkpoint is not None:
             self._seconds["finetuning_seconds"] += checkpoint.seconds_before
+        return trained.validation if experiment.finetuned_network == "masked" else None
 
     def _train_shrunk(
         self,

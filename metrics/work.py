@@ -1,0 +1,198 @@
+"""The multiply–adds of a network by what they multiply by, as fvcore counts them."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from math import prod
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from .modes import inference
+from .weights import RECURRENT, Factor, TracedWeights, operands
+
+# What fvcore counts beside convolutions and matrix products, and we do not.
+_NOT_COUNTED = (
+    "aten::batch_norm",
+    "aten::group_norm",
+    "aten::layer_norm",
+    "aten::instance_norm",
+    "aten::upsample_nearest2d",
+    "aten::upsample_bilinear2d",
+    "aten::adaptive_avg_pool2d",
+    "aten::grid_sampler",
+)
+
+
+class Work(NamedTuple):
+    """Multiply–adds that a module's own operations, not its submodules', do with one factor.
+
+    Attributes:
+        module: the module's name.
+        factor: what is multiplied by.
+        flops: multiply–adds.
+    """
+
+    module: str
+    factor: Factor
+    flops: int
+
+    @property
+    def effective(self) -> float:
+        """Multiply–adds without those by zeros of a weight, each of which takes part equally often.
+
+        So it is in convolutions, linear and recurrent layers (at the border of an image as fvcore
+        counts: padding is multiplied too).
+        """
+        return self.flops * self.factor.density
+
+
+def work_by_weight(model: nn.Module, inputs: Tensor) -> list[Work]:
+    """Multiply–adds by what they multiply by, module by module in the order of their registration.
+
+    Args:
+        model: any module that torch.jit can trace.
+        inputs: a batch; the counts are those of the whole batch.
+    """
+    weights = TracedWeights(model)
+    with inference(model), _traceable():
+        from fvcore.nn import FlopCountAnalysis  # importing it warns: it scripts a loss function
+
+        analysis = FlopCountAnalysis(model, inputs)
+        analysis.set_op_handle(**dict.fromkeys(_NOT_COUNTED, _nothing))
+        for kind, products in _products().items():
+            analysis.set_op_handle(kind, partial(_by_factor, weights, products))
+        analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+        totals: Any = analysis.by_module_and_operator()
+    own = {name: Counter(counts) for name, counts in totals.items()}
+    for name, counts in totals.items():
+        if name:
+            own[name.rpartition(".")[0]].subtract(counts)
+    return [
+        Work(name, factor, int(flops))
+        for name, counts in own.items()
+        for factor, flops in counts.items()
+        if int(flops) > 0
+    ]
+
+
+def work_left(work: Sequence[Work], shrunk: nn.Module | None, inputs: Tensor) -> Sequence[Work]:
+    """The work of a masked network, where whole channels were removed.
+
+    Products of activations, which no mask tells anything of, are then those of the shrunk network.
+
+    Args:
+        work: what the masked network does.
+        shrunk: the same network without the channels that are gone; None where there is none.
+        inputs: the batch on which both are counted.
+    """
+    if shrunk is None or all(each.factor.weight is not None for each in work):
+        return work
+    smaller = work_by_weight(shrunk, inputs)
+    return [
+        *(each for each in work if each.factor.weight is not None),
+        *(each for each in smaller if each.factor.weight is None),
+    ]
+
+
+def flops_by_module(model: nn.Module, inputs: Tensor) -> Counter[str]:
+    """Multiply–adds of each module's own operations; see :func:`work_by_weight`."""
+    counts: Counter[str] = Counter()
+    for each in work_by_weight(model, inputs):
+        counts[each.module] += each.flops
+    return counts
+
+
+# From the inputs and outputs of an operation to its products: operands, and multiply–adds.
+_Products = Callable[[Sequence[Any], Sequence[Any]], Iterable[tuple[Sequence[Any], int]]]
+
+
+def _products() -> dict[str, _Products]:
+    """How each kind of operation is counted: by fvcore, but for what it does not know."""
+    from fvcore.nn import jit_handles
+
+    counters = {
+        "aten::_convolution": jit_handles.conv_flop_jit,
+        "aten::addmm": jit_handles.addmm_flop_jit,
+        "aten::bmm": jit_handles.bmm_flop_jit,
+        "aten::einsum": jit_handles.einsum_flop_jit,
+        "aten::linear": jit_handles.linear_flop_jit,
+        "aten::matmul": jit_handles.matmul_flop_jit,
+        "aten::mm": jit_handles.matmul_flop_jit,
+    }
+    by_fvcore = {kind: partial(_one_product, kind, each) for kind, each in counters.items()}
+    recurrent = {kind: partial(_recurrent, kind) for kind in RECURRENT}
+    return by_fvcore | recurrent | {"aten::scaled_dot_product_attention": _attention}
+
+
+def _by_factor(
+    weights: TracedWeights, products: _Products, inputs: Sequence[Any], outputs: Sequence[Any]
+) -> Counter[Factor]:
+    """An operation's multiply–adds by what it multiplies by, where fvcore has its kind."""
+    counts: Counter[Factor] = Counter()
+    for factors, flops in products(inputs, outputs):
+        counts[weights.factor(factors)] += flops
+    return counts
+
+
+def _nothing(inputs: object, outputs: object) -> int:
+    """The count of an operation that is not counted (fvcore ignores a None for those it knows)."""
+    return 0
+
+
+def _one_product(
+    kind: str, counter: Callable[..., Any], inputs: Sequence[Any], outputs: Sequence[Any]
+) -> list[tuple[Sequence[Any], int]]:
+    """What a counter of fvcore's says, which gives a number or, by other names, several."""
+    counted = counter(inputs, outputs)
+    flops = sum(counted.values()) if isinstance(counted, Counter) else counted
+    return [(operands(kind, inputs), flops)]
+
+
+def _recurrent(
+    kind: str, inputs: Sequence[Any], outputs: object
+) -> Iterator[tuple[Sequence[Any], int]]:
+    """Each weight of a recurrent layer takes part once for each element of each sequence."""
+    # Also of a packed sequence, whose data are steps × features.
+    steps = prod(_shape(inputs[0])[:-1])
+    for weight in operands(kind, inputs):
+        yield [weight], steps * prod(_shape(weight))
+
+
+def _attention(inputs: Sequence[Any], outputs: object) -> Iterator[tuple[Sequence[Any], int]]:
+    """The products of queries with keys, and of what comes out with values."""
+    query, key, value = map(_shape, inputs[:3])
+    pairs = prod(query[:-1]) * key[-2]
+    yield inputs[:2], pairs * query[-1]
+    yield inputs[2:3], pairs * value[-1]
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    """The shape of a tensor in a traced graph."""
+    return tuple(value.type().sizes())
+
+
+@contextmanager
+def _traceable() -> Iterator[None]:
+    """Keep off the terminal what fvcore says of its own imports and of uncounted operations.
+
+    And have attention traced as the operations it consists of, not as one that nothing can count.
+    """
+    logger = logging.getLogger("fvcore.nn.jit_analysis")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+        torch.backends.mha.set_fastpath_enabled(fused)
