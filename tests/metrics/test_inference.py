@@ -10,7 +10,6 @@ from torch import nn
 
 from prunebench.errors import UsageError
 from prunebench.metrics import RUNTIMES, Protocol, inference_times
-from prunebench.metrics import runtimes as runtimes_module
 from prunebench.metrics.memory import peak_bytes
 from prunebench.metrics.runtimes import (
     Compiled,
@@ -21,6 +20,8 @@ from prunebench.metrics.runtimes import (
     SparseCSR,
     UnsupportedError,
     as_onnx,
+    pytorch,
+    sparse,
 )
 from prunebench.models import LeNet300100, LeNetSmall
 from prunebench.strategies import MaskedWeights, couple, shrink
@@ -146,13 +147,13 @@ def test_sparse_rows_give_the_same_for_any_shape_of_inputs():
 
 def test_sparse_rows_are_used_where_they_are_faster_only(monkeypatch):
     model, inputs = nn.Sequential(nn.Linear(6, 5), nn.Linear(5, 3)), torch.randn(2, 6)
-    monkeypatch.setattr(runtimes_module, "_is_faster", lambda *arguments: False)
+    monkeypatch.setattr(sparse, "is_faster", lambda *arguments: False)
     with torch.inference_mode(), pytest.raises(UnsupportedError, match="no linear layer is faster"):
         SparseCSR().prepare(model, inputs)
 
 
 def test_a_compiler_that_is_missing_is_named(monkeypatch):
-    monkeypatch.setattr(runtimes_module.shutil, "which", lambda name: None)
+    monkeypatch.setattr(pytorch.shutil, "which", lambda name: None)
     with pytest.raises(UnsupportedError, match=r"needs a C\+\+ compiler"):
         Compiled().prepare(nn.Linear(2, 2), torch.zeros(1, 2))
 
@@ -201,7 +202,7 @@ def test_the_peak_of_memory_is_that_of_the_largest_pair_of_layers(capfd):
 
 
 def test_runtimes_are_components():
-    assert {"Eager", "Compiled", "OnnxRuntime", "SparseCSR", "SemiStructured"} <= {
+    assert {"Eager", "Compiled", "OnnxRuntime", "SparseCSR", "SparseDirect", "SemiStructured"} <= {
         *RUNTIMES.names()
     }
     with pytest.raises(UsageError, match="did you mean 'SparseCSR'"):
