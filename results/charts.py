@@ -102,18 +102,18 @@ class Panel:
     higher_is_better: bool = True
     whole: Panel | None = None
 
-    @property
+    @cached_property
     def has_one_target(self) -> bool:
         """Whether there is nothing to draw a line through."""
         return len({target for line in self.lines for target in line.points["target"]}) == 1
 
-    @property
-    def values(self) -> list[float]:
-        """All values of quality that have to be in sight, the ends of intervals among them."""
+    @cached_property
+    def outermost(self) -> list[float]:
+        """The values of quality between which all lie that have to be in sight, intervals too."""
         if self.whole is not None:
-            return self.whole.values
+            return self.whole.outermost
         values, ends = self._measured
-        return values + self._drawn(ends)
+        return _extremes(filter(math.isfinite, values + self._drawn(ends)))
 
     def interval(self, points: pd.DataFrame) -> tuple[list[float], list[float]]:
         """Mean minus and plus standard deviation of some points, as far as they can be drawn."""
@@ -123,10 +123,15 @@ class Panel:
         return low, high
 
     def _drawn(self, ends: Sequence[float]) -> list[float]:
-        values, measured = (self.whole or self)._measured
-        return drawn_ends(self.quality.scale, ends, values + measured)
+        return drawn_ends(self.quality.scale, ends, (self.whole or self)._outermost_possible)
 
     @cached_property
+    def _outermost_possible(self) -> list[float]:
+        """The outermost of all values and ends of intervals that quality can have."""
+        scale, (values, ends) = self.quality.scale, self._measured
+        return _extremes(value for value in values + ends if scale.least < value < scale.most)
+
+    @property
     def _measured(self) -> tuple[list[float], list[float]]:
         """All values, and the ends of all intervals."""
         values, ends = [*self.dense.values()], []
@@ -271,7 +276,6 @@ def _own_one(own: set[str], others: Iterable[str]) -> bool:
 
 def _draw_lines(axes: Axes, panel: Panel, known: _Looks) -> None:
     scale = panel.quality.scale
-    values = panel.values
     for name, style in _dense_styles(panel, known).items():
         if math.isfinite(panel.dense[name]):
             axes.axhline(scale.clipped(panel.dense[name]), **style)
@@ -293,7 +297,7 @@ def _draw_lines(axes: Axes, panel: Panel, known: _Looks) -> None:
         )
     xs = [value for line in panel.lines for value in line.points["x"][_finite(line.points)]]
     scale_axis(axes, "x", panel.x.scale, xs)
-    scale_axis(axes, "y", scale, values)
+    scale_axis(axes, "y", scale, panel.outermost)
     axes.set_xlabel(panel.x.title)
     axes.set_ylabel(_quality_title(panel))
 
@@ -333,7 +337,7 @@ def _draw_dots(axes: Axes, panel: Panel, known: _Looks) -> None:
     for name, style in _dense_styles(panel, known).items():
         if math.isfinite(panel.dense[name]):
             axes.axvline(scale.clipped(panel.dense[name]), **style)
-    scale_axis(axes, "x", scale, panel.values)
+    scale_axis(axes, "x", scale, panel.outermost)
     names = _row_names(panel)
     axes.set_yticks(range(len(names)), [literal(name) for name in names], fontsize=8)
     axes.set_ylim(len(names) - 0.4, -0.6)
@@ -366,6 +370,12 @@ def _sorted(panel: Panel) -> list[Line]:
         return (not known, worse if known else 0.0, line.name)
 
     return sorted(panel.lines, key=place)
+
+
+def _extremes(values: Iterable[float]) -> list[float]:
+    """The least and the largest; none of none."""
+    known = list(values)
+    return [min(known), max(known)] if known else []
 
 
 def _finite(points: pd.DataFrame) -> Any:

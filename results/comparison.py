@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
@@ -46,7 +47,7 @@ class Comparison:
     rows: pd.DataFrame
     different: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def title(self) -> str:
         """The network and the data set, and what tells this comparison from others of them."""
         return " · ".join(filter(None, [self.subject, self.differences]))
@@ -108,17 +109,17 @@ class Comparison:
         """Those of the less usual settings that are not as always, in words."""
         return {in_words(name): self._common(name) for name in self._unusual()}
 
-    @property
+    @cached_property
     def quality(self) -> str:
         """The name of the primary quality metric; empty if no run finished."""
         return self._common("quality")
 
-    @property
+    @cached_property
     def metric(self) -> Quality:
         """What the primary quality metric is."""
         return quality_in(self.rows.iloc[0], self.quality, self._common("better"))
 
-    @property
+    @cached_property
     def dense(self) -> float:
         """The unpruned network's quality, from the row with the most finished seeds."""
         row = int(self.rows["seeds"].to_numpy().argmax())
@@ -133,7 +134,7 @@ class Comparison:
         value = f"{least:.4g} {self.metric.unit}".rstrip()
         return f"{'≥' if self.metric.higher_is_better else '≤'} {value} in validation"
 
-    @property
+    @cached_property
     def seeds(self) -> int:
         """How many seeds a complete row has."""
         counts = self.rows[["seeds", "seeds_failed", "seeds_missing"]].sum(axis="columns")

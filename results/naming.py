@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -63,10 +64,10 @@ def told_apart(versions: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str
     That is its name, and the beginning of the digest where versions share one.
     """
     distinct = list(dict.fromkeys(versions))
-    names = [name for name, _ in distinct]
+    versions_of = Counter(name for name, _ in distinct)
     return {
         (name, source): f"{name} @{source.removeprefix(_DIGEST)[:_SHOWN_DIGITS]}"
-        if source and names.count(name) > 1
+        if source and versions_of[name] > 1
         else name
         for name, source in distinct
     }

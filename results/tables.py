@@ -99,7 +99,7 @@ def _table(comparison: Comparison, space: str) -> list[list[str]]:
 def _fit(table: list[list[str]], width: int) -> list[str]:
     """The table as lines, its columns shared out evenly over as few tables as fit the width."""
     columns = len(table[0]) - 1
-    for tables in range(1, columns + 1):
+    for tables in range(_fewest_tables(table, width), columns + 1):
         share = math.ceil(columns / tables)
         parts = [
             [[line[0], *line[start : start + share]] for line in table]
@@ -108,6 +108,15 @@ def _fit(table: list[list[str]], width: int) -> list[str]:
         if all(_width_of(part) <= width for part in parts):
             break
     return [line for part in parts for line in ["", *_lines(part)]][1:]
+
+
+def _fewest_tables(table: list[list[str]], width: int) -> int:
+    """How many tables it takes at least, each with the first column, for two spaces between."""
+    first, *others = (max(map(len, column)) for column in zip(*table, strict=True))
+    if first >= width:
+        return max(len(others), 1)
+    needed = math.ceil(sum(each + 2 for each in others) / (width - first))
+    return max(1, min(needed, len(others)))
 
 
 def _lines(table: list[list[str]]) -> list[str]:
