@@ -15,14 +15,14 @@ from prunebench.benchmark.command_line import main
 from prunebench.datasets import Multi30k, ParallelText
 from prunebench.errors import UsageError
 from prunebench.metrics import BLEU, UnsupportedError, as_onnx
-from prunebench.metrics.runtimes import OnnxRuntime
+from prunebench.metrics.runtimes import OnnxRuntime, OpenVINO
 from prunebench.models import MODELS, Seq2SeqLSTM
 
 SETTINGS = configparser.ConfigParser()
 SETTINGS.read(Path(__file__).resolve().parents[1] / "setup.cfg")
 EXTRAS = {
     extra: re.findall(r"^[a-z]+", SETTINGS["options.extras_require"][extra], re.MULTILINE)
-    for extra in ("onnx", "timm", "translation")
+    for extra in ("onnx", "openvino", "timm", "translation")
 }
 PACKAGES = [package for packages in EXTRAS.values() for package in packages]
 
@@ -83,6 +83,11 @@ def test_onnx_names_its_extra(lean):
     everything = sentence("onnx", "onnx", "onnxscript", "onnxruntime")
     with pytest.raises(UnsupportedError, match=everything):
         OnnxRuntime().prepare(nn.Linear(2, 2), torch.ones(2, 2))
+
+
+def test_openvino_names_its_extra(lean):
+    with pytest.raises(UnsupportedError, match=sentence("openvino", "openvino")):
+        OpenVINO().prepare(nn.Linear(2, 2), torch.ones(2, 2))
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from .direct import SparseDirect
 from .onnx_runtime import OnnxRuntime, as_onnx
+from .open_vino import OpenVINO
 from .pytorch import Compiled, Eager, SemiStructured
 from .runtime import RUNTIMES, NetworkKind, Run, Runtime, UnsupportedError
 from .sparse import SparseCSR
@@ -12,6 +13,7 @@ __all__ = [
     "Eager",
     "NetworkKind",
     "OnnxRuntime",
+    "OpenVINO",
     "Run",
     "Runtime",
     "SemiStructured",
