@@ -54,8 +54,8 @@ class LeNet5Classic(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (batch × classes) of images (batch × channels × height × width)."""
-        x = F.max_pool2d(F.relu(self.conv1(images)), 2)
-        x = F.max_pool2d(F.relu(self.conv2(x)), 2)
+        x = F.relu(F.max_pool2d(self.conv1(images), 2))
+        x = F.relu(F.max_pool2d(self.conv2(x), 2))
         x = F.relu(self.linear1(x.flatten(1)))
         return self.linear3(F.relu(self.linear2(x)))
 
@@ -127,9 +127,10 @@ class LeNetSmall(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (batch × classes) of images (batch × channels × height × width)."""
-        x = F.max_pool2d(F.relu(self.conv1(images)), 2)
-        x = F.relu(self.conv2(x))
-        return self.linear2(F.relu(self.linear1(x.flatten(1))))
+        x = F.relu(F.max_pool2d(self.conv1(images), 2))
+        # Flattened first: rectifying channels-last activations costs a step a tenth more.
+        x = F.relu(self.conv2(x).flatten(1))
+        return self.linear2(F.relu(self.linear1(x)))
 
 
 def _halved_twice(size: int) -> int:
