@@ -307,7 +307,9 @@ class Record(Outcome):
     ``signatures`` says of metrics that are computed in more than one way, such as BLEU, in which.
     ``history`` has the epochs of all trainings, and ``distributions`` the histograms of the
     prunable weights; the first records have neither. ``revision`` is how many changes had moved
-    results when the record was made (:mod:`prunebench.results.changes`).
+    results when the record was made (:mod:`prunebench.results.changes`). ``stacked`` is how many
+    networks were trained at once: with more than one, results agree with those of the experiment
+    alone up to rounding, and no further.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -321,6 +323,7 @@ class Record(Outcome):
     history: tuple[Epoch, ...] = ()
     distributions: tuple[Distribution, ...] = ()
     revision: int = Field(default=0, ge=0)
+    stacked: int = Field(default=1, ge=1)
     environment: Document
 
     @model_validator(mode="after")

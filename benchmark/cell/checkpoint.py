@@ -38,7 +38,8 @@ class Checkpoint:
         self.seconds_before = 0.0
 
     def load(self) -> dict[str, Any] | None:
-        """What was saved last: tensors, numbers and texts; None if nothing was."""
+        """Start the clock; give what was saved last, tensors, numbers and texts, or None."""
+        self._start = self._last = time.monotonic()
         content = self._whole()
         if not distributed.agreed(content is not None):
             if distributed.rank() == 0:

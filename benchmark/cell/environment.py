@@ -48,7 +48,7 @@ def processor(device: torch.device) -> str:
 
 def _commit() -> str | None:
     """The commit of the checkout that runs, marked if it is dirty; None for an installed copy."""
-    root = Path(__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None
     described = subprocess.run(

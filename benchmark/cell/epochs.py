@@ -60,7 +60,7 @@ def epochs(
     steps_in_epoch = task.steps(recipe.batch_size)
     steps_done = (epoch_now - 1) * steps_in_epoch + batches_done
     advance(steps_done / steps_in_epoch - (first_epoch - 1))
-    training = _Training(model, task, recipe, sparsity, first_epoch, steps_done)
+    training = TrainingSteps(model, task, recipe, sparsity, first_epoch, steps_done)
     if saved is not None:
         training.load_state(saved)
     for epoch in range(epoch_now, recipe.epochs + 1):
@@ -85,7 +85,7 @@ def epochs(
             yield EpochDone(epoch, training.mean_loss())
 
 
-class _Training:
+class TrainingSteps:
     """A training under way: all that its steps change, which a checkpoint has to hold.
 
     Args:
@@ -109,7 +109,7 @@ class _Training:
         steps_in_epoch = task.steps(recipe.batch_size)
         self._model, self._sparsity = model, sparsity
         self._clipping = recipe.gradient_clipping
-        self._optimizer = make_optimizer(model, recipe)
+        self._optimizer = make_optimizer(model.parameters(), recipe)
         self._scheduler = make_scheduler(self._optimizer, recipe, steps_in_epoch, steps_done)
         self._backward = _Backward(model, task, recipe)
         if sparsity is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,9 @@ from .checkpoint import Checkpoints
 from .pretraining import Pretrained, require_learned
 from .process import repeatable, threads
 from .record import failed_record, finished_record
-from .rounds import prune
-from .training import copy_of_state
+from .rounds import Steps, prune
+from .stacking import train_all
+from .training import Trained, Training, copy_of_state
 
 
 def run_cell(
@@ -45,19 +47,36 @@ def run_cell(
     Raises:
         OSError: the record could not be saved.
     """
+    steps = cell(experiment, store, data, weights=weights, checkpoint_seconds=checkpoint_seconds)
+    (record,) = run_together([steps], experiment.threads)
+    return record
+
+
+Cell = Steps[Record]
+"""A cell under way, which stops whenever it wants something trained."""
+
+
+def cell(
+    experiment: Experiment,
+    store: Store,
+    data: Path,
+    *,
+    weights: bool = True,
+    checkpoint_seconds: float | None = None,
+) -> Cell:
+    """One experiment as steps between which it has its networks trained; see :func:`run_cell`."""
     checkpoints = Checkpoints(store.folder, experiment.id, checkpoint_seconds)
-    with threads(experiment.threads), repeatable():
-        try:
-            task = load_task(experiment.dataset, data, experiment.device)
-            pretrained = Pretrained(experiment, task, store.folder, checkpoint_seconds)
-            require_learned(experiment, task, pretrained.report())
-            pruned = prune(experiment, task, pretrained, checkpoints)
-            record = finished_record(experiment, task, pretrained, pruned)
-            state = copy_of_state(pruned.model)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # a user's code may raise anything, SystemExit too
-            record, state = failed_record(experiment, error), {}
+    try:
+        task = load_task(experiment.dataset, data, experiment.device)
+        pretrained = Pretrained(experiment, task, store.folder, checkpoint_seconds)
+        require_learned(experiment, task, pretrained.report())
+        pruned = yield from prune(experiment, task, pretrained, checkpoints)
+        record = finished_record(experiment, task, pretrained, pruned)
+        state = copy_of_state(pruned.model)
+    except (KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:  # a user's code may raise anything, SystemExit too
+        record, state = failed_record(experiment, error), {}
     if distributed.rank() == 0:
         contiguous = {name: tensor.contiguous() for name, tensor in state.items()}
         store.save(record, save(contiguous) if weights and record.finished else None)
@@ -65,6 +84,51 @@ def run_cell(
             checkpoints.remove()
     distributed.barrier()
     return record
+
+
+def run_together(cells: Sequence[Cell], thread_count: int) -> list[Record]:
+    """Run cells step by step, and train together what they want trained, where it is alike.
+
+    Args:
+        cells: what to run.
+        thread_count: CPU threads of all of them.
+    """
+    with threads(thread_count), repeatable():
+        under_way = [_UnderWay(each) for each in cells]
+        while waiting := [each for each in under_way if each.wants is not None]:
+            wanted = [each.wants for each in waiting if each.wants is not None]
+            for each, done in zip(waiting, train_all(wanted), strict=True):
+                each.go_on(done)
+        return [each.record for each in under_way]
+
+
+class _UnderWay:
+    """A cell, and what it waits for.
+
+    Attributes:
+        wants: what it wants trained; None at its end, when there is a ``record``.
+        record: what it leaves.
+    """
+
+    record: Record
+
+    def __init__(self, steps: Cell) -> None:
+        self._steps = steps
+        self._advance(lambda: next(steps))
+
+    def go_on(self, done: Trained | BaseException) -> None:
+        """Go on with what was trained, or with what kept it from being trained."""
+        if isinstance(done, BaseException):
+            self._advance(lambda: self._steps.throw(done))
+        else:
+            self._advance(lambda: self._steps.send(done))
+
+    def _advance(self, step: Callable[[], Training]) -> None:
+        self.wants: Training | None = None
+        try:
+            self.wants = step()
+        except StopIteration as end:
+            self.record = end.value
 
 
 @lru_cache(maxsize=2)

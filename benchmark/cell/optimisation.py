@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -27,9 +27,9 @@ _OPTIMIZERS: dict[str, Any] = {
 }
 
 
-def make_optimizer(model: nn.Module, recipe: Recipe) -> Optimizer:
-    """The recipe's optimizer of all parameters that are trained."""
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+def make_optimizer(parameters: Iterable[Tensor], recipe: Recipe) -> Optimizer:
+    """The recipe's optimizer of those parameters that are trained."""
+    trained = [parameter for parameter in parameters if parameter.requires_grad]
     settings = {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay, "fused": True}
     if recipe.optimizer == "SGD":
         settings |= {"momentum": recipe.momentum, "nesterov": recipe.nesterov}

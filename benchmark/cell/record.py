@@ -88,6 +88,7 @@ def finished_record(
         by_class=pruned.by_class,
         signatures={str(name): text for name, each in chosen.items() if (text := each.signature())},
         revision=len(CHANGES),
+        stacked=pruned.stacked,
         history=(*report.curve, *pruned.curve),
         distributions=_distributions(pretrained, pruned),
         timings={"pretraining_seconds": report.seconds, **pruned.seconds, **latency},

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -33,14 +33,16 @@ from ...strategies import (
     shrink,
     write_back,
 )
-from ..experiment import Experiment, Recipe
+from ..experiment import Experiment
 from . import distributed
-from .checkpoint import Checkpoint, Checkpoints
+from .checkpoint import Checkpoints
 from .epochs import Purpose
 from .evaluation import quality, quality_in_detail
 from .pretraining import Pretrained, build
 from .target import Target, target_of, weights_to_prune
-from .training import Trained, copy_of_state, train
+from .training import Trained, Training, copy_of_state
+
+_Result = TypeVar("_Result")
 
 
 class Pruned(NamedTuple):
@@ -53,6 +55,7 @@ class Pruned(NamedTuple):
         rounds: the rounds' records.
         seconds: times.
         curve: the epochs of all trainings.
+        stacked: how many networks were trained at once, at most.
         by_class: the quality of each class in the end, where there are classes.
         straight_after: the prunable weights straight after the last pruning; empty where that took
             place during a training.
@@ -64,8 +67,13 @@ class Pruned(NamedTuple):
     rounds: list[Round]
     seconds: dict[str, float]
     curve: list[Epoch]
+    stacked: int
     by_class: Measurements
     straight_after: State
+
+
+Steps = Generator[Training, Trained, _Result]
+"""Gives what is to be trained, is told of it when that is done, and returns a result in the end."""
 
 
 def prune(
@@ -73,7 +81,7 @@ def prune(
     task: Task,
     pretrained: Pretrained,
     checkpoints: Checkpoints | None = None,
-) -> Pruned:
+) -> Steps[Pruned]:
     """Prune and recover the network for as many rounds as the experiment says."""
     rounds = _Rounds(experiment, task, pretrained, checkpoints)
     timing = experiment.timing.create()
@@ -116,19 +124,20 @@ class _Rounds:
         self._seconds = {"scoring_seconds": 0.0, "finetuning_seconds": 0.0}
         self._curve: list[Epoch] = []
         self._by_class: Measurements = {}
+        self._stacked = 1
 
-    def between_trainings(self) -> Pruned:
+    def between_trainings(self) -> Steps[Pruned]:
         """Each round prunes, and then trains if the recovery does."""
         rounds, masks = [], self._full_masks()
         for number in range(1, self._experiment.rounds + 1):
             sparsity = self._pruned(number, masks)
             if number == self._experiment.rounds:
                 straight_after = copies(self._model, sparsity.masks)
-            rounds.append(self._recovered(number, sparsity))
+            rounds.append((yield from self._recovered(number, sparsity)))
             masks = sparsity.masks
         return self._finished(masks, rounds, straight_after)
 
-    def within_training(self, timing: DuringTraining) -> Pruned:
+    def within_training(self, timing: DuringTraining) -> Steps[Pruned]:
         """All rounds prune during one training, which the record calls by the last one's number."""
         number = self._experiment.rounds
         sparsity = GradualTraining(
@@ -139,7 +148,7 @@ class _Rounds:
             timing.begin,
             timing.end,
         )
-        rounds = [self._recovered(number, sparsity)]
+        rounds = [(yield from self._recovered(number, sparsity))]
         return self._finished(sparsity.masks, rounds, {})
 
     def _finished(self, masks: Masks, rounds: list[Round], straight_after: State) -> Pruned:
@@ -151,6 +160,7 @@ class _Rounds:
             rounds,
             self._seconds,
             self._curve,
+            self._stacked,
             self._by_class,
             straight_after,
         )
@@ -178,7 +188,7 @@ class _Rounds:
             sparsity.restore(masks)
         return sparsity
 
-    def _recovered(self, number: int, sparsity: SparseTraining) -> Round:
+    def _recovered(self, number: int, sparsity: SparseTraining) -> Steps[Round]:
         """What becomes of the network by the recovery, training as ``sparsity`` says."""
         model, task = self._model, self._task
         before, self._by_class = quality_in_detail(model, task, "test")
@@ -188,7 +198,7 @@ class _Rounds:
             model.load_state_dict(start)
             sparsity.apply()
         if self._recovery.trains:
-            validation = self._train(number, sparsity)
+            validation = yield from self._train(number, sparsity)
         if start is not None or self._recovery.trains:
             after, self._by_class = quality_in_detail(model, task, "test")
         return Round(
@@ -200,7 +210,7 @@ class _Rounds:
             validation=validation or quality(model, task, "validation"),
         )
 
-    def _train(self, number: int, sparsity: SparseTraining) -> Measurements | None:
+    def _train(self, number: int, sparsity: SparseTraining) -> Steps[Measurements | None]:
         """Fine-tune, or train again from the epoch to which the recovery went back.
 
         Returns:
@@ -213,29 +223,24 @@ class _Rounds:
         first = (rewound or 0) + 1
         checkpoints = self._checkpoints
         checkpoint = None if checkpoints is None else checkpoints.of(purpose.name)
-        with _timed(self._seconds, "finetuning_seconds"):
-            if experiment.finetuned_network == "masked":
-                trained = train(self._model, task, recipe, purpose, sparsity, first, checkpoint)
-            else:
-                trained = self._train_shrunk(recipe, purpose, sparsity.masks, first, checkpoint)
+        masked = experiment.finetuned_network == "masked"
+        if masked:
+            trained = yield Training(
+                self._model, task, recipe, purpose, sparsity, first, checkpoint
+            )
+        else:
+            # Without the channels that are gone; the masked network takes over what it learns.
+            with _timed(self._seconds, "finetuning_seconds"):
+                names = self._selected.names
+                small, coupling, stays = shrunk(self._model, names, sparsity.masks, task)
+            trained = yield Training(small, task, recipe, purpose, None, first, checkpoint)
+            write_back(small, self._model, coupling, stays)
         self._curve += trained.curve
+        self._stacked = max(self._stacked, trained.stacked)
+        self._seconds["finetuning_seconds"] += trained.seconds
         if checkpoint is not None:
             self._seconds["finetuning_seconds"] += checkpoint.seconds_before
-        return trained.validation if experiment.finetuned_network == "masked" else None
-
-    def _train_shrunk(
-        self,
-        recipe: Recipe,
-        purpose: Purpose,
-        masks: Masks,
-        first_epoch: int,
-        checkpoint: Checkpoint | None,
-    ) -> Trained:
-        """Train the network without the channels that are gone, and take over what it learns."""
-        small, coupling, stays = shrunk(self._model, self._selected.names, masks, self._task)
-        trained = train(small, self._task, recipe, purpose, None, first_epoch, checkpoint)
-        write_back(small, self._model, coupling, stays)
-        return trained
+        return trained.validation if masked else None
 
 
 class _History:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,9 +14,33 @@ from ...results import Epoch
 from ...strategies import Masks, SparseTraining, State
 from ..experiment import Recipe
 from .checkpoint import Checkpoint
-from .epochs import Progress, Purpose, epochs
+from .epochs import EpochDone, Progress, Purpose, epochs
 from .evaluation import merit_of, quality
 from .progress import advance
+
+
+class Training(NamedTuple):
+    """A training that is to be done.
+
+    Attributes:
+        model: the model, changed in place.
+        task: what is learned.
+        recipe: for how long and how.
+        purpose: the source of data order and dropout.
+        sparsity: keeps pruned weights at zero, or does what else its method does in training. An
+            epoch before its masks are settled is not chosen; its masks become those of the chosen.
+        first_epoch: the epoch of the recipe from which to begin, as if those before were done.
+        checkpoint: where the training goes on from if it was interrupted, unless the method does
+            not say what changes while it trains.
+    """
+
+    model: nn.Module
+    task: Task
+    recipe: Recipe
+    purpose: Purpose
+    sparsity: SparseTraining | None = None
+    first_epoch: int = 1
+    checkpoint: Checkpoint | None = None
 
 
 class Trained(NamedTuple):
@@ -24,10 +49,15 @@ class Trained(NamedTuple):
     Attributes:
         validation: quality on the validation split of the epoch chosen.
         curve: all epochs, those before an interruption too.
+        seconds: what it took, without the time before an interruption; of a training that was one
+            of several at once, its share.
+        stacked: how many networks were trained at once.
     """
 
     validation: Measurements
     curve: list[Epoch]
+    seconds: float
+    stacked: int = 1
 
 
 def train(
@@ -41,56 +71,79 @@ def train(
 ) -> Trained:
     """Train ``model`` and leave it as it was after the epoch that the validation split liked best.
 
-    Args:
-        model: the model, changed in place.
-        task: what is learned.
-        recipe: for how long and how.
-        purpose: the source of data order and dropout.
-        sparsity: keeps pruned weights at zero, or does what else its method does in training. An
-            epoch before its masks are settled is not chosen; its masks become those of the chosen.
-        first_epoch: the epoch of the recipe from which to begin, as if those before were done.
-        checkpoint: where the training goes on from if it was interrupted, unless the method does
-            not say what changes while it trains.
-
-    Returns:
-        The quality on the validation split of the epoch chosen, and the curve of the training.
+    The arguments are those of :class:`Training`.
     """
+    start = time.perf_counter()
     if recipe.epochs == 0:
-        return Trained(quality(model, task, "validation"), [])
+        measured = quality(model, task, "validation")
+        return Trained(measured, [], time.perf_counter() - start)
     if sparsity is not None and not sparsity.resumable:
         checkpoint = None
-    best: _Best | None = None
-    curve: list[Epoch] = []
+    choice = Choice(model, task, purpose, sparsity)
     if checkpoint is not None and (saved := checkpoint.load()) is not None:
-        if saved["best"] is not None:
-            best = _Best(**saved["best"])
-        curve = [Epoch(**point) for point in saved["curve"]]
+        choice.load_state(saved)
         if saved["finished"]:
-            assert best is not None  # it was found before the training was finished
             advance(recipe.epochs + 1 - first_epoch)
-            return Trained(best.restored(model, sparsity), curve)
+            return choice.taken(time.perf_counter() - start)
 
     def save(progress: Progress) -> None:
         assert checkpoint is not None  # else nothing is to be saved
-        points = [point.model_dump() for point in curve]
-        known = {"best": None if best is None else vars(best), "curve": points}
-        checkpoint.save({**known, **progress})
+        checkpoint.save({**choice.state(), **progress})
 
     for done in epochs(model, task, recipe, purpose, sparsity, first_epoch, checkpoint, save):
-        measured = quality(model, task, "validation")
-        curve.append(
-            Epoch(training=purpose.name, epoch=done.number, loss=done.loss, validation=measured)
-        )
-        if sparsity is not None and not sparsity.settled:
-            continue
-        merit = merit_of(measured, task)
-        if best is None or merit > best.merit:
-            masks = sparsity.masks if sparsity is not None else {}
-            best = _Best(merit, measured, copy_of_state(model), masks)
-    assert best is not None  # a recipe has an epoch at least, and masks settle before its end
+        choice.look(done)
     if checkpoint is not None and (checkpoint.exists() or checkpoint.is_due()):
         save({"finished": True})
-    return Trained(best.restored(model, sparsity), curve)
+    return choice.taken(time.perf_counter() - start)
+
+
+class Choice:
+    """The epochs of a training so far, and the one that the validation split likes best.
+
+    Args:
+        model: what is trained.
+        task: what is learned.
+        purpose: names the training.
+        sparsity: what else its method does in training.
+    """
+
+    def __init__(
+        self, model: nn.Module, task: Task, purpose: Purpose, sparsity: SparseTraining | None
+    ) -> None:
+        self._model, self._task = model, task
+        self._purpose, self._sparsity = purpose, sparsity
+        self._best: _Best | None = None
+        self._curve: list[Epoch] = []
+
+    def look(self, done: EpochDone) -> None:
+        """Measure the network after an epoch, and remember it if it is the best so far."""
+        name, sparsity = self._purpose.name, self._sparsity
+        measured = quality(self._model, self._task, "validation")
+        self._curve.append(
+            Epoch(training=name, epoch=done.number, loss=done.loss, validation=measured)
+        )
+        if sparsity is not None and not sparsity.settled:
+            return
+        merit = merit_of(measured, self._task)
+        if self._best is None or merit > self._best.merit:
+            masks = sparsity.masks if sparsity is not None else {}
+            self._best = _Best(merit, measured, copy_of_state(self._model), masks)
+
+    def taken(self, seconds: float, stacked: int = 1) -> Trained:
+        """Leave the network as it was after the best epoch; what the training took is given."""
+        assert self._best is not None  # a recipe has an epoch, and masks settle before its end
+        validation = self._best.restored(self._model, self._sparsity)
+        return Trained(validation, self._curve, seconds, stacked)
+
+    def state(self) -> Progress:
+        """What :meth:`load_state` goes on from."""
+        best = None if self._best is None else vars(self._best)
+        return {"best": best, "curve": [point.model_dump() for point in self._curve]}
+
+    def load_state(self, saved: Progress) -> None:
+        """Remember what ``saved`` does."""
+        self._best = None if saved["best"] is None else _Best(**saved["best"])
+        self._curve = [Epoch(**point) for point in saved["curve"]]
 
 
 @dataclass(frozen=True)
