@@ -23,35 +23,6 @@ from .rounds import Steps, prune
 from .stacking import train_all
 from .training import Trained, Training, copy_of_state
 
-
-def run_cell(
-    experiment: Experiment,
-    store: Store,
-    data: Path,
-    *,
-    weights: bool = True,
-    checkpoint_seconds: float | None = None,
-) -> Record:
-    """Run one experiment and save its record, and the final weights beside it.
-
-    Whatever goes wrong in the run itself becomes a record with status ``failed``, which takes the
-    place of no finished one.
-
-    Args:
-        experiment: what to run.
-        store: where the record goes; pretrained networks are kept there too.
-        data: the folder of the data sets.
-        weights: whether to save the final weights.
-        checkpoint_seconds: time between two checkpoints of a training; None makes none.
-
-    Raises:
-        OSError: the record could not be saved.
-    """
-    steps = cell(experiment, store, data, weights=weights, checkpoint_seconds=checkpoint_seconds)
-    (record,) = run_together([steps], experiment.threads)
-    return record
-
-
 Cell = Steps[Record]
 """A cell under way, which stops whenever it wants something trained."""
 
@@ -64,7 +35,21 @@ def cell(
     weights: bool = True,
     checkpoint_seconds: float | None = None,
 ) -> Cell:
-    """One experiment as steps between which it has its networks trained; see :func:`run_cell`."""
+    """Run one experiment and save its record, and the final weights beside it.
+
+    It stops whenever it wants something trained. Whatever goes wrong in the run itself becomes a
+    record with status ``failed``, which takes the place of no finished one.
+
+    Args:
+        experiment: what to run.
+        store: where the record goes; pretrained networks are kept there too.
+        data: the folder of the data sets.
+        weights: whether to save the final weights.
+        checkpoint_seconds: time between two checkpoints of a training; None makes none.
+
+    Raises:
+        OSError: the record could not be saved.
+    """
     checkpoints = Checkpoints(store.folder, experiment.id, checkpoint_seconds)
     try:
         task = load_task(experiment.dataset, data, experiment.device)

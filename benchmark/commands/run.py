@@ -40,6 +40,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="minutes between two checkpoints, from which an interrupted training goes on; 0 makes "
         "none (default: 10)",
     )
+    running.add_argument(
+        "--stack",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="networks of one shape that train together in a process where that is at least 1.3 "
+        "times as fast; results then agree up to rounding, and records say so (default: 1)",
+    )
     running.add_argument("--dry-run", action="store_true", help="show what would be run")
     running.add_argument("--force", action="store_true", help="run finished cells again")
     running.add_argument("--no-weights", action="store_true", help="save records without weights")
@@ -75,6 +83,7 @@ def execute(options: argparse.Namespace) -> int:
             force=options.force,
             weights=not options.no_weights,
             checkpoint_minutes=options.checkpoint_minutes,
+            stack=options.stack,
         )
     except KeyboardInterrupt:
         left = len(unfinished(experiments, Store(options.runs)))

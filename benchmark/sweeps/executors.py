@@ -16,7 +16,7 @@ from ...results import Record, Store
 from ...results.naming import shown
 from ..cell.progress import Watcher, listen
 from ..cell.record import failed_record
-from .jobs import Job, job_of
+from .jobs import Job, Stack, job_of, run_stack, stacks
 from .workers import Ended, Task, Workers
 
 Records = Generator[Record, None, None]
@@ -39,7 +39,13 @@ class Executor(Protocol):
 
 @dataclass(frozen=True)
 class ThisProcess:
-    """Runs jobs one after the other, where it is."""
+    """Runs jobs one after the other, where it is.
+
+    Attributes:
+        stack: how many networks of one shape may train together.
+    """
+
+    stack: int = 1
 
     def run(self, jobs: Sequence[Job], watcher: Watcher) -> Records:
         """See :class:`Executor`."""
@@ -47,9 +53,9 @@ class ThisProcess:
         listen(watcher.train)
         try:
             with _no_interrupt_lost() as raise_interrupt:
-                for job in jobs:
-                    watcher.describe(shown(str(job.experiment.strategy)))
-                    yield job.run()
+                for stack in stacks(jobs, self.stack):
+                    watcher.describe(_strategies(stack))
+                    yield from run_stack(stack)
                     raise_interrupt()
         finally:
             listen(None)
@@ -63,18 +69,23 @@ class WorkerProcesses:
 
     Attributes:
         workers: number of processes, started afresh ("spawn"), so that they are all alike.
-        timeout: seconds after which a job is stopped and fails.
+        timeout: seconds after which a job is stopped and fails; a stack has as many times that as
+            it has jobs.
+        stack: how many networks of one shape may train together in a process.
     """
 
     workers: int
     timeout: float | None = None
+    stack: int = 1
 
     def run(self, jobs: Sequence[Job], watcher: Watcher) -> Records:
         """See :class:`Executor`."""
         waiting: dict[str, list[Job]] = {}
         for job in jobs:
             waiting.setdefault(job.experiment.pretraining_id, []).append(job)
-        tasks = deque(Task(_pretrain, same[0].plain()) for same in waiting.values())
+        tasks = deque(Task(_pretrain, (same[0].plain(),)) for same in waiting.values())
+        # No worker is to be idle because others have all there is in their stacks.
+        most = min(self.stack, -(-len(jobs) // self.workers))
         by_id = {job.experiment.id: job for job in jobs}
         pool = Workers(min(self.workers, len(jobs)))
         try:
@@ -82,17 +93,31 @@ class WorkerProcesses:
                 if waiting:
                     watcher.describe(f"dense networks to train: {len(waiting)}")
                 for ended in _ended(pool, tasks, watcher):
-                    job = by_id[ended.task.arguments[0]]
+                    ran = [by_id[identity] for identity, *_ in ended.task.arguments]
                     if ended.task.function is _run:
-                        yield _record_of(job, ended.error)
+                        if ended.error is None or len(ran) == 1:
+                            yield from (_record_of(job, ended.error) for job in ran)
+                        else:  # one of them may have done it: each has a process to itself now
+                            tasks.extend(self._tasks(ran, 1))
                         continue
                     # A network that could not be trained fails again, on record, in each job.
-                    same = waiting.pop(job.experiment.pretraining_id)
-                    tasks.extend(Task(_run, each.plain(), self.timeout) for each in same)
+                    same = waiting.pop(ran[0].experiment.pretraining_id)
+                    tasks.extend(self._tasks(same, most))
                     if not waiting:
                         watcher.describe("dense networks trained")
         finally:
             pool.close()
+
+    def _tasks(self, jobs: Sequence[Job], most: int) -> Iterator[Task]:
+        for stack in stacks(jobs, most):
+            seconds = None if self.timeout is None else self.timeout * len(stack)
+            yield Task(_run, tuple(job.plain() for job in stack), seconds)
+
+
+def _strategies(stack: Stack) -> str:
+    """What a stack runs, in a word or a few."""
+    first, *others = dict.fromkeys(shown(str(job.experiment.strategy)) for job in stack)
+    return f"{first} and {len(others)} more" if others else first
 
 
 def _ended(pool: Workers, tasks: deque[Task], watcher: Watcher) -> list[Ended]:
@@ -118,12 +143,12 @@ def _record_of(job: Job, error: Exception | None) -> Record:
     return failure
 
 
-def _run(*data: Any) -> None:
-    job_of(*data).run()
+def _run(*jobs: tuple[Any, ...]) -> None:
+    run_stack(tuple(job_of(*each) for each in jobs))
 
 
-def _pretrain(*data: Any) -> None:
-    job_of(*data).pretrain()
+def _pretrain(job: tuple[Any, ...]) -> None:
+    job_of(*job).pretrain()
 
 
 @contextmanager

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ...errors import UsageError
 from ...results import Record, Store
-from ..cell.loop import load_task, run_cell
+from ..cell.loop import Cell, cell, load_task, run_together
 from ..cell.pretraining import Pretrained
 from ..cell.process import threads
 from ..experiment import Experiment
@@ -32,9 +33,9 @@ class Job:
     weights: bool
     checkpoint_seconds: float | None = None
 
-    def run(self) -> Record:
-        """Run the experiment and save its record."""
-        return run_cell(
+    def cell(self) -> Cell:
+        """The experiment's cell, which saves its record when it has been run."""
+        return cell(
             self.experiment,
             Store(self.runs),
             self.data,
@@ -53,6 +54,31 @@ class Job:
         settings = self.experiment.model_dump(mode="json")
         options = self.runs, self.data, self.weights, self.checkpoint_seconds
         return self.experiment.id, settings, *options
+
+
+Stack = tuple[Job, ...]
+"""Jobs that a process runs side by side, so that their networks may train together."""
+
+
+def run_stack(stack: Stack) -> list[Record]:
+    """Run jobs side by side and give their records, which are saved."""
+    return run_together([job.cell() for job in stack], stack[0].experiment.threads)
+
+
+def stacks(jobs: Sequence[Job], most: int) -> list[Stack]:
+    """The jobs in stacks of at most ``most``, those that differ in strategy and target alone.
+
+    They are in the order of the first of each.
+    """
+    alike: dict[tuple[str, str], list[Job]] = {}
+    for job in jobs:
+        kind = job.experiment.pretraining_id, job.experiment.comparison
+        alike.setdefault(kind, []).append(job)
+    return [
+        tuple(same[start : start + most])
+        for same in alike.values()
+        for start in range(0, len(same), most)
+    ]
 
 
 def job_of(identity: str, settings: dict[str, Any], *options: Any) -> Job:

@@ -58,6 +58,7 @@ def sweep(
     force: bool = False,
     weights: bool = True,
     checkpoint_minutes: float = 10.0,
+    stack: int = 1,
     progress: bool = True,
 ) -> list[Record]:
     """Run the experiments that have no finished record yet, and return the records of all.
@@ -79,6 +80,9 @@ def sweep(
         weights: whether to save the pruned weights beside each record.
         checkpoint_minutes: time between two checkpoints of a training, from which it goes on after
             an interruption; 0 makes none.
+        stack: how many networks of one shape may train together in a process, where that is at
+            least 1.3 times as fast as one after the other. Their results agree with those of
+            separate trainings up to rounding, records say it, and nothing of it is checkpointed.
         progress: whether to show a progress bar.
 
     Raises:
@@ -98,7 +102,9 @@ def sweep(
     waiting = [experiment for experiment in waiting if experiment.id not in failures]
     seconds = 60 * checkpoint_minutes or None
     jobs = [Job(experiment, store.folder, folder, weights, seconds) for experiment in waiting]
-    executor: Executor = ThisProcess() if workers == 1 else WorkerProcesses(workers, timeout)
+    executor: Executor = (
+        ThisProcess(stack) if workers == 1 else WorkerProcesses(workers, timeout, stack)
+    )
     bar = SweepBar(
         cells=len(distinct),
         finished=len(distinct) - len(waiting) - len(failures),
