@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections import ChainMap
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,25 +120,38 @@ class Pretrained:
         self._ensure_trained()
         return _read_report(_report(self._stem))
 
-    def measured(self, metric: Component[Metric], prunable: tuple[str, ...]) -> Measurements:
-        """What a metric, such as BLEU, says of the network on the test split.
+    def measured(
+        self, metrics: Sequence[Component[Metric]], prunable: tuple[str, ...]
+    ) -> Measurements:
+        """What metrics, such as BLEU, say of the network on the test split.
 
-        Measured once, since that may take as long as pruning.
+        Measured once, since that may take as long as pruning: each metric of quality, and the
+        others together.
 
         Args:
-            metric: the metric; one from a user's file counts by its contents.
+            metrics: the metrics; one from a user's file counts by its contents.
             prunable: names of the weights that may be pruned, which change no quality.
         """
-        names = () if metric.factory.quality else prunable
-        key = json.dumps([metric.identity, names, len(CHANGES)])
+        measured: Measurements = {}
+        for metric in metrics:
+            if metric.factory.quality:
+                measured |= self._measured([metric], ())
+        others = [metric for metric in metrics if not metric.factory.quality]
+        return measured | self._measured(others, prunable)
+
+    def _measured(
+        self, metrics: Sequence[Component[Metric]], prunable: tuple[str, ...]
+    ) -> Measurements:
+        key = json.dumps([[each.identity for each in metrics], prunable, len(CHANGES)])
         digest = hashlib.sha256(key.encode()).hexdigest()[:8]
         path = self._stem.with_name(f"{self._stem.name}-{digest}.json")
 
         def measure() -> None:
             model = build(self._experiment, self._task)
             model.load_state_dict(self.state())
-            found = metric.create().measure(Subject(model, model, self._task, names))
-            _write(path, json.dumps(found).encode())
+            subject = Subject(model, model, self._task, prunable)
+            found = [each.create().measure(subject) for each in metrics]
+            _write(path, json.dumps(dict(ChainMap(*reversed(found)))).encode())
 
         self._ensure({path: _read_measured}, measure)
         return _read_measured(path)

@@ -55,12 +55,9 @@ def finished_record(
     }
     untimed = [metric for metric in standard.values() if not metric.timing]
     final = {**pruned.rounds[-1].after, **_all([*untimed, *chosen.values()], subjects.final)}
-    dense = dict(report.test)
-    for component, metric in {**standard, **chosen}.items():
-        if not metric.timing:
-            dense |= pretrained.measured(component, subjects.dense.prunable)
-        elif component in chosen:
-            dense |= metric.measure(subjects.dense)
+    remembered = [name for name, each in {**standard, **chosen}.items() if not each.timing]
+    dense = report.test | pretrained.measured(remembered, subjects.dense.prunable)
+    dense |= _all([each for each in chosen.values() if each.timing], subjects.dense)
     own = _measured_of(own_metric(task), final)
     others = {
         name: each

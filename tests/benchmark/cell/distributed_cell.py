@@ -16,7 +16,8 @@ from prunebench.benchmark.cell.checkpoint import Checkpoints
 from prunebench.benchmark.cell.loop import load_task
 from prunebench.benchmark.cell.pretraining import Pretrained
 from prunebench.benchmark.cell.process import threads
-from prunebench.benchmark.cell.rounds import prune
+from prunebench.benchmark.cell.rounds import Pruned, Steps, prune
+from prunebench.benchmark.cell.training import train
 from prunebench.benchmark.experiment import Experiment
 
 
@@ -53,11 +54,22 @@ def main(runs: Path, model: str, strategy: str, stop: int) -> None:
         task = load_task(experiment.dataset, runs)
         checkpoints = Checkpoints(runs, experiment.id, 1e-9)
         try:
-            pruned = prune(experiment, task, Pretrained(experiment, task, runs), checkpoints)
+            steps = prune(experiment, task, Pretrained(experiment, task, runs), checkpoints)
+            pruned = _finished(steps)
         except KeyboardInterrupt:
             return
     state = {"masks": pruned.masks, "weights": pruned.model.state_dict()}
     torch.save(state, runs / f"{distributed.rank()}-of-{distributed.world_size()}.pt")
+
+
+def _finished(steps: Steps[Pruned]) -> Pruned:
+    try:
+        wanted = next(steps)
+        while True:
+            wanted = steps.send(train(*wanted))
+    except StopIteration as end:
+        pruned: Pruned = end.value
+        return pruned
 
 
 def _interrupt_before(stop: int) -> None:

@@ -73,7 +73,7 @@ def test_an_interrupted_training_ends_with_the_same_bits(digits, tmp_path, recip
         assert path.exists()
     ours = network()
     again = train(ours, enlarged(digits), *arguments, Checkpoint(path, 0))
-    assert again == found
+    assert again[:2] == found[:2]
     for name, tensor in expected.state_dict().items():
         assert torch.equal(ours.state_dict()[name], tensor), name
 
@@ -87,7 +87,7 @@ def test_a_finished_training_is_not_repeated(digits, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "epochs", None)
     other, seconds = network(), time.monotonic() - start
     checkpoint = Checkpoint(tmp_path / "x.pt", 0)
-    assert train(other, enlarged(digits), recipe, Purpose(0, "t"), None, 1, checkpoint) == found
+    assert train(other, enlarged(digits), recipe, Purpose(0, "t"), None, 1, checkpoint)[:2] == found[:2]
     assert 0 < checkpoint.seconds_before <= seconds
     for name, tensor in model.state_dict().items():
         assert torch.equal(other.state_dict()[name], tensor)
@@ -108,7 +108,7 @@ def test_a_damaged_checkpoint_is_named_and_the_training_begins_again(
         )
     path.write_bytes(damage(path.read_bytes()))
     arguments = (recipe, Purpose(0, "t"), None, 1, Checkpoint(path, 0))
-    assert train(network(), enlarged(digits), *arguments) == found
+    assert train(network(), enlarged(digits), *arguments)[:2] == found[:2]
     assert f"{path} is damaged" in capsys.readouterr().err
 
 

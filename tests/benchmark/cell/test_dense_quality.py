@@ -129,4 +129,4 @@ def test_a_users_metric_of_the_dense_network_is_known_by_its_contents(experiment
         assert record.dense["half"] == value
         (*files,) = (tmp_path / "runs/pretrained").glob(f"{made.pretraining_id}-*.json")
         measured.append(len(files))
-    assert measured == [1, 1, 2]
+    assert measured == [2, 2, 3], "beside it lies what no metric of quality says"

@@ -275,7 +275,7 @@ def test_scoring_never_sees_the_validation_or_the_test_split(experiment, runs, d
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Context, "gradients", gradients)
-        prune(made, watched, Pretrained(made, watched, runs))
+        assert not list(prune(made, watched, Pretrained(made, watched, runs)))
     assert set(splits_in_scoring) == {"train"}
 
 
