@@ -15,7 +15,7 @@ from prunebench.benchmark.command_line import main
 from prunebench.datasets import Multi30k, ParallelText
 from prunebench.errors import UsageError
 from prunebench.metrics import BLEU, UnsupportedError, as_onnx
-from prunebench.metrics.runtimes import OnnxRuntime, OpenVINO
+from prunebench.metrics.runtimes import OnnxInt8, OnnxRuntime, OpenVINO
 from prunebench.models import MODELS, Seq2SeqLSTM
 
 SETTINGS = configparser.ConfigParser()
@@ -81,8 +81,9 @@ def test_onnx_names_its_extra(lean):
     with pytest.raises(UnsupportedError, match=sentence("onnx", "onnx", "onnxscript")):
         as_onnx(nn.Linear(2, 2), torch.ones(2, 2))
     everything = sentence("onnx", "onnx", "onnxscript", "onnxruntime")
-    with pytest.raises(UnsupportedError, match=everything):
-        OnnxRuntime().prepare(nn.Linear(2, 2), torch.ones(2, 2))
+    for runtime in (OnnxRuntime(), OnnxInt8()):
+        with pytest.raises(UnsupportedError, match=everything):
+            runtime.prepare(nn.Linear(2, 2), torch.ones(2, 2))
 
 
 def test_openvino_names_its_extra(lean):

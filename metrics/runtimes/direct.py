@@ -103,7 +103,7 @@ def _linear_layer(network: fx.GraphModule, node: fx.Node) -> _Layer | None:
         return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that the format is in beta
-        sparse = SparseLinear(weight, bias)
+        sparse = SparseLinear(weight.to_sparse_csr(), bias)
     return _Layer(sparse, partial(F.linear, weight=weight, bias=bias), inputs, None, node)
 
 

@@ -20,21 +20,33 @@ class OnnxRuntime(Runtime):
 
     def prepare(self, model: nn.Module, inputs: Tensor) -> Run:
         """A session on the exported network, with the inputs given to it beforehand."""
-        if inputs.is_cuda:
-            raise UnsupportedError("ONNX Runtime is run on the CPU only")
-        if reason := lacking("onnx", "onnx", "onnxscript", "onnxruntime"):
-            raise UnsupportedError(reason)
-        import onnxruntime
+        refuse_elsewhere(inputs)
+        return in_onnx_runtime(as_onnx(model, inputs), inputs)
 
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        session = onnxruntime.InferenceSession(
-            as_onnx(model, inputs), options, providers=["CPUExecutionProvider"]
-        )
-        feed = {session.get_inputs()[0].name: inputs.contiguous().numpy()}
-        return lambda: torch.from_numpy(session.run(None, feed)[0])
+
+def refuse_elsewhere(inputs: Tensor) -> None:
+    """Say so if inputs are not on the CPU, or ONNX Runtime is not installed.
+
+    Raises:
+        UnsupportedError: so it is.
+    """
+    if inputs.is_cuda:
+        raise UnsupportedError("ONNX Runtime is run on the CPU only")
+    if reason := lacking("onnx", "onnx", "onnxscript", "onnxruntime"):
+        raise UnsupportedError(reason)
+
+
+def in_onnx_runtime(network: bytes, inputs: Tensor) -> Run:
+    """What runs an ONNX file on inputs, with as many threads as torch has."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
+    feed = {session.get_inputs()[0].name: inputs.contiguous().numpy()}
+    return lambda: torch.from_numpy(session.run(None, feed)[0])
 
 
 def as_onnx(model: nn.Module, inputs: Tensor, *, any_batch_size: bool = False) -> bytes:

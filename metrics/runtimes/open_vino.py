@@ -38,11 +38,6 @@ class OpenVINO(Runtime):
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
             "NUM_STREAMS": 1,
         }
-        request = openvino.compile_model(network, "CPU", settings).create_infer_request()
-        request.set_input_tensor(openvino.Tensor(inputs.numpy(), shared_memory=True))
-
-        def run() -> Tensor:
-            request.infer()
-            return torch.from_numpy(request.get_output_tensor().data)
-
-        return run
+        compiled = openvino.compile_model(network, "CPU", settings)
+        array = inputs.numpy()  # which is read anew each time, and so must live as long
+        return lambda: torch.from_numpy(compiled(array, share_inputs=True, share_outputs=True)[0])

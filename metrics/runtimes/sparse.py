@@ -6,8 +6,9 @@ import copy
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field
 from torch import Tensor, nn
 
 from ..timing import Protocol, interleaved
@@ -30,26 +31,66 @@ class SparseCSR(Runtime):
 
     def prepare(self, model: nn.Module, inputs: Tensor) -> Run:
         """The model with a sparse copy of each linear layer that is faster with one."""
-        sparse = copy.deepcopy(model)
-        replaced = 0
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that the format is in beta
-            for name, layer, taken in _linear_layers(sparse, inputs):
-                candidate = SparseLinear(layer.weight, layer.bias)
-                if self.everywhere or is_faster(candidate, layer, taken):
-                    sparse.set_submodule(name, candidate)
-                    replaced += 1
-        if not replaced:
-            raise UnsupportedError("no linear layer is faster as a sparse matrix")
-        return lambda: sparse(inputs)
+        return _prepared(model, inputs, Tensor.to_sparse_csr, self.everywhere)
+
+
+@register
+@dataclass(frozen=True)
+class SparseBSR(Runtime):
+    """PyTorch with sparse linear layers: compressed rows of square blocks, for ``Block``.
+
+    Layers that the blocks do not divide stay dense.
+
+    Args:
+        size: rows and columns of a block.
+        everywhere: make all linear layers sparse, and not those only that are faster for it.
+    """
+
+    size: Annotated[int, Field(ge=2)] = 16
+    everywhere: bool = False
+
+    runs_dense = False
+    uses_zeros = True
+
+    def prepare(self, model: nn.Module, inputs: Tensor) -> Run:
+        """The model with a sparse copy of each linear layer that is faster with one."""
+        return _prepared(model, inputs, self._in_blocks, self.everywhere)
+
+    def _in_blocks(self, weight: Tensor) -> Tensor | None:
+        if any(side % self.size for side in weight.shape):
+            return None
+        return weight.to_sparse_bsr((self.size, self.size))
+
+
+def _prepared(
+    model: nn.Module,
+    inputs: Tensor,
+    compressed: Callable[[Tensor], Tensor | None],
+    everywhere: bool,
+) -> Run:
+    sparse = copy.deepcopy(model)
+    replaced = 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that the formats are in beta
+        for name, layer, taken in _linear_layers(sparse, inputs):
+            weight = compressed(layer.weight.detach())
+            if weight is None:
+                continue
+            candidate = SparseLinear(weight, layer.bias)
+            if everywhere or is_faster(candidate, layer, taken):
+                sparse.set_submodule(name, candidate)
+                replaced += 1
+    if not replaced:
+        raise UnsupportedError("no linear layer is faster as a sparse matrix")
+    return lambda: sparse(inputs)
 
 
 class SparseLinear(nn.Module):
-    """A linear layer whose weight is in compressed rows."""
+    """A linear layer whose weight is sparse."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         super().__init__()
-        self.weight = weight.detach().to_sparse_csr()
+        self.weight = weight
         self.bias = bias
         self.out_features = len(weight)
 

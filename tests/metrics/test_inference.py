@@ -17,6 +17,7 @@ from prunebench.metrics.runtimes import (
     OnnxRuntime,
     Runtime,
     SemiStructured,
+    SparseBSR,
     SparseCSR,
     UnsupportedError,
     as_onnx,
@@ -143,6 +144,19 @@ def test_sparse_rows_give_the_same_for_any_shape_of_inputs():
         with torch.inference_mode():
             run = SparseCSR(everywhere=True).prepare(model, inputs)
             torch.testing.assert_close(run(), model(inputs))
+
+
+def test_sparse_blocks_give_the_same_and_leave_what_they_do_not_divide():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 12), nn.ReLU(), nn.Linear(12, 3)).eval()
+    model[0].weight.data *= (torch.rand(3, 2) > 0.5).repeat_interleave(4, 0).repeat_interleave(4, 1)
+    for shape in ((8,), (5, 8)):
+        inputs = torch.randn(2, *shape)
+        with torch.inference_mode():
+            run = SparseBSR(size=4, everywhere=True).prepare(model, inputs)
+            torch.testing.assert_close(run(), model(inputs))
+            with pytest.raises(UnsupportedError, match="no linear layer is faster"):
+                SparseBSR(size=5, everywhere=True).prepare(model, inputs)
 
 
 def test_sparse_rows_are_used_where_they_are_faster_only(monkeypatch):
