@@ -7,6 +7,7 @@ how many scores begin with which bits find the smallest one to be kept.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -55,30 +56,48 @@ def keep_largest_of_all(
     flat = [each.reshape(-1) for each in scores]
     if len({each.dtype for each in flat}) > 1:
         flat = [each.double() for each in flat]
-    threshold = _largest(flat, count) if total > _FEW else _largest_of_few(flat, count)
-    chosen = [each > threshold for each in flat]
-    equals = [_places(each, threshold) for each in flat]
-    missing = count - sum(int(each.count_nonzero()) for each in chosen)
-    lots = torch.randperm(sum(map(len, equals)), generator=generator)[:missing]
-    first = 0
-    for choice, places in zip(chosen, equals, strict=True):
-        own = lots[(lots >= first) & (lots < first + len(places))] - first
-        choice[places[own.to(places.device)]] = True
-        first += len(places)
+    least = _least(flat, count) if total > _FEW else _least_of_few(flat, count)
+    lots = torch.randperm(least.equals, generator=generator)[: least.chosen]
+    if least.chosen == least.equals:
+        chosen = [each >= least.score for each in flat]
+    else:
+        chosen = _with_lots(flat, least.score, lots)
     return [choice.view(each.shape) for choice, each in zip(chosen, scores, strict=True)]
 
 
-def _largest_of_few(flat: Sequence[Tensor], count: int) -> Tensor:
+def _with_lots(flat: Sequence[Tensor], least: Tensor, lots: Tensor) -> list[Tensor]:
+    """What is above ``least``, and of what equals it those whose numbers are among ``lots``."""
+    chosen = [each > least for each in flat]
+    first = 0
+    for choice, each in zip(chosen, flat, strict=True):
+        places = _places(each, least)
+        own = lots[(lots >= first) & (lots < first + len(places))] - first
+        choice[places[own.to(places.device)]] = True
+        first += len(places)
+    return chosen
+
+
+class _Least(NamedTuple):
+    """The least score that is kept, how many there are of it, and how many of them are chosen."""
+
+    score: Tensor
+    equals: int
+    chosen: int
+
+
+def _least_of_few(flat: Sequence[Tensor], count: int) -> _Least:
     """The score of rank ``count`` from above."""
     together = torch.cat(list(flat))
-    return together.kthvalue(len(together) - count + 1).values
+    score = together.kthvalue(len(together) - count + 1).values
+    equals, above = int((together == score).sum()), int((together > score).sum())
+    return _Least(score, equals, count - above)
 
 
-def _largest(flat: Sequence[Tensor], count: int) -> Tensor:
+def _least(flat: Sequence[Tensor], count: int) -> _Least:
     """The score of rank ``count`` from above, found digit by digit of its bits."""
     wide = flat[0].dtype == torch.float64
     digits = 4 if wide else 2
-    prefix = 0
+    prefix = equals = 0
     for position in reversed(range(digits)):
         shift = position * _DIGIT_BITS
         counts = torch.zeros(_DIGITS, dtype=torch.int64, device=flat[0].device)
@@ -95,6 +114,7 @@ def _largest(flat: Sequence[Tensor], count: int) -> Tensor:
         if index > 0:
             count -= int(above[index - 1])
         digit_found = _DIGITS - 1 - index
+        equals = int(counts[digit_found])
         if position == digits - 1:
             prefix = digit_found - _DIGITS // 2
         else:
@@ -102,7 +122,7 @@ def _largest(flat: Sequence[Tensor], count: int) -> Tensor:
     integer = torch.int64 if wide else torch.int32
     key = torch.tensor(prefix, dtype=integer, device=flat[0].device)
     number = _mirrored(key).view(torch.float64 if wide else torch.float32)
-    return number.to(flat[0].dtype)
+    return _Least(number.to(flat[0].dtype), equals, count)
 
 
 def _keys(flat: Sequence[Tensor]) -> Iterator[Tensor]:

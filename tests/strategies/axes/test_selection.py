@@ -69,6 +69,14 @@ def test_counting_and_copying_choose_the_same(dtype, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.gpu
+@pytest.mark.parametrize("count", [1_000, 500_000])
+def test_a_gpu_chooses_what_the_cpu_chooses(count):
+    scores = torch.randn(count, generator=generator(0)).round(decimals=2)
+    chosen = (keep_largest(each, count // 3, generator(1)) for each in (scores, scores.cuda()))
+    assert torch.equal(*(each.cpu() for each in chosen))
+
+
 def test_lots_among_equals_are_fair():
     counts = torch.zeros(20)
     scores = [torch.zeros(13), torch.ones(1), torch.zeros(7)]
