@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from prunebench.results import as_text, leaderboard, write_csv
+from prunebench.results import as_text, leaderboard, tables, write_csv
 from prunebench.results.tables import as_csv
 
 
@@ -238,6 +238,14 @@ def test_no_table_is_wider_than_asked_and_no_target_is_lost(make_sweep, width):
     assert all(len(line) <= width for line in tables)
     targets = [word for line in tables if line.startswith("strategy") for word in line.split()[1:]]
     assert targets == [f"{compression}×" for compression in compressions]
+
+
+def test_no_fewer_tables_would_do(make_sweep, monkeypatch):
+    frame = leaderboard(make_sweep(compressions=[2**n for n in range(10)]))
+    widths = range(5, 140, 9)
+    texts = [as_text(frame, width=width) for width in widths]
+    monkeypatch.setattr(tables, "_fewest_tables", lambda table, width: 1)
+    assert [as_text(frame, width=width) for width in widths] == texts
 
 
 def test_an_empty_leaderboard_says_so():
