@@ -12,7 +12,6 @@ to the first, trains beside them as a control, by which the machine is judged.
 from __future__ import annotations
 
 import argparse
-import statistics
 import time
 from itertools import islice
 
@@ -24,8 +23,9 @@ from tqdm import tqdm
 from prunebench.benchmark.cell.epochs import clip_gradients
 from prunebench.benchmark.sweeps.sweep import data_folder
 from prunebench.datasets import DATASETS, Batch, Task
-from prunebench.metrics import Conditions, load_between, processor_times, ratio
+from prunebench.metrics import load_between, processor_times
 from prunebench.models import MODELS
+from prunebench.performance.turns import Turns
 from prunebench.seeding import generator, seeded
 from prunebench.strategies import SparseTraining, keep_largest, prunable_weights
 
@@ -58,6 +58,9 @@ class _Training:
         return time.perf_counter() - start
 
 
+DENSE, CONTROL, MASKED = "dense", "dense again", "masked"
+
+
 def main() -> None:
     """Print the ratio of each turn, and the median."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -70,36 +73,46 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     task = DATASETS.component(options.dataset).create().load(data_folder(options.data))
-    networks = []
-    for sparsity in (0.0, 0.0, 0.9):
-        with seeded(0, "masked training"):
-            size = {"input_shape": task.input_shape, "classes": task.classes}
-            model = MODELS.component(options.model).create(**size)
-        networks.append(_Training(model.train(), task, sparsity))
-    turns = []
-    before = processor_times()
-    for turn in range(options.turns):
-        batches = islice(task.batches("train", options.batch_size, generator(turn)), options.steps)
-        times: list[list[float]] = [[] for _ in networks]
-        for number, batch in enumerate(tqdm(batches, total=options.steps, leave=False)):
-            # Who goes first changes, since a batch is warm for the others.
-            for place in range(len(networks)):
-                which = (place + number) % len(networks)
-                times[which].append(networks[which].seconds(batch))
-        turns.append([sum(each) for each in times])
-        dense, _, masked = (1000 * statistics.median(each) for each in times)
+    turns = measured(task, options.model, options.batch_size, options.steps, options.turns)
+    milliseconds = {name: 1000 * each / options.steps for name, each in turns.seconds.items()}
+    for number, (dense, masked) in enumerate(
+        zip(milliseconds[DENSE], milliseconds[MASKED], strict=True), 1
+    ):
         print(
-            f"turn {turn + 1}: dense {dense:6.1f} ms a step, masked {masked:6.1f} ms, "
-            f"ratio {turns[-1][2] / turns[-1][0]:.3f}"
+            f"turn {number}: dense {dense:6.1f} ms a step, masked {masked:6.1f} ms, "
+            f"ratio {masked / dense:.3f}"
         )
+    found = turns.ratio(MASKED, DENSE, (CONTROL, DENSE))
+    print(f"median ratio: {found.ratio}; identical networks: {found.control}")
+    if found.doubt:
+        print(f"no verdict: {found.doubt}")
+
+
+def measured(task: Task, model: str, batch_size: int, steps: int, turns: int) -> Turns:
+    """The seconds of so many steps of each network in each turn."""
+    names = (DENSE, CONTROL, MASKED)
+    networks = {name: _network(task, model, 0.9 if name == MASKED else 0.0) for name in names}
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    before = processor_times()
+    for turn in tqdm(range(turns), leave=False):
+        batches = islice(task.batches("train", batch_size, generator(turn)), steps)
+        times = dict.fromkeys(names, 0.0)
+        for number, batch in enumerate(batches):
+            # Who goes first changes, since a batch is warm for the others.
+            for place in range(len(names)):
+                which = names[(place + number) % len(names)]
+                times[which] += networks[which].seconds(batch)
+        for name in names:
+            seconds[name].append(times[name])
     load = load_between(before, processor_times())
-    dense_seconds, control, masked_seconds = np.array(turns).T
-    found = ratio(masked_seconds, dense_seconds)
-    identical = ratio(control, dense_seconds)
-    doubt = Conditions(options.turns, load, identical).doubt(found)
-    print(f"median ratio: {found}; identical networks: {identical}")
-    if doubt:
-        print(f"no verdict: {doubt}")
+    return Turns({name: np.array(each) for name, each in seconds.items()}, load)
+
+
+def _network(task: Task, name: str, sparsity: float) -> _Training:
+    with seeded(0, "masked training"):
+        size = {"input_shape": task.input_shape, "classes": task.classes}
+        model = MODELS.component(name).create(**size)
+    return _Training(model.train(), task, sparsity)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
     python performance/training_speed.py [--model LeNet5] [--dataset MNIST] [--data FOLDER]
     python performance/training_speed.py --model 'CifarResNet(depth=20)' --dataset CIFAR10 \\
         --batch-size 128 --steps 10
+    python performance/training_speed.py --device cuda \\
+        --dataset 'performance/random_images.py:RandomImages'
 
 The hand-written loop is as tight as its author could make it: the same batches, already shuffled,
 augmented and normalised in memory, the same fused optimizer, channels-last, and nothing else. The
@@ -21,54 +23,74 @@ import copy
 import time
 from collections.abc import Callable, Iterator
 from itertools import islice
+from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from prunebench.benchmark.cell.epochs import Purpose, epochs
+from prunebench.benchmark.cell.loop import load_task
 from prunebench.benchmark.cell.pretraining import build
 from prunebench.benchmark.experiment import Experiment, Recipe
 from prunebench.benchmark.sweeps.sweep import data_folder
-from prunebench.datasets import DATASETS, Batch, Task
-from prunebench.metrics import Conditions, keep_memory, load_between, processor_times, ratio
+from prunebench.datasets import Batch, Task
+from prunebench.metrics import keep_memory
+from prunebench.performance.turns import Turns, take_turns
 from prunebench.seeding import generator
 from prunebench.strategies import SparseTraining, keep_largest, prunable_weights
+
+BENCHMARK, BY_HAND, CONTROL = "benchmark", "by hand", "by hand again"
 
 
 def main() -> None:
     """Measure, and print a line for each turn."""
     options = _options()
+    experiment = Experiment(
+        dataset=options.dataset,
+        model=options.model,
+        strategy="GlobalMagnitude",
+        compression=10.0,
+        device=options.device,
+        threads=options.threads,
+        pretraining={"batch_size": options.batch_size},
+    )
     torch.set_num_threads(options.threads)
     keep_memory()  # as all processes do in which cells run
-    task = DATASETS.component(options.dataset).create().load(data_folder(options.data))
-    examples = min(task.size("train"), options.steps * options.batch_size)
-    task = _shortened(task, options.steps)
-    experiment = Experiment(
-        dataset=options.dataset, model=options.model, strategy="GlobalMagnitude", compression=10.0
-    )
-    recipe = Recipe(epochs=1, batch_size=options.batch_size)
-    loops = {"benchmark": _benchmark, "by hand": _by_hand, "control": _by_hand}
-    names = list(loops)
-    seconds: dict[str, list[float]] = {name: [] for name in names}
-    before = processor_times()
-    for turn in range(options.turns):
-        for name in names:
-            seconds[name].append(_seconds(loops[name](build(experiment, task), task, recipe)))
-        names.append(names.pop(0))
-        ours, theirs = seconds["benchmark"][-1], seconds["by hand"][-1]
+    examples = options.steps * options.batch_size
+    turns = measured(experiment, data_folder(options.data), options.steps, options.turns)
+    ours, theirs = turns.seconds[BENCHMARK], turns.seconds[BY_HAND]
+    for number, (our, their) in enumerate(zip(ours, theirs, strict=True), 1):
         print(
-            f"turn {turn + 1:2}: benchmark {examples / ours:8,.0f} examples/s   "
-            f"by hand {examples / theirs:8,.0f} examples/s   ratio {theirs / ours:.3f}"
+            f"turn {number:2}: benchmark {examples / our:8,.0f} examples/s   "
+            f"by hand {examples / their:8,.0f} examples/s   ratio {their / our:.3f}"
         )
-    load = load_between(before, processor_times())
-    by_hand = np.array(seconds["by hand"])
-    found = ratio(by_hand, np.array(seconds["benchmark"]))
-    identical = ratio(by_hand, np.array(seconds["control"]))
-    print(f"median ratio: {found}; identical loops: {identical}")
-    if doubt := Conditions(options.turns, load, identical).doubt(found):
-        print(f"no verdict: {doubt}")
+    found = turns.ratio(BY_HAND, BENCHMARK, (BY_HAND, CONTROL))
+    print(f"median ratio: {found.ratio}; identical loops: {found.control}")
+    if found.doubt:
+        print(f"no verdict: {found.doubt}")
+
+
+def measured(experiment: Experiment, data: Path, steps: int, turns: int) -> Turns:
+    """The seconds of the loops in each turn.
+
+    Args:
+        experiment: what is trained, with the batches of its pretraining and where it says.
+        data: the folder of data sets.
+        steps: of a turn.
+        turns: how many.
+    """
+    task = _shortened(load_task(experiment.dataset, data, experiment.device), steps)
+    recipe = Recipe(epochs=1, batch_size=experiment.pretraining.batch_size)
+    loops = {BENCHMARK: _benchmark, BY_HAND: _by_hand, CONTROL: _by_hand}
+
+    def timed(loop: _Loop) -> Callable[[], float]:
+        return lambda: _seconds(loop(build(experiment, task), task, recipe), task.device)
+
+    return take_turns({name: timed(loop) for name, loop in loops.items()}, turns)
+
+
+_Loop = Callable[[nn.Module, Task, Recipe], Callable[[], None]]
 
 
 def _benchmark(model: nn.Module, task: Task, recipe: Recipe) -> Callable[[], None]:
@@ -113,10 +135,18 @@ def _shortened(task: Task, steps: int) -> Task:
     return short
 
 
-def _seconds(run: Callable[[], None]) -> float:
+def _seconds(run: Callable[[], None], device: torch.device) -> float:
+    """Until all is computed: a GPU is only told what to do, and does it later."""
+    _finish(device)
     start = time.perf_counter()
     run()
+    _finish(device)
     return time.perf_counter() - start
+
+
+def _finish(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def _options() -> argparse.Namespace:
@@ -124,6 +154,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--model", default="LeNet5")
     parser.add_argument("--dataset", default="MNIST")
     parser.add_argument("--data")
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--steps", type=int, default=100, help="of a turn")
     parser.add_argument("--threads", type=int, default=1)
