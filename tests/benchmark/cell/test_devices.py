@@ -73,7 +73,7 @@ def test_a_network_is_built_where_its_task_is(experiment, digits):
     assert {parameter.device for parameter in model.parameters()} == {NOWHERE}
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.gpu
 @pytest.mark.parametrize("strategy", ["GlobalMagnitude", "OBD", "RigL", "Random"])
 def test_a_cell_runs_on_a_gpu_and_twice_the_same(experiment, tmp_path, strategy):
     made = experiment(strategy=strategy, device="cuda")

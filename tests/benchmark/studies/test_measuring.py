@@ -147,7 +147,7 @@ def test_a_gpu_that_is_not_there_is_not_timed(runs, capsys, what):
     assert "--device: 'cuda' is not allowed: there is no CUDA GPU" in capsys.readouterr().err
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.gpu
 def test_runs_are_timed_on_a_gpu(runs):
     for measured in measure(Store(runs).records(), runs=runs, protocol=QUICK, device="cuda"):
         rows = {(row.runtime, row.network): row for row in measured.inference}
