@@ -110,8 +110,10 @@ def _product(matrix: Tensor, kernel: int, image: Tensor) -> Call:
 
 def _direct(weight: Tensor, image: Tensor) -> Call:
     side = weight.shape[-1] // 2
-    geometry, size = Geometry(padding=(side, side)), tuple(image.shape[1:])
-    layer = DirectConvolution(weight, torch.zeros(len(weight)), geometry, size)
+    _, channels, height, width = image.shape
+    layer = DirectConvolution(
+        weight, torch.zeros(len(weight)), Geometry(padding=(side, side)), (channels, height, width)
+    )
     return lambda: layer(image)
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 
+import numpy as np
 from torch import Tensor, nn
 
 from .onnx_runtime import as_onnx, in_onnx_runtime, refuse_elsewhere
@@ -41,23 +41,19 @@ class OnnxInt8(Runtime):
         return in_onnx_runtime(quantised, inputs)
 
 
+class _Examples:
+    """What the quantiser asks for batches, until there are none."""
+
+    def __init__(self, inputs: Tensor) -> None:
+        self._batches = iter([{"input": inputs.contiguous().numpy()}])
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        return next(self._batches, None)
+
+
 def _quantised(network: bytes, inputs: Tensor) -> bytes:
-    from onnxruntime.quantization import (
-        CalibrationDataReader,
-        QuantFormat,
-        QuantType,
-        quantize_static,
-    )
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    class Examples(CalibrationDataReader):
-        def __init__(self) -> None:
-            self._batches: Iterator[dict[str, object]] = iter(
-                [{"input": inputs.contiguous().numpy()}]
-            )
-
-        def get_next(self) -> dict[str, object] | None:
-            return next(self._batches, None)
 
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / f"{name}.onnx" for name in ("float", "prepared", "quantised")]
@@ -66,7 +62,7 @@ def _quantised(network: bytes, inputs: Tensor) -> bytes:
         quantize_static(
             paths[1],
             paths[2],
-            Examples(),
+            _Examples(inputs),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             activation_type=QuantType.QUInt8,
