@@ -39,8 +39,8 @@ BREAK_EVEN_COLUMNS: dict[str, str] = {
     "median_ms": "Milliseconds of a forward pass, median. Empty where there is a reason.",
     "iqr_ms": "Interquartile range of the same.",
     "repeats": "Samples taken.",
-    "speedup": "The dense network's time in the same runtime / this one's. For `SparseCSR` the "
-    "dense network runs in `Eager`.",
+    "speedup": "The dense network's time in the same runtime / this one's. For `SparseCSR`, "
+    "`SparseBSR` and `SparseDirect` the dense network runs in `Eager`.",
     "speedup_low": "Lower end of its 95 % confidence interval.",
     "speedup_high": "Upper end of the same.",
     "speedup_over_eager": "The dense network's time in `Eager` / this one's.",

@@ -40,8 +40,8 @@ INFERENCE_COLUMNS: dict[str, str] = {
     "pass_seconds": "Mean seconds of a whole pass over the test split, in which batches are made "
     "while the clock stands still; median over seeds.",
     "speedup": "The dense network's time in the same runtime / this one's, median over samples "
-    "taken in turn, and of these over seeds; of whole passes the ratio of means. For `SparseCSR` "
-    "the dense network runs in `Eager`.",
+    "taken in turn, and of these over seeds; of whole passes the ratio of means. For `SparseCSR`, "
+    "`SparseBSR` and `SparseDirect` the dense network runs in `Eager`.",
     "speedup_low": "Lower end of the speedup's 95 % confidence interval; the lowest of all seeds.",
     "speedup_high": "Upper end of the same; the highest of all seeds.",
     "speedup_over_eager": "The dense network's time in `Eager` / this one's.",
