@@ -19,9 +19,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
@@ -105,11 +105,12 @@ def read(path: Path) -> dict[str, Ratio]:
 def write(path: Path, name: str, measured: Judged) -> None:
     """Write a ratio, and what speaks against believing it; the others in the file stay there."""
     now = datetime.datetime.now(datetime.timezone.utc)
-    numbers = {part: round(each, 4) for part, each in measured.ratio._asdict().items()}
-    row = {
+    value, low, high = (round(each, 4) for each in measured.ratio)
+    row: dict[Hashable, Any] = {
         "name": name,
-        "ratio": numbers.pop("value"),
-        **numbers,
+        "ratio": value,
+        "low": low,
+        "high": high,
         "command": f"python performance/guard.py {name} --update",
         "date": now.date().isoformat(),
         "doubt": measured.doubt,

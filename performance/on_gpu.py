@@ -155,7 +155,12 @@ def _times(device: str, small: bool, output: Path) -> list[str]:
 
 
 def _stacked(device: str, small: bool, output: Path) -> list[str]:
-    return [f"python {_STACKED} --device {device}"]
+    size = "--stack 2 --epochs 1 --turns 2" if small else "--stack 4 16 64"
+    images = "--dataset 'performance/random_images.py:RandomImages(examples=1_280)'"
+    return [
+        f"python {_STACKED} --device {device} --model {model} {images} {size}"
+        for model in ("LeNet5", "'CifarResNet(depth=20)'")
+    ]
 
 
 def _recipe(device: str, small: bool, output: Path) -> list[str]:
