@@ -12,8 +12,9 @@ is made from records.
 The names are loaded when they are first used, so that importing prunebench costs nothing.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from .lazy import lazily
 
 if TYPE_CHECKING:
     from prunebench.benchmark.experiment import Experiment, FineTuning, Pretraining
@@ -23,18 +24,6 @@ if TYPE_CHECKING:
     from prunebench.results import Record, leaderboard
 
 __version__ = "0.1.0"
-
-_HOMES = {
-    "Experiment": "prunebench.benchmark.experiment",
-    "Pretraining": "prunebench.benchmark.experiment",
-    "FineTuning": "prunebench.benchmark.experiment",
-    "grid": "prunebench.benchmark.grid",
-    "run": "prunebench.benchmark.sweeps.sweep",
-    "sweep": "prunebench.benchmark.sweeps.sweep",
-    "leaderboard": "prunebench.results",
-    "Record": "prunebench.results",
-    "UsageError": "prunebench.errors",
-}
 
 __all__ = [
     "Experiment",
@@ -49,10 +38,16 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'prunebench' has no attribute {name!r}")
+__getattr__ = lazily(
+    __name__,
+    {
+        ".benchmark.experiment": ("Experiment", "FineTuning", "Pretraining"),
+        ".benchmark.grid": ("grid",),
+        ".benchmark.sweeps.sweep": ("run", "sweep"),
+        ".errors": ("UsageError",),
+        ".results": ("Record", "leaderboard"),
+    },
+)
 
 
 def __dir__() -> list[str]:

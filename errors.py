@@ -13,9 +13,10 @@ import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
-from typing import get_origin
+from typing import TYPE_CHECKING, get_origin
 
-from pydantic import BaseModel, ValidationError
+if TYPE_CHECKING:
+    from pydantic import BaseModel, ValidationError
 
 
 class UsageError(Exception):
@@ -135,6 +136,8 @@ def sentence_of(error: ValidationError, model: type[BaseModel]) -> str:
 
 
 def _fields_at(model: type[BaseModel], path: list[str]) -> list[str]:
+    from pydantic import BaseModel
+
     for name in path:
         annotation = model.model_fields[name].annotation
         # Python 3.10 takes dict[str, str] for a type.

@@ -22,7 +22,6 @@ from typing import Annotated, NamedTuple
 import numpy as np
 import torch
 from pydantic import Field
-from scipy.special import stdtrit
 from torch import Tensor
 
 Call = Callable[[], object]
@@ -170,6 +169,8 @@ def ratio_of_means(numerators: np.ndarray, denominators: np.ndarray) -> Ratio:
 
     Source: Cochran: Sampling Techniques, 3rd edition, 1977, section 2.11.
     """
+    from scipy.special import stdtrit  # few processes need it
+
     count, mean = len(numerators), float(denominators.mean())
     value = float(numerators.mean()) / mean
     deviation = float(np.std(numerators - value * denominators, ddof=1))

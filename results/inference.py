@@ -11,8 +11,8 @@ import pandas as pd
 from tabulate import tabulate
 
 from . import cells
+from .aggregation import comparable, leaderboard
 from .comparison import KEY, comparisons
-from .leaderboard import comparable, leaderboard
 from .naming import printable_texts, told_apart
 from .record import Inference, Outcome
 from .targets import TARGET_COLUMNS, TARGETS

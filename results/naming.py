@@ -7,12 +7,13 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError, printable, suggestion
 from ..notation import without_paths
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _DIGEST = "sha256:"
 _SHOWN_DIGITS = 8

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from .aggregation import leaderboard
 from .break_even import BREAK_EVEN_COLUMNS
 from .curves import CURVE_COLUMNS
 from .distributions import DISTRIBUTION_COLUMNS
 from .heatmap import HEATMAP_COLUMNS
 from .inference import INFERENCE_COLUMNS
-from .leaderboard import leaderboard
 from .naming import with_labels
 from .plots import draw_plots
 from .record import Record

@@ -8,11 +8,12 @@ the columns of :data:`DESCRIPTION_COLUMNS`.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from ..quality import Quality, chosen_of_ours, known, titled
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TITLE_COLUMNS: dict[str, str] = {
     "<quality>_title": "What people call the quality metric, where it is none of prunebench's own; "

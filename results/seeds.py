@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from .leaderboard import comparable
+from .aggregation import comparable
 from .naming import digest
 from .record import Record
 from .targets import TARGET_COLUMNS, TARGETS

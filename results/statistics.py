@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
 
-from scipy.special import stdtrit  # scipy.stats has the same, and takes a second to import
-
 
 class Statistics(NamedTuple):
     """Statistics of a sample, in the unit of its values.
@@ -45,4 +43,6 @@ def describe(values: Sequence[float]) -> Statistics:
 @cache
 def _quantile(degrees_of_freedom: int) -> float:
     """The 97.5 % quantile of Student's t, which bounds the central 95 %."""
+    from scipy.special import stdtrit  # scipy.stats has the same, and takes a second to import
+
     return float(stdtrit(degrees_of_freedom, 0.975))

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from ..errors import UsageError
+from .aggregation import comparable
 from .layout import AT_INITIALISATION, settings_in_words, way_of_training
-from .leaderboard import comparable
 from .naming import digest, named, shown, source_of, told_apart
 from .qualities import TITLE_COLUMNS, described_in, expanded, titles
 from .record import Record

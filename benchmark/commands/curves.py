@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 
-from ...results import Store
 from .options import add_output, add_runs
 from .output import write_table_and_plot
 
@@ -22,6 +21,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Draw the curves of runs, and write the table of them."""
+    from ...results import Store
     from ...results.curves import curves, plot_curves
 
     store = Store(options.runs)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from functools import partial
 
-from ...results import Store
 from .options import add_output, add_record
 from .output import write_table_and_plot
 
@@ -20,6 +19,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Draw a run's distributions, and write the table of them."""
+    from ...results import Store
     from ...results.distributions import distributions, plot_distributions
     from ...results.summary import title
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ...results import Store
 from .options import add_data, add_record, add_trust, file_path
 
 HELP = "write a run's pruned network to a file"
@@ -28,6 +27,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Write the network, and say how large its file is."""
+    from ...results import Store
     from ..studies.export import export
 
     store = Store.holding(options.run, options.runs)

@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 
 from ...errors import UsageError
-from ...results import Store
 from .options import (
     add_data,
     add_measuring,
@@ -47,7 +46,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Time the runs, print, write and draw their times."""
-    from ...results import inference_as_text, inference_table, write_csv
+    from ...results import Store, inference_as_text, inference_table, write_csv
     from ...results.break_even import plot_inference
     from ..studies.measuring import DEFAULT_RUNTIMES, measure
 

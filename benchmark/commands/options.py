@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import UsageError, shown
-from ...results.record import MOST_THREADS
 
 if TYPE_CHECKING:
     from ...metrics import Protocol
@@ -139,6 +138,8 @@ def positive_or_zero(text: str) -> int:
 
 def thread_count(text: str) -> int:
     """A number of CPU threads."""
+    from ...results.record import MOST_THREADS
+
     if (count := positive(text)) > MOST_THREADS:
         raise argparse.ArgumentTypeError(f"{text} is not allowed: at most {MOST_THREADS} threads")
     return count

@@ -6,8 +6,6 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, get_origin
 
-from ruamel.yaml.error import YAMLError
-
 if TYPE_CHECKING:
     from ..experiment import Experiment
 
@@ -75,6 +73,8 @@ def _with_part(recipes: Any, part: str, values: Sequence[Any]) -> Any:
 
 def _value(text: str) -> Any:
     """A number, truth value, null, list of such or text as YAML reads it."""
+    from ruamel.yaml.error import YAMLError
+
     from ..grid import parse_yaml
 
     try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 
-from ...results import Store
 from .options import add_record
 
 HELP = "show one record"
@@ -19,6 +18,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Print a record in words, or as it is stored."""
+    from ...results import Store
+
     record = Store(options.runs).find(options.run)
     if options.json:
         # JSON escapes what a terminal obeys, but for some.

@@ -12,8 +12,6 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from torch import Tensor, nn
 
 from ...errors import UsageError
@@ -97,6 +95,9 @@ def _as_declared(model: nn.Module, said: Iterable[ChannelGroup], names: set[str]
 
 def _connected(nodes: Nodes, count: int, traced: Trace, fixed: Sequence[Tensor]) -> Tensor:
     """For each node the number of what goes together with it, 0 for all that stays."""
+    from scipy.sparse import coo_array  # where no channels are sought, it is not needed
+    from scipy.sparse.csgraph import connected_components
+
     stays = torch.cat([torch.tensor([FIXED]), *traced.fixed, *fixed])
     joined = [*traced.joined, (stays, torch.full_like(stays, FIXED))]
     one, other = (np.concatenate([pair[side].numpy() for pair in joined]) for side in (0, 1))
