@@ -1,6 +1,6 @@
 """What is learned: the data sets, each of which loads as a :class:`Task`."""
 
-from .cache import cache_folder, discard, note_digest, whole
+from .cache import discard, note_digest, whole
 from .cifar import CIFAR10, CIFAR100, SVHN
 from .classification import Classification, sampled_labels
 from .digits import Digits
@@ -30,7 +30,6 @@ __all__ = [
     "Task",
     "TinyImageNet",
     "Translation",
-    "cache_folder",
     "discard",
     "note_digest",
     "register",

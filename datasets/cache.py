@@ -1,4 +1,4 @@
-"""Where files are kept that can be made or downloaded again, and how damage to them is found.
+"""How files are kept that can be made or downloaded again, and how damage to them is found.
 
 Beside a file lies its digest as ``sha256sum`` writes it. A file that has none, since an earlier
 version wrote it or its process was killed, is taken as it is if it can be read.
@@ -20,11 +20,6 @@ from ..errors import tell
 T = TypeVar("T")
 
 _PART = 1 << 20
-
-
-def cache_folder() -> Path:
-    """``$XDG_CACHE_HOME/prunebench``, or ``~/.cache/prunebench``."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "prunebench"
 
 
 @contextmanager

@@ -19,8 +19,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..errors import UsageError
+from ..folders import cache_folder
 from ..seeding import generator as seeded_generator
-from .cache import cache_folder, kept
+from .cache import kept
 from .classification import Classification, ImageClassification
 from .task import Batch, Dataset, Split, Task, register
 

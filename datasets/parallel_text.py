@@ -11,7 +11,8 @@ from filelock import FileLock
 from pydantic import Field
 
 from ..errors import UsageError, lacking
-from .cache import cache_folder, in_one_go
+from ..folders import cache_folder
+from .cache import in_one_go
 from .subwords import Subwords
 from .task import Dataset, Split, Task, register
 from .translation import Translation

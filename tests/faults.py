@@ -1,21 +1,20 @@
 """What is lost when sweeps are killed, starved and sabotaged: nothing, in any of many rounds.
 
     python tests/faults.py
-    python tests/faults.py --rounds 200 --seed 7 --spawn
+    python tests/faults.py --rounds 200 --seed 7 --fork-server
 
 In each round a small sweep begins in an empty folder and something goes wrong: it or one of its
 workers is killed, two run at once, cells run out of time, the disk is full, files are cut off or
 changed, a method ends its process. Then the same sweep is given again until it ends well. No record
 that was finished may be gone or be another one at any time, and in the end all are those of a sweep
-that nothing happened to, bit by bit. Workers are forked here and nothing is timed, so that a
-round takes seconds; with ``--spawn`` all is as it is else. POSIX only; workers are found in
-``/proc``.
+that nothing happened to, bit by bit. Workers are forked from the sweep here and nothing is timed,
+so that a round takes seconds; with ``--fork-server`` all is as ever. POSIX only; workers are
+found in ``/proc``.
 """
 
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import os
 import random
 import resource
@@ -31,6 +30,7 @@ from typing import Any
 from unittest import mock
 
 from prunebench import Experiment, UsageError, grid, sweep
+from prunebench.benchmark.sweeps import fork_server
 from prunebench.metrics import Latency
 from prunebench.results import Record, Store
 
@@ -57,7 +57,7 @@ class _Sweep:
     runs: Path
     workers: int
     log: Path
-    spawns: bool
+    as_ever: bool
 
     def start(self, prepare: Callable[[], object] = lambda: None, **options: Any) -> int:
         """Start it, and return the number of its process, which also is that of its group."""
@@ -70,9 +70,8 @@ class _Sweep:
         os.dup2(output, 1)
         os.dup2(output, 2)
         status = 1
-        if not self.spawns:
-            forking = multiprocessing.get_context("fork")
-            mock.patch.object(multiprocessing, "get_context", return_value=forking).start()
+        if not self.as_ever:
+            mock.patch.object(fork_server, "start", return_value="fork").start()
             mock.patch.object(Latency, "measure", return_value={}).start()
         try:
             prepare()
@@ -300,7 +299,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--spawn", action="store_true")
+    parser.add_argument("--fork-server", action="store_true")
     options = parser.parse_args()
     total: Counter[str] = Counter()
     with TemporaryDirectory() as name:
@@ -317,7 +316,9 @@ def main() -> int:
         )
         log, seconds, expected = folder / "log", {}, {}
         for workers in (1, 2):
-            undisturbed = _Sweep(experiments, folder / f"{workers}", workers, log, options.spawn)
+            undisturbed = _Sweep(
+                experiments, folder / f"{workers}", workers, log, options.fork_server
+            )
             start = time.monotonic()
             assert undisturbed.run() == 0, log.read_text()
             seconds[workers] = time.monotonic() - start
@@ -329,7 +330,7 @@ def main() -> int:
             fault = list(_FAULTS)[(number - 1) % len(_FAULTS)]
             workers = 2 if fault == "workers" or draw.random() < 0.25 else 1
             runs = folder / f"round-{number}"
-            disturbed = _Sweep(experiments, runs, workers, log, options.spawn)
+            disturbed = _Sweep(experiments, runs, workers, log, options.fork_server)
             this = _Round(disturbed, expected, seconds[workers], draw)
             what = this.run(fault)
             total += this.found

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import UsageError, message_of
-from ...results import Outcome, Record, Store
 from .options import add_data, add_labels, add_runs, positive, positive_or_zero
 from .output import draw_quality_plots, say
 from .settings import add_settings, chosen_labels, overlaid
 
 if TYPE_CHECKING:
+    from ...results import Outcome, Record, Store
     from ..experiment import Experiment
 
 INTERRUPTED = 130
@@ -56,15 +56,21 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Run what is not finished yet and report on all of it; fail if a cell failed."""
-    from ..cell import distributed
     from ..grid import grid, read_settings
-    from ..sweeps.sweep import sweep, unfinished
+    from ..sweeps import fork_server
 
     if options.timeout is not None and options.workers == 1:
         raise UsageError("--timeout needs --workers of at least 2: a process cannot stop itself")
     settings = read_settings(options.config) if options.config else {}
-    experiments = grid(**overlaid(settings, options))
+    settings = overlaid(settings, options)
+    if options.workers > 1 and not options.dry_run:
+        fork_server.start([settings.get("device", "cpu")])  # while this process imports torch too
+    experiments = grid(**settings)
     labels = chosen_labels(options, experiments)
+    from ...results import Store
+    from ..cell import distributed
+    from ..sweeps.sweep import sweep, unfinished
+
     distributed.start()
     if distributed.world_size() > 1 and options.workers > 1:
         raise UsageError(
@@ -97,6 +103,7 @@ def execute(options: argparse.Namespace) -> int:
 
 def _rehearse(experiments: Sequence[Experiment], options: argparse.Namespace) -> int:
     """Show what would be run, and say of which cells it is known that they will fail."""
+    from ...results import Store
     from ...results.summary import title
     from ..sweeps.checking import check
     from ..sweeps.sweep import data_folder, unfinished
@@ -117,7 +124,7 @@ def _rehearse(experiments: Sequence[Experiment], options: argparse.Namespace) ->
 
 def _report(records: Sequence[Record], runs: Path, labels: Mapping[str, str]) -> int:
     """Print what was run, write and draw all that is in its folder, and say what is amiss."""
-    from ...results import as_text, leaderboard, write_csv
+    from ...results import Store, as_text, leaderboard, write_csv
     from ...results.changes import staleness
     from ...results.naming import with_labels
     from ...results.report import report

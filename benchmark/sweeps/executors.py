@@ -16,6 +16,7 @@ from ...results import Record, Store
 from ...results.naming import shown
 from ..cell.progress import Watcher, listen
 from ..cell.record import failed_record
+from . import fork_server
 from .jobs import Job, Stack, job_of, run_stack, stacks
 from .workers import Ended, Task, Workers
 
@@ -68,7 +69,7 @@ class WorkerProcesses:
     The dense networks are trained first, each once, and a job starts as soon as its own is there.
 
     Attributes:
-        workers: number of processes, started afresh ("spawn"), so that they are all alike.
+        workers: number of processes.
         timeout: seconds after which a job is stopped and fails; a stack has as many times that as
             it has jobs.
         stack: how many networks of one shape may train together in a process.
@@ -87,7 +88,8 @@ class WorkerProcesses:
         # No worker is to be idle because others have all there is in their stacks.
         most = min(self.stack, -(-len(jobs) // self.workers))
         by_id = {job.experiment.id: job for job in jobs}
-        pool = Workers(min(self.workers, len(jobs)))
+        method = fork_server.start(job.experiment.device for job in jobs)
+        pool = Workers(min(self.workers, len(jobs)), method)
         try:
             while tasks or pool.busy:
                 if waiting:

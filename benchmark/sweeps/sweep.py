@@ -8,8 +8,8 @@ from contextlib import closing
 from itertools import chain
 from pathlib import Path
 
-from ...datasets import cache_folder
 from ...errors import UsageError, tell
+from ...folders import cache_folder
 from ...results import Record, Store, remove_abandoned
 from ..cell import distributed
 from ..cell.checkpoint import Checkpoints
@@ -17,6 +17,7 @@ from ..cell.pretraining import epochs_missing
 from ..cell.progress import SweepBar
 from ..cell.record import failed_record
 from ..experiment import Experiment
+from . import fork_server
 from .checking import check
 from .executors import Executor, ThisProcess, WorkerProcesses
 from .jobs import Job
@@ -92,6 +93,8 @@ def sweep(
     distinct = list({experiment.id: experiment for experiment in experiments}.values())
     store, folder = Store(runs), data_folder(data)
     waiting = _waiting(distinct, store, force)
+    if workers > 1 and waiting:
+        fork_server.start(experiment.device for experiment in waiting)
     failures = {
         id_: failed_record(experiment, error)
         for id_, (experiment, error) in check(waiting, folder).items()

@@ -59,14 +59,15 @@ class Ended:
 
 
 class Workers:
-    """Processes that are started afresh ("spawn"), so that they are all alike.
+    """Processes that are all alike: started afresh, or forked from one that has computed nothing.
 
     Args:
         count: how many there are; in the place of one that has died there soon is another.
+        method: how multiprocessing starts them.
     """
 
-    def __init__(self, count: int) -> None:
-        self._context = multiprocessing.get_context("spawn")
+    def __init__(self, count: int, method: str) -> None:
+        self._context = multiprocessing.get_context(method)
         # A place for each: one number that all of them add to would need a lock, which a worker
         # that is killed might keep.
         self._trained = self._context.RawArray("d", count)
@@ -135,22 +136,34 @@ class Workers:
             end = f"the worker process ended with {_end(worker.process.exitcode)}"
             if task is not None:
                 ended = Ended(task, ChildProcessError(end))
-            self._false_starts += not worker.ready
-            if self._false_starts == _MOST_FALSE_STARTS:
-                raise UsageError(
-                    f"no worker process can be started: {end}; in a script, put the calls under "
-                    "'if __name__ == \"__main__\":', or give one worker"
-                )
+            if not worker.ready:
+                self._count_false_start(end)
         worker.connection.close()
         self._workers[number] = self._started(number)
         return ended
 
     def _started(self, number: int) -> _Worker:
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=_serve, args=(theirs, number, self._trained))
-        process.start()
-        theirs.close()  # so that we hear nothing more when the worker has died
+        arguments = (theirs, number, self._trained, dict(os.environ))
+        # Every context has it, which the type of all of them does not say.
+        process = self._context.Process(target=_serve, args=arguments)  # type: ignore[attr-defined]
+        try:
+            process.start()
+        except (EOFError, ConnectionError):  # what it was to be forked from has been killed
+            ours.close()
+            self._count_false_start("the process that it was to be forked from ended")
+            return self._started(number)
+        finally:
+            theirs.close()  # so that we hear nothing more when the worker has died
         return _Worker(process, ours)
+
+    def _count_false_start(self, reason: str) -> None:
+        self._false_starts += 1
+        if self._false_starts == _MOST_FALSE_STARTS:
+            raise UsageError(
+                f"no worker process can be started: {reason}; in a script, put the calls under "
+                "'if __name__ == \"__main__\":', or give one worker"
+            )
 
 
 @dataclass
@@ -176,7 +189,7 @@ def _end(code: int | None) -> str:
     return f"exit code {code}"
 
 
-def _serve(connection: Connection, number: int, trained: Any) -> None:
+def _serve(connection: Connection, number: int, trained: Any, environment: dict[str, str]) -> None:
     """What a worker does: all that it is told through its pipe, until that is closed.
 
     It leaves Ctrl-C to the parent, starts with one thread, and ends when the parent ends. Where
@@ -186,6 +199,7 @@ def _serve(connection: Connection, number: int, trained: Any) -> None:
         connection: gives functions with their arguments, and takes what went wrong or None.
         number: which worker this is.
         trained: how many epochs each of them has trained.
+        environment: the variables that its parent has now; what it was forked from may be older.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
@@ -196,6 +210,8 @@ def _serve(connection: Connection, number: int, trained: Any) -> None:
         os._exit(1)
 
     Thread(target=end_with_parent, daemon=True).start()
+    os.environ.clear()
+    os.environ.update(environment)
     torch.set_num_threads(1)
     keep_memory()
 
