@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+import prunebench.results
+from prunebench.benchmark.catalogue.memory import answers
+
 ROOT = Path(__file__).resolve().parents[1]
 
 ALLOWED = {
@@ -97,10 +100,51 @@ def test_importing_the_package_imports_neither_torch_nor_pandas():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_every_public_name_exists():
-    import prunebench
+SLOW = {"torch", "torchvision", "pandas", "scipy", "matplotlib", "pydantic", "ruamel"}
 
-    for name in prunebench.__all__:
-        assert getattr(prunebench, name) is not None
+
+@pytest.mark.parametrize(
+    ("arguments", "needed"),
+    [
+        (["--help"], set()),
+        (["list", "--help"], set()),
+        (["list", "datasets", "Digits"], set()),
+        (["run", "--help"], {"pydantic", "ruamel"}),
+        (["show", "--help"], set()),
+        (["show", "abc", "--runs", "."], {"pydantic"}),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_command_imports_nothing_that_is_slow_and_not_needed(tmp_path, arguments, needed):
+    answers()  # list knows them now
+    code = (
+        "import sys\nfrom prunebench.benchmark.command_line import main\n"
+        f"try:\n    main({arguments})\nexcept SystemExit:\n    pass\n"
+        f"assert {SLOW - needed} & {{*sys.modules}} == set(), {SLOW} & {{*sys.modules}}"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout or "there is no record abc" in done.stderr
+
+
+def test_what_workers_are_forked_from_has_imported_what_training_needs_and_no_more():
+    code = (
+        "import sys, prunebench.benchmark.sweeps.preloaded, torch\n"
+        "before = {*sys.modules}\n"
+        "assert not {'torchvision', 'pandas', 'scipy', 'matplotlib'} & before\n"
+        "assert not torch.cuda.is_initialized()\n"
+        "optimizer = torch.optim.Adam([torch.zeros(2, requires_grad=True)])\n"
+        "optimizer.step()\n"
+        "assert {*sys.modules} == before, {*sys.modules} - before\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("package", [prunebench, prunebench.results], ids=lambda p: p.__name__)
+def test_every_public_name_exists(package):
+    for name in package.__all__:
+        assert getattr(package, name) is not None
     with pytest.raises(AttributeError, match="nonsense"):
-        prunebench.nonsense  # noqa: B018
+        package.nonsense  # noqa: B018

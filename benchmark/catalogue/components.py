@@ -73,6 +73,16 @@ def detail(kinds: str, name: str) -> str:
     return "\n\n".join(parts)
 
 
+def all_answers() -> dict[tuple[str | None, str | None], str]:
+    """All overviews and details that there are, by the kind and the name asked for."""
+    found: dict[tuple[str | None, str | None], str] = {(None, None): overview()}
+    for kinds, registry in _REGISTRIES.items():
+        found[kinds, None] = overview(kinds)
+        for name in registry.names():
+            found[kinds, name] = detail(kinds, name)
+    return found
+
+
 def methods_as_markdown() -> str:
     """The page of all strategies and of all that goes into them: ``strategies/README.md``."""
     registry = _REGISTRIES["strategies"]

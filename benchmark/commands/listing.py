@@ -32,13 +32,24 @@ def execute(options: argparse.Namespace) -> int:
     """Print components, the page of methods, or the parameters of a network."""
     if options.model or options.dataset:
         return _list_parameters(options)
-    from ..catalogue.components import detail, methods_as_markdown, overview
-
     if options.markdown:
+        from ..catalogue.components import methods_as_markdown
+
         print(methods_as_markdown(), end="")
-        return 0
-    print(detail(options.kind, options.name) if options.name else overview(options.kind))
+    else:
+        print(_answer(options.kind, options.name or None))
     return 0
+
+
+def _answer(kind: str | None, name: str | None) -> str:
+    """What there is to say of a component, of a kind of them, or of all."""
+    from ..catalogue.memory import answers
+
+    if (answer := answers().get((kind, name))) is not None:
+        return answer
+    from ..catalogue.components import detail, overview
+
+    return detail(kind, name) if kind and name else overview(kind)
 
 
 def _list_parameters(options: argparse.Namespace) -> int:
