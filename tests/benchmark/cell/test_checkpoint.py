@@ -87,7 +87,8 @@ def test_a_finished_training_is_not_repeated(digits, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "epochs", None)
     other, seconds = network(), time.monotonic() - start
     checkpoint = Checkpoint(tmp_path / "x.pt", 0)
-    assert train(other, enlarged(digits), recipe, Purpose(0, "t"), None, 1, checkpoint)[:2] == found[:2]
+    again = train(other, enlarged(digits), recipe, Purpose(0, "t"), None, 1, checkpoint)
+    assert again[:2] == found[:2]
     assert 0 < checkpoint.seconds_before <= seconds
     for name, tensor in model.state_dict().items():
         assert torch.equal(other.state_dict()[name], tensor)

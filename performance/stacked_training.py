@@ -1,0 +1,113 @@
+"""Cells per hour whose networks train together, beside the same cells one at a time.
+
+    python performance/stacked_training.py [--dataset Digits] [--model Perceptron]
+    python performance/stacked_training.py --dataset MNIST --model LeNet300100 --stack 8
+    python performance/stacked_training.py --dataset MNIST --model LeNet5 --device cuda
+
+Both run whole cells (scoring, masks, fine-tuning, evaluation, size, FLOPs and bytes, but no
+latency) of random pruning to as many compressions as networks train together. The dense network is
+there before. For each number of networks the two ways take turns. Printed are cells per hour, the
+ratio with its 95 % interval, and how far the accuracies of the two ways lie apart at most, which is
+rounding magnified by training. 1.3 is what ``prunebench run --stack`` asks for, of steps alone, to
+train networks together.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from prunebench.benchmark.cell import stacking
+from prunebench.benchmark.experiment import Experiment
+from prunebench.benchmark.grid import grid
+from prunebench.benchmark.sweeps.jobs import Job, run_stack
+from prunebench.benchmark.sweeps.sweep import data_folder
+from prunebench.metrics import keep_memory, ratio
+from prunebench.results import Record
+
+
+def main() -> None:
+    """Measure, and print a line for each number of networks."""
+    options = _options()
+    keep_memory()  # as all processes do in which cells run
+    stacking.WORTHWHILE = 0.0  # however little it gains, for it is what is measured
+    print(f"{options.model} on {options.dataset}, {options.epochs} epochs of fine-tuning")
+    with tempfile.TemporaryDirectory() as folder:
+        for count in options.stack:
+            _compare(_experiments(options, count), Path(folder), options)
+
+
+def _compare(experiments: list[Experiment], runs: Path, options: argparse.Namespace) -> None:
+    jobs = [Job(each, runs, data_folder(options.data), weights=False) for each in experiments]
+    jobs[0].pretrain()
+    ways: dict[str, Callable[[], list[Record]]] = {
+        "apart": lambda: [record for job in jobs for record in run_stack((job,))],
+        "together": lambda: run_stack(tuple(jobs)),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    records = {name: run() for name, run in ways.items()}  # which warms both up
+    names = list(ways)
+    for _ in range(options.turns):
+        for name in names:
+            start = time.perf_counter()
+            ways[name]()
+            seconds[name].append(time.perf_counter() - start)
+        names.reverse()
+    if failed := [each.error for each in records["together"] if each.error]:
+        print(f"{len(jobs):3} networks: {failed[0].type}: {failed[0].message}")
+        return
+    if any(each.stacked == 1 for each in records["together"]):
+        print(f"{len(jobs):3} networks: they cannot train together")
+        return
+    apart, together = (
+        len(jobs) * 3600 / float(np.median(seconds[name])) for name in ("apart", "together")
+    )
+    found = ratio(np.array(seconds["apart"]), np.array(seconds["together"]))
+    difference = max(
+        abs(one.final["top1"] - other.final["top1"]) if "top1" in one.final else math.nan
+        for one, other in zip(records["apart"], records["together"], strict=True)
+    )
+    print(
+        f"{len(jobs):3} networks: {apart:7,.0f} cells an hour apart, {together:7,.0f} together: "
+        f"{found}; accuracies at most {100 * difference:.2f} points apart",
+        flush=True,
+    )
+
+
+def _experiments(options: argparse.Namespace, count: int) -> list[Experiment]:
+    return grid(
+        dataset=options.dataset,
+        model=options.model,
+        strategy="Random",
+        compression=list(np.geomspace(2, 8, count)),
+        measurements=("Size", "Flops", "Storage"),
+        device=options.device,
+        pretraining={"epochs": options.epochs, "batch_size": options.batch_size},
+        finetuning={"epochs": options.epochs, "batch_size": options.batch_size},
+        least_dense_quality=0.0,
+    )
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--dataset", default="Digits")
+    parser.add_argument("--model", default="Perceptron")
+    parser.add_argument("--stack", type=int, nargs="+", default=[2, 4, 8, 16])
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--turns", type=int, default=6)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--data", type=Path)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
