@@ -70,7 +70,7 @@ def _compare(experiments: list[Experiment], runs: Path, options: argparse.Namesp
     )
     found = ratio(np.array(seconds["apart"]), np.array(seconds["together"]))
     difference = max(
-        abs(one.final["top1"] - other.final["top1"]) if "top1" in one.final else math.nan
+        abs(_top1(one) - _top1(other))
         for one, other in zip(records["apart"], records["together"], strict=True)
     )
     print(
@@ -78,6 +78,11 @@ def _compare(experiments: list[Experiment], runs: Path, options: argparse.Namesp
         f"{found}; accuracies at most {100 * difference:.2f} points apart",
         flush=True,
     )
+
+
+def _top1(record: Record) -> float:
+    found = record.final.get("top1")
+    return math.nan if found is None else found
 
 
 def _experiments(options: argparse.Namespace, count: int) -> list[Experiment]:
