@@ -8,7 +8,7 @@ from torch.nn.utils.rnn import pad_sequence
 from prunebench.benchmark.cell.target import flops_left
 from prunebench.datasets.subwords import BEGIN, PADDING
 from prunebench.errors import UsageError
-from prunebench.metrics import Flops, Subject, flops_by_module, layer_table
+from prunebench.metrics import Flops, Subject, flops_by_module, layer_table, work_by_weight
 from prunebench.models import MODELS, Seq2SeqLSTM
 from prunebench.models.seq2seq import PADDING as PADDING_OF_THE_MODEL
 from prunebench.strategies import (
@@ -231,9 +231,9 @@ def test_the_flops_of_the_shrunk_network_are_those_predicted(reversal):
     fractions = coupling.kept_fractions(kept)
     predicted = {
         row.name: row.flops * fractions.get(row.name, 1.0)
-        for row in layer_table(model, reversal.inputs(1))
+        for row in layer_table(model, work_by_weight(model, reversal.inputs(1)))
     }
-    for row in layer_table(small, reversal.inputs(1)):
+    for row in layer_table(small, work_by_weight(small, reversal.inputs(1))):
         assert row.flops == pytest.approx(predicted[row.name], abs=1), row.name
     # Products of activations too, of which the table has no row.
     in_all = flops_left(model, reversal.inputs(1))(coupling, kept)
