@@ -2,6 +2,9 @@
 
 import copy
 import math
+import subprocess
+from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -277,6 +280,41 @@ def test_scoring_never_sees_the_validation_or_the_test_split(experiment, runs, d
         patch.setattr(Context, "gradients", gradients)
         assert not list(prune(made, watched, Pretrained(made, watched, runs)))
     assert set(splits_in_scoring) == {"train"}
+
+
+@pytest.mark.parametrize(
+    ("recovery", "test", "validation"), [("NoRecovery", 1, 1), ("FineTune", 2, 3)]
+)
+def test_no_split_is_looked_at_more_often_than_something_has_changed(
+    recovery, test, validation, experiment, runs, digits, monkeypatch
+):
+    made = experiment(recovery=recovery, finetuning={"epochs": 3})
+    prunebench.run(made, runs=runs)  # which leaves the dense network
+    passes = Counter()
+    batches = type(digits).batches
+
+    def watching(task, split, *arguments):
+        passes[split] += 1
+        return batches(task, split, *arguments)
+
+    monkeypatch.setattr(type(digits), "batches", watching)
+    record = prunebench.run(made, runs=runs, force=True)
+    assert (passes["test"], passes["validation"]) == (test, validation)
+    assert record.by_class
+
+
+def test_a_record_names_the_commit_that_it_was_made_with(experiment, runs):
+    described = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if described.returncode:
+        pytest.skip("this is no checkout")
+    record = prunebench.run(experiment(), runs=runs)
+    assert record.environment["commit"] == described.stdout.strip()
 
 
 # When pruning begins, and when it takes place.
