@@ -6,10 +6,10 @@
 
 Both run whole cells (scoring, masks, fine-tuning, evaluation, size, FLOPs and bytes, but no
 latency) of random pruning to as many compressions as networks train together. The dense network is
-there before. For each number of networks the two ways take turns. Printed are cells per hour, the
-ratio with its 95 % interval, and how far the accuracies of the two ways lie apart at most, which is
-rounding magnified by training. 1.3 is what ``prunebench run --stack`` asks for, of steps alone, to
-train networks together.
+there before. For each number of networks the two ways take turns, and the first of them twice as a
+control. Printed are cells per hour, the ratio with its 95 % interval, and how far the accuracies of
+the two ways lie apart at most, which is rounding magnified by training. Of steps alone 1.3 is what
+``prunebench run --stack`` asks for, to train networks together.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import math
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +29,11 @@ from prunebench.benchmark.experiment import Experiment
 from prunebench.benchmark.grid import grid
 from prunebench.benchmark.sweeps.jobs import Job, run_stack
 from prunebench.benchmark.sweeps.sweep import data_folder
-from prunebench.metrics import keep_memory, ratio
+from prunebench.metrics import keep_memory
+from prunebench.performance.turns import take_turns
 from prunebench.results import Record
+
+_APART, _TOGETHER, _CONTROL = "apart", "together", "apart again"
 
 
 def main() -> None:
@@ -47,37 +51,39 @@ def _compare(experiments: list[Experiment], runs: Path, options: argparse.Namesp
     jobs = [Job(each, runs, data_folder(options.data), weights=False) for each in experiments]
     jobs[0].pretrain()
     ways: dict[str, Callable[[], list[Record]]] = {
-        "apart": lambda: [record for job in jobs for record in run_stack((job,))],
-        "together": lambda: run_stack(tuple(jobs)),
+        _APART: lambda: [record for job in jobs for record in run_stack((job,))],
+        _TOGETHER: lambda: run_stack(tuple(jobs)),
     }
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
     records = {name: run() for name, run in ways.items()}  # which warms both up
-    names = list(ways)
-    for _ in range(options.turns):
-        for name in names:
-            start = time.perf_counter()
-            ways[name]()
-            seconds[name].append(time.perf_counter() - start)
-        names.reverse()
-    if failed := [each.error for each in records["together"] if each.error]:
-        print(f"{len(jobs):3} networks: {failed[0].type}: {failed[0].message}")
+    count = f"{len(jobs):3} networks"
+    if failed := [each.error for each in records[_TOGETHER] if each.error]:
+        print(f"{count}: {failed[0].type}: {failed[0].message}")
         return
-    if any(each.stacked == 1 for each in records["together"]):
-        print(f"{len(jobs):3} networks: they cannot train together")
+    if any(each.stacked == 1 for each in records[_TOGETHER]):
+        print(f"{count}: they cannot train together")
         return
+    timed = {name: partial(_seconds, run) for name, run in ways.items()}
+    turns = take_turns({**timed, _CONTROL: timed[_APART]}, options.turns)
     apart, together = (
-        len(jobs) * 3600 / float(np.median(seconds[name])) for name in ("apart", "together")
+        len(jobs) * 3600 / float(np.median(turns.seconds[name])) for name in (_APART, _TOGETHER)
     )
-    found = ratio(np.array(seconds["apart"]), np.array(seconds["together"]))
+    found = turns.ratio(_APART, _TOGETHER, (_APART, _CONTROL))
     difference = max(
         abs(_top1(one) - _top1(other))
-        for one, other in zip(records["apart"], records["together"], strict=True)
+        for one, other in zip(records[_APART], records[_TOGETHER], strict=True)
     )
     print(
-        f"{len(jobs):3} networks: {apart:7,.0f} cells an hour apart, {together:7,.0f} together: "
-        f"{found}; accuracies at most {100 * difference:.2f} points apart",
+        f"{count}: {apart:7,.0f} cells an hour apart, {together:7,.0f} together: {found.ratio}; "
+        f"accuracies at most {100 * difference:.2f} points apart"
+        + (f"; no verdict: {found.doubt}" if found.doubt else ""),
         flush=True,
     )
+
+
+def _seconds(run: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
 
 
 def _top1(record: Record) -> float:
