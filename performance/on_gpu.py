@@ -30,7 +30,6 @@ ROOT = Path(__file__).resolve().parents[1]
 _LIMIT_SECONDS = 8 * 60
 _SMALL_SECONDS = 2 * 60
 _RUNS = Path("runs/gpu")
-_STACKED = "performance/stacked_training.py"
 _STOPPING_SECONDS = 30
 
 Commands = Callable[[str, bool, Path], list[str]]
@@ -68,8 +67,6 @@ def _lacking(step: str, device: str) -> str:
     """Why a step cannot be taken; empty if it can."""
     if step == "tests" and device == "cpu":
         return "the tests that are marked gpu are skipped without CUDA"
-    if step == "stacked" and not (ROOT / _STACKED).exists():
-        return f"there is no {_STACKED}"
     return ""
 
 
@@ -158,7 +155,7 @@ def _stacked(device: str, small: bool, output: Path) -> list[str]:
     size = "--stack 2 --epochs 1 --turns 2" if small else "--stack 4 16 64"
     images = "--dataset 'performance/random_images.py:RandomImages(examples=1_280)'"
     return [
-        f"python {_STACKED} --device {device} --model {model} {images} {size}"
+        f"python performance/stacked_training.py --device {device} --model {model} {images} {size}"
         for model in ("LeNet5", "'CifarResNet(depth=20)'")
     ]
 
