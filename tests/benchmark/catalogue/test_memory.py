@@ -53,16 +53,17 @@ def test_a_folder_that_cannot_be_written_is_no_obstacle(file, capsys):
 @pytest.mark.slow
 def test_a_plug_in_is_listed_although_there_is_something_to_remember(file, tmp_path):
     answers()
-    folder = tmp_path / "plug_in-1.0.dist-info"
-    folder.mkdir()
+    installed = tmp_path / "installed"  # beside the cache, whose folder is called prunebench too
+    folder = installed / "plug_in-1.0.dist-info"
+    folder.mkdir(parents=True)
     (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: plug-in\nVersion: 1.0\n")
     (folder / "entry_points.txt").write_text("[prunebench.timings]\nMine = plug_in_timing:Mine\n")
-    (tmp_path / "plug_in_timing.py").write_text(
+    (installed / "plug_in_timing.py").write_text(
         "from prunebench.strategies import BetweenTrainings\n"
         "class Mine(BetweenTrainings):\n"
         "    '''A plug-in that is listed.'''\n"
     )
-    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    path = os.pathsep.join([str(installed), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
         [sys.executable, "-m", "prunebench", "list", "timings"],
         env={**os.environ, "PYTHONPATH": path},
