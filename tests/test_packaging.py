@@ -1,5 +1,6 @@
 """The wheel: what is in it, what is not, and that it works without the checkout."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -61,6 +62,8 @@ def test_the_wheel_holds_every_module_of_the_package_and_nothing_else(wheel):
     } - {"setup.py", "conftest.py"}
     kernel = "metrics/runtimes/direct_convolution.c"
     others = {"py.typed", "results/report.html.jinja", kernel}
+    by_name = re.compile(r"experiments/.*\.yaml|examples/[^_].*\.py")
+    others |= set(filter(by_name.fullmatch, checked_out()))
     assert names_in(wheel) == {f"prunebench/{name}" for name in modules | others}
     assert len(modules) > 100
 
@@ -95,6 +98,14 @@ def test_the_installed_wheel_works_away_from_the_checkout(wheel, tmp_path):
         "    strategy='Random', compression=2.0, pretraining={'epochs': 1}))\n"
         "assert record.status == 'ok', record.error\n"
         "assert record.environment['commit'] is None\n"
+        "from prunebench.benchmark.command_line import main\n"
+        "assert main(['run', 'digits', '--dry-run']) == 0\n"
+        "assert main(['list', 'examples', 'own_model_and_data']) == 0\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, cwd=tmp_path, capture_output=True, text=True
+    )
     assert (tmp_path / "runs").is_dir()
+    assert f"{target}/prunebench/experiments/digits.yaml" in done.stderr
+    assert "108 cells, 0 finished, 108 to run" in done.stdout
+    assert done.stdout.endswith((ROOT / "examples/own_model_and_data.py").read_text())

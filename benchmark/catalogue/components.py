@@ -20,6 +20,7 @@ from ...strategies import (
     STRUCTURES,
     TIMINGS,
 )
+from . import shipped
 from .description import Description, description
 
 _REGISTRIES: dict[str, Registry[Any]] = {
@@ -43,9 +44,14 @@ _REGISTRIES: dict[str, Registry[Any]] = {
 
 
 def overview(kinds: str | None = None) -> str:
-    """The components of one kind or of all, a line each, with hyperparameters and defaults."""
+    """The components of one kind or of all, a line each, with hyperparameters and defaults.
+
+    The files that come with prunebench are kinds too, by their first sentence.
+    """
     if kinds is None:
-        return "\n\n".join(f"{name}\n{overview(name)}" for name in _REGISTRIES)
+        return "\n\n".join(f"{name}\n{overview(name)}" for name in (*_REGISTRIES, *shipped.SHIPPED))
+    if kinds in shipped.SHIPPED:
+        return shipped.overview(kinds)
     registry = _registry(kinds)
     lines = []
     for name in registry.names():
@@ -56,7 +62,9 @@ def overview(kinds: str | None = None) -> str:
 
 
 def detail(kinds: str, name: str) -> str:
-    """All that one component's docstring says, and its hyperparameters."""
+    """All that one component's docstring says, and its hyperparameters; what is in one file."""
+    if kinds in shipped.SHIPPED:
+        return shipped.content(kinds, name)
     registry = _registry(kinds)
     factory = registry.find(name)
     known = description(factory)
@@ -80,6 +88,9 @@ def all_answers() -> dict[tuple[str | None, str | None], str]:
         found[kinds, None] = overview(kinds)
         for name in registry.names():
             found[kinds, name] = detail(kinds, name)
+    for kinds in shipped.SHIPPED:
+        found[kinds, None] = overview(kinds)
+        found |= {(kinds, name): detail(kinds, name) for name in shipped.shipped(kinds)}
     return found
 
 
@@ -153,7 +164,8 @@ def _table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
 
 def _registry(kinds: str) -> Registry[Any]:
     if kinds not in _REGISTRIES:
-        raise UsageError(f"cannot list {kinds!r}: {suggestion(kinds, _REGISTRIES)}")
+        kinds_of_all = (*_REGISTRIES, *shipped.SHIPPED)
+        raise UsageError(f"cannot list {kinds!r}: {suggestion(kinds, kinds_of_all)}")
     return _REGISTRIES[kinds]
 
 

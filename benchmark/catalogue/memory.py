@@ -22,7 +22,8 @@ Asked = tuple[str | None, str | None]
 
 _ROOT = Path(__file__).resolve().parents[2]
 _SOURCES = ("*.py", "benchmark/catalogue/*.py", "datasets/**/*.py", "metrics/**/*.py",
-            "models/**/*.py", "strategies/**/*.py")  # fmt: skip
+            "models/**/*.py", "strategies/**/*.py", "experiments/*.yaml",
+            "examples/*.py")  # fmt: skip
 
 
 def answers() -> Mapping[Asked, str]:

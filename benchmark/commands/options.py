@@ -15,6 +15,18 @@ if TYPE_CHECKING:
 _MOST_DIGITS = 15
 
 
+def add_config(parser: Any, **further: Any) -> None:
+    """The YAML file of experiments."""
+    from ..catalogue.shipped import settings_file
+
+    parser.add_argument(
+        "config",
+        type=settings_file,
+        help="YAML file with settings, or the name of one of `prunebench list experiments`",
+        **further,
+    )
+
+
 def add_runs(parser: Any) -> None:
     """The folder of records."""
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="records folder")

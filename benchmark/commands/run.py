@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import UsageError, message_of
-from .options import add_data, add_labels, add_runs, positive, positive_or_zero
+from .options import add_config, add_data, add_labels, add_runs, positive, positive_or_zero
 from .output import draw_quality_plots, say
 from .settings import add_settings, chosen_labels, overlaid
 
@@ -24,8 +24,8 @@ HELP = "run experiments and make the leaderboard"
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """An option for each setting of an experiment, and those that say where and how to run."""
-    parser.usage = "prunebench run [CONFIG.yaml] [--SETTING VALUE ...] [option ...]"
-    parser.add_argument("config", nargs="?", type=Path, help="YAML file with settings")
+    parser.usage = "prunebench run [CONFIG] [--SETTING VALUE ...] [option ...]"
+    add_config(parser, nargs="?")
     add_settings(parser)
     running = parser.add_argument_group("running")
     add_runs(running)

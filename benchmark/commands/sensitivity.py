@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from .options import add_data, add_output, add_runs, fraction
+from .options import add_config, add_data, add_output, add_runs, fraction
 from .output import write_table_and_plot
 
 HELP = "prune each class of weights alone and measure what that changes"
@@ -13,7 +12,7 @@ HELP = "prune each class of weights alone and measure what that changes"
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
-    parser.add_argument("config", type=Path, help="YAML file with settings, as for run")
+    add_config(parser)
     add_runs(parser)
     add_data(parser)
     parser.add_argument(
