@@ -17,6 +17,7 @@ from .qualities import compared_beside, quality_in
 from .settings import RECIPE_COLUMNS, RECIPES, as_text, in_words, phrase
 
 _RANDOM_BASELINES = frozenset({"Random", "LayerRandom", "StructuredRandom"})
+_MAGNITUDE_BASELINES = frozenset({"GlobalMagnitude", "LayerMagnitude", "StructuredL1"})
 
 # Settings with columns in every table that headings pass over in silence where they are as always.
 _USUAL = {
@@ -225,6 +226,14 @@ def is_random_baseline(strategy: str, source: object = "") -> bool:
     ``source`` is the digest of the file of a user's own strategy, which is none of them.
     """
     return strategy.partition("(")[0] in _RANDOM_BASELINES and not _text(source)
+
+
+def is_magnitude_baseline(strategy: str, source: object = "") -> bool:
+    """Whether a strategy is one of ours that prune by magnitude alone, whatever its structure.
+
+    ``source`` is as for :func:`is_random_baseline`.
+    """
+    return strategy.partition("(")[0] in _MAGNITUDE_BASELINES and not _text(source)
 
 
 def comparisons(frame: pd.DataFrame) -> list[Comparison]:

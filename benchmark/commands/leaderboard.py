@@ -27,6 +27,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seeds", type=file_path, metavar="FILE", help="write single runs as CSV")
     parser.add_argument("--report", type=file_path, metavar="FILE", help="write it all as a page")
+    parser.add_argument(
+        "--checklist",
+        action="store_true",
+        help="say of each strategy which of the field's rules of reporting it keeps",
+    )
     add_labels(parser)
     add_layout(parser)
 
@@ -50,6 +55,10 @@ def execute(options: argparse.Namespace) -> int:
         raise UsageError(f"there are no records in {options.runs}")
     frame = with_labels(frame, labels_of(options.label))
     print(as_text(frame))
+    if options.checklist:
+        from ...results.checklist import checklist_as_text
+
+        print(f"\n{checklist_as_text(frame)}")
     if options.output:
         write_csv(frame, options.output)
         print(f"\n{options.output}")
