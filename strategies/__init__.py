@@ -73,6 +73,7 @@ from .evidence.prunable import (
     prunable_weights,
     weight_class,
 )
+from .evidence.scorings import Scorings, SharedScoring
 from .evidence.untouched import left_untouched
 from .layer_by_layer import CalibratedLayer, LayerByLayer
 from .masks import MaskedWeights, Masks, PackedMasks, collapsed, full_masks, kept
@@ -204,6 +205,8 @@ __all__ = [
     "Schedule",
     "ScoredStrategy",
     "Scores",
+    "Scorings",
+    "SharedScoring",
     "Shuffled",
     "SparseGPT",
     "SparseTraining",

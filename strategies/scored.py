@@ -15,12 +15,11 @@ from .axes.ranking import Ranking
 from .axes.structure import Structure, Unstructured
 from .evidence.context import Context
 from .evidence.prunable import Prunable
+from .evidence.scorings import Scores as Scores
 from .evidence.untouched import left_untouched
 from .masks import Masks
 from .strategy import Capabilities, Strategy
 from .training.sparse_training import SparseTraining
-
-Scores = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ class ScoredStrategy(Strategy, ABC):
         Raises:
             UsageError: the scores do not fit the weights, or are no numbers to rank by.
         """
-        return self._ranked(context, dict(self.score(context)), budget)
+        return self._ranked(context, dict(context.scored(self.score)), budget)
 
     def ranked(self, context: Context, scores: Scores, budget: int) -> Masks:
         """The masks that keep the ``budget`` weights of highest score; see :meth:`masks`."""

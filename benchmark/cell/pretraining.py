@@ -115,6 +115,11 @@ class Pretrained:
         self._checkpoints = Checkpoints(folder, experiment.pretraining_id, checkpoint_seconds)
         self._stem = _stem(experiment, folder)
 
+    @property
+    def path(self) -> Path:
+        """Where its weights are."""
+        return _weights(self._stem)
+
     def report(self) -> Report:
         """The report on the network, which is trained first if that has not been done."""
         self._ensure_trained()
@@ -159,7 +164,7 @@ class Pretrained:
     def state(self) -> State:
         """Parameters and buffers of the network."""
         self._ensure_trained()
-        return load_file(_weights(self._stem))
+        return load_file(self.path)
 
     def at_epoch(self, epoch: int) -> State:
         """Parameters and buffers as they were after ``epoch`` epochs of the same training.
@@ -171,8 +176,8 @@ class Pretrained:
         return load_file(path)
 
     def _ensure_trained(self) -> None:
-        weights, report = _weights(self._stem), _report(self._stem)
-        files: Mapping[Path, _Read] = {weights: load_file, report: _read_report}
+        report = _report(self._stem)
+        files: Mapping[Path, _Read] = {self.path: load_file, report: _read_report}
         self._ensure(files, self._train)
         self._checkpoints.remove()
 
@@ -191,7 +196,7 @@ class Pretrained:
             curve=trained.curve,
         )
         weights = {name: tensor.contiguous() for name, tensor in copy_of_state(model).items()}
-        _write(_weights(self._stem), save(weights))
+        _write(self.path, save(weights))
         _write(_report(self._stem), _as_json(report))
 
     def _trained_for(self, epoch: int) -> State:

@@ -22,6 +22,8 @@ from ...strategies import (
     GradualTraining,
     Masks,
     Recovery,
+    Scorings,
+    SharedScoring,
     SparseTraining,
     State,
     Strategy,
@@ -43,6 +45,8 @@ from .target import Target, target_of, weights_to_prune
 from .training import Trained, Training, copy_of_state
 
 _Result = TypeVar("_Result")
+# Scores of ResNet-50 are 100 MB, and each worker has its own.
+_SCORINGS = Scorings(most_bytes=2**28)
 
 
 class Pruned(NamedTuple):
@@ -130,7 +134,7 @@ class _Rounds:
         """Each round prunes, and then trains if the recovery does."""
         rounds, masks = [], self._full_masks()
         for number in range(1, self._experiment.rounds + 1):
-            sparsity = self._pruned(number, masks)
+            sparsity = self._pruned(number, masks, self._scoring() if number == 1 else None)
             if number == self._experiment.rounds:
                 straight_after = copies(self._model, sparsity.masks)
             rounds.append((yield from self._recovered(number, sparsity)))
@@ -169,7 +173,9 @@ class _Rounds:
         parameters = dict(self._model.named_parameters())
         return full_masks({name: parameters[name] for name in self._selected.names})
 
-    def _pruned(self, number: int, masks: Masks) -> SparseTraining:
+    def _pruned(
+        self, number: int, masks: Masks, scoring: SharedScoring | None = None
+    ) -> SparseTraining:
         """Prune the network as it is now to the target of a round."""
         context = Context(
             model=self._model,
@@ -178,15 +184,30 @@ class _Rounds:
             outputs=self._selected.outputs,
             generator=generator(self._experiment.seed, "scoring", number),
             cost=self._target.cost,
+            scoring=scoring,
         )
         with _timed(self._seconds, "scoring_seconds"):
             sparsity = self._strategy.prune(context, self._steps[number - 1].kept)
+        if scoring is not None:
+            self._seconds["scoring_seconds"] += scoring.seconds_before
         if distributed.world_size() > 1 and self._strategy.capabilities == Capabilities():
             # All processes choose alike; this holds them to it where a device's bits differ.
             masks = {name: mask.contiguous() for name, mask in sparsity.masks.items()}
             distributed.broadcast([*masks.values(), *self._model.state_dict().values()])
             sparsity.restore(masks)
         return sparsity
+
+    def _scoring(self) -> SharedScoring:
+        """The dense network's, which all cells share that prune it by the same method."""
+        experiment = self._experiment
+        return _SCORINGS.of(
+            self._pretrained.path.absolute(),
+            experiment.start_epoch,
+            experiment.strategy.identity,
+            experiment.target[0].name,
+            self._selected.names,
+            self._selected.outputs,
+        )
 
     def _recovered(self, number: int, sparsity: SparseTraining) -> Steps[Round]:
         """What becomes of the network by the recovery, training as ``sparsity`` says."""

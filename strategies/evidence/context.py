@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ...datasets import Batch, Task
 from ..channels.coupling import Coupling
 from .derivatives import gradients
+from .scorings import Scores, SharedScoring
 
 T = TypeVar("T")
 
@@ -30,6 +31,7 @@ class Context:
         generator: the source of all randomness in scores.
         cost: where whole channels go, what those cost that stay, in units of the budget: of the
             channels, and of whether each stays. None is the number of prunable weights.
+        scoring: scores that others have of the same network too, if there are any.
     """
 
     model: nn.Module
@@ -38,6 +40,7 @@ class Context:
     outputs: Sequence[str]
     generator: torch.Generator
     cost: Callable[[Coupling, Tensor], float] | None = None
+    scoring: SharedScoring | None = None
     _memory: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @cached_property
@@ -64,6 +67,12 @@ class Context:
         """
         chosen, task = self.batches(batches, batch_size), self.task
         return gradients(self.model, self.masks, chosen, task.loss, task.examples)
+
+    def scored(self, score: Callable[[Context], Scores]) -> Scores:
+        """The scores that ``score`` gives of this, made now or before."""
+        if self.scoring is None:
+            return score(self)
+        return self.scoring.scores(lambda: score(self), self._memory, self.generator)
 
     def remember(self, key: str, make: Callable[[], T]) -> T:
         """What ``make`` gave when it was first called under ``key``, for as long as this lives.
