@@ -7,6 +7,7 @@ mistake, 130 interrupted. Torch is imported by those commands only that compute.
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn, Protocol
@@ -74,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command in ``arguments`` (by default the process's own) and return its status."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        options = _parser(arguments).parse_args(arguments)
+        options = _parser(arguments).parse_args(_with_descending_order(arguments))
         return COMMANDS[options.command].execute(options)
     except UsageError as error:
         print(f"prunebench: {printable(str(error))}", file=sys.stderr)
@@ -107,6 +108,17 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         if name in arguments:
             command.add_options(parser)
     return whole
+
+
+def _with_descending_order(arguments: Sequence[str]) -> list[str]:
+    """``--sort -column`` as ``--sort=-column``: argparse takes what begins with - for options."""
+    joined: list[str] = []
+    for argument in arguments:
+        if joined and joined[-1] == "--sort" and re.match(r"-\w{2}", argument):
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined
 
 
 class _Parser(argparse.ArgumentParser):

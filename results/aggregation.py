@@ -12,21 +12,21 @@ import json
 import math
 import re
 import statistics
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import pandas as pd
 
 from ..quality import Quality
 from .columns import BATCH_SIZES, INTEGER_COLUMNS, LATENCY_COLUMN, TEXT_COLUMNS, expand_columns
+from .gathering import gathered
 from .naming import digest, named, source_of
 from .qualities import description, description_columns
 from .record import Outcome
 from .settings import columns_of, further_settings
 from .statistics import describe
-from .store import Store
 from .targets import TARGET_NAMES, TARGETS, given
 
 _SIZE_AND_COST = frozenset(
@@ -53,19 +53,19 @@ _LATENCY = re.compile(LATENCY_COLUMN.format(r"([1-9][0-9]{0,8})"))
 _NOT_SETTINGS = frozenset({"dataset", "model", "strategy", *TARGET_NAMES, "seed"})
 
 
-def leaderboard(records: Iterable[Outcome] | str | Path) -> pd.DataFrame:
+def leaderboard(records: Iterable[Outcome] | str | Path | Sequence[str | Path]) -> pd.DataFrame:
     """One row per data set, model, strategy, target and settings, over seeds.
 
-    ``records`` is the folder of a store, or the records themselves in any order. The columns are
-    those of :data:`prunebench.results.COLUMNS`; the rows are ordered by data set, model, settings,
-    strategy and target, and depend on nothing but the set of records.
+    ``records`` is a folder of runs, a published folder or a file of records, a list of such places,
+    or the records themselves in any order. The columns are those of
+    :data:`prunebench.results.COLUMNS`; the rows are ordered by data set, model, settings, strategy
+    and target, and depend on nothing but the set of records.
 
     Raises:
-        UsageError: the folder does not exist, or holds a file that cannot be read.
+        UsageError: a place does not exist or holds what cannot be read, or two of them have
+            different results of one experiment.
     """
-    if isinstance(records, str | Path):
-        records = Store(records).outcomes()
-    comparisons = _compare(records)
+    comparisons = _compare(_outcomes(records))
     runs = [run for comparison in comparisons for run in comparison.finished()]
     qualities = list(dict.fromkeys(name for run in runs for name in run.quality))
     metrics = sorted({name for run in runs for name in run.final} - {*qualities, *_SIZE_AND_COST})
@@ -84,6 +84,19 @@ def leaderboard(records: Iterable[Outcome] | str | Path) -> pd.DataFrame:
     texts = [name for name, kind in types.items() if kind == "str"]
     frame[texts] = frame[texts].where(given[texts].notna())  # pandas 2 makes the text "nan" of none
     return frame
+
+
+def _outcomes(
+    records: Iterable[Outcome] | str | Path | Sequence[str | Path],
+) -> Iterable[Outcome]:
+    """The records, wherever they are."""
+    if isinstance(records, str | Path):
+        return gathered([records])
+    if isinstance(records, Sequence):
+        places = [each for each in records if isinstance(each, str | Path)]
+        if places:
+            return gathered(places)
+    return cast("Iterable[Outcome]", records)
 
 
 class Point(NamedTuple):

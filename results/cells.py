@@ -41,9 +41,12 @@ def target(row: pd.Series[Any]) -> str:
 
 
 def mean_and_std(comparison: Comparison, row: pd.Series[Any], plus_minus: str) -> str:
-    """The primary quality metric of a row over its seeds, or why there is none."""
+    """The primary quality metric of a row over its seeds, or why there is none.
+
+    It is empty where the row itself is not there, since a part of the table was chosen.
+    """
     if row["seeds"] == 0:
-        return _FAILED if row["seeds_failed"] else _MISSING
+        return _FAILED if row["seeds_failed"] else _MISSING if row["seeds_missing"] else ""
     mean = number(comparison, row[f"{comparison.quality}_mean"])
     std = row[f"{comparison.quality}_std"]
     return mean if pd.isna(std) else mean + plus_minus + number(comparison, std)
@@ -79,6 +82,6 @@ def legend(comparison: Comparison) -> list[str]:
         > 0,
         "(n/m) n of m seeds finished": ~none & (absent > 0),
         f"{_FAILED}: every run ended in an error": none & (rows["seeds_failed"] > 0),
-        f"{_MISSING} not run": none & (rows["seeds_failed"] == 0),
+        f"{_MISSING} not run": none & (rows["seeds_failed"] == 0) & (rows["seeds_missing"] > 0),
     }
     return [note for note, where in notes.items() if where.any()]

@@ -247,7 +247,7 @@ def comparisons(frame: pd.DataFrame) -> list[Comparison]:
     keys = [name for name in KEY if name in frame]
     groups = frame.groupby([*keys, _kinds(frame)], sort=False, dropna=False)
     found = []
-    for comparison in _told_apart([Comparison(rows) for _, rows in groups]):
+    for comparison in _told_apart([Comparison(_completed(rows)) for _, rows in groups]):
         rows = comparison.rows
         found.append(comparison)
         for name in compared_beside(comparison.quality, rows.iloc[0]):
@@ -255,6 +255,39 @@ def comparisons(frame: pd.DataFrame) -> list[Comparison]:
             if f"{name}_dense_mean" in rows and rows[f"{name}_mean"].notna().any():
                 found.append(comparison.judged_by(name, quality_in(rows.iloc[0], name).better))
     return found
+
+
+def _completed(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a comparison by strategy, in the order in which these come, and then by target.
+
+    Those that are not there, since a part of the table was chosen, are there without numbers.
+    """
+    target = _kinds(rows).iloc[0]
+    names = [name for name in ("strategy", "strategy_source", "label") if name in rows]
+    place = rows.groupby(names, sort=False, dropna=False).ngroup()
+    keyed = rows.assign(_place=place).sort_values(["_place", target], kind="stable")
+    methods = keyed[[*names, "_place"]].drop_duplicates()
+    grid = methods.merge(keyed[[target]].drop_duplicates(), how="cross")
+    if len(grid) == len(rows):
+        return keyed.drop(columns="_place")
+    known = set(zip(keyed["_place"], keyed[target], strict=True))
+    absent = grid[[key not in known for key in zip(grid["_place"], grid[target], strict=True)]]
+    shared = [name for name in rows if name not in absent and not _is_measured(rows, str(name))]
+    absent = absent.assign(
+        **{str(name): rows[name].iloc[0] for name in shared},
+        **{str(name): 0 for name in rows if str(name).startswith("seeds")},
+    )
+    full = pd.concat([keyed, absent]).sort_values(["_place", target], kind="stable")
+    return full.drop(columns="_place")
+
+
+def _is_measured(rows: pd.DataFrame, column: str) -> bool:
+    """Whether a column has what came out of a row's runs, and not what all rows share."""
+    described = ("quality", "better", _LEAST)
+    is_setting = column in rows.columns[: list(rows.columns).index("settings") + 1]
+    return not (
+        is_setting or column in described or column.endswith(("_title", "_unit", "_better"))
+    )
 
 
 def _as_read_back(frame: pd.DataFrame) -> pd.DataFrame:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from .aggregation import comparable
 from .naming import digest
-from .record import Record
+from .record import Outcome
 from .targets import TARGET_COLUMNS, TARGETS
 
 _MEASURED = {
@@ -36,7 +36,7 @@ SEED_COLUMNS: dict[str, str] = {
 """Column → definition, in the order of the table."""
 
 
-def single_seeds(records: Iterable[Record]) -> pd.DataFrame:
+def single_seeds(records: Iterable[Outcome]) -> pd.DataFrame:
     """A row for each record, in the order of the leaderboard and then of the seeds."""
     ordered = sorted(records, key=lambda each: (comparable(each.experiment), _seed(each)))
     qualities = list(dict.fromkeys(name for record in ordered for name in record.quality))
@@ -45,7 +45,7 @@ def single_seeds(records: Iterable[Record]) -> pd.DataFrame:
     return pd.DataFrame([_row(record) for record in ordered], columns=columns)
 
 
-def _row(record: Record) -> dict[str, object]:
+def _row(record: Outcome) -> dict[str, object]:
     point = comparable(record.experiment)
     return {
         "dataset": point.dataset,
@@ -62,5 +62,5 @@ def _row(record: Record) -> dict[str, object]:
     }
 
 
-def _seed(record: Record) -> int:
+def _seed(record: Outcome) -> int:
     return int(record.experiment["seed"])

@@ -17,9 +17,23 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "runs",
         type=Path,
-        nargs="?",
-        default=Path("runs"),
-        help="records folder, or a published file of records",
+        nargs="*",
+        help="folders of records, published folders or files of records (default: runs)",
+    )
+    parser.add_argument(
+        "--where",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="CONDITION",
+        help="only rows with these values in columns of the CSV, such as strategy=Random,SNIP "
+        "dataset!=MNIST 'sparsity>=0.9'; all have to hold",
+    )
+    parser.add_argument(
+        "--sort",
+        metavar="COLUMN[,COLUMN...]",
+        help="order rows by columns of the CSV, such as model,-top1_mean; after - the largest "
+        "comes first",
     )
     parser.add_argument("-o", "--output", type=file_path, help="write the table to this CSV file")
     parser.add_argument(
@@ -40,7 +54,7 @@ def execute(options: argparse.Namespace) -> int:
     """Print the tables, and write and draw what is asked for."""
     from ...results import as_text, leaderboard, write_csv
     from ...results.naming import labels_of, with_labels
-    from ...results.record_file import read_records
+    from ...results.selection import in_order, of_rows, selected
 
     layout = None
     if options.panel or options.colour or options.line:
@@ -49,11 +63,14 @@ def execute(options: argparse.Namespace) -> int:
         layout = chosen_layout(options, LAYOUT)
         if not options.plots:
             raise UsageError("--panel, --colour and --line arrange plots: give --plots FOLDER too")
-    records = list(read_records(options.runs)) if options.runs.is_file() else options.runs
-    frame = leaderboard(records)
+    places = options.runs or [Path("runs")]
+    frame = leaderboard(places)
     if frame.empty:
-        raise UsageError(f"there are no records in {options.runs}")
+        raise UsageError(f"there are no records in {' and '.join(map(str, places))}")
     frame = with_labels(frame, labels_of(options.label))
+    frame = in_order(
+        selected(frame, options.where), options.sort.split(",") if options.sort else []
+    )
     print(as_text(frame))
     if options.checklist:
         from ...results.checklist import checklist_as_text
@@ -65,9 +82,10 @@ def execute(options: argparse.Namespace) -> int:
     if options.plots:
         print("\n".join(map(str, draw_quality_plots(frame, options.plots, layout))))
     if options.seeds:
+        from ...results.gathering import gathered
         from ...results.seeds import single_seeds
 
-        write_csv(single_seeds(read_records(options.runs)), options.seeds)
+        write_csv(of_rows(single_seeds(gathered(places)), frame), options.seeds)
         print(options.seeds)
     if options.report:
         from ...results.report import report

@@ -1,0 +1,58 @@
+"""The records of one place or of several: folders of runs, published folders, files of records."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ..errors import UsageError
+from .record import Outcome
+from .record_file import RECORDS_FILE, read_records
+from .store import Store
+
+
+def gathered(places: Sequence[str | Path]) -> Iterator[Outcome]:
+    """What a leaderboard needs of all records in some places, each run once.
+
+    A run that failed in one place and was finished in another is finished.
+
+    Args:
+        places: folders of runs, folders with a file of records such as those published, or such
+            files.
+
+    Raises:
+        UsageError: a place is not there, something in it cannot be read, or two places have
+            different results of one experiment.
+    """
+    if len(places) == 1:
+        yield from _outcomes(Path(places[0]))
+        return
+    finished: dict[str, tuple[Path, bytes]] = {}
+    failed: dict[str, Outcome] = {}
+    for place in map(Path, places):
+        for each in _outcomes(place):
+            if not each.finished:
+                failed.setdefault(each.id, each)
+            elif each.id not in finished:
+                finished[each.id] = place, numbers(each)
+                yield each
+            elif numbers(each) != finished[each.id][1]:
+                raise UsageError(
+                    f"{finished[each.id][0]} and {place} have different results of the same "
+                    f"experiment, {each.id}: leave one of them out, or run the cell again"
+                )
+    yield from (each for each in failed.values() if each.id not in finished)
+
+
+def numbers(outcome: Outcome) -> bytes:
+    """A digest of what a run came to: all that the same experiment gives again, but its history."""
+    result = [outcome.status, dict(outcome.dense), dict(outcome.final)]
+    return hashlib.sha256(json.dumps(result, sort_keys=True).encode()).digest()
+
+
+def _outcomes(place: Path) -> Iterator[Outcome]:
+    if (place / RECORDS_FILE).is_file():
+        return read_records(place / RECORDS_FILE)
+    return read_records(place) if place.is_file() else Store(place).outcomes()
