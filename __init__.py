@@ -19,6 +19,7 @@ from .lazy import lazily
 if TYPE_CHECKING:
     from prunebench.benchmark.experiment import Experiment, FineTuning, Pretraining
     from prunebench.benchmark.grid import grid
+    from prunebench.benchmark.studies.restoring import load
     from prunebench.benchmark.sweeps.sweep import run, sweep
     from prunebench.errors import UsageError
     from prunebench.results import Record, leaderboard
@@ -33,6 +34,7 @@ __all__ = [
     "UsageError",
     "grid",
     "leaderboard",
+    "load",
     "run",
     "sweep",
 ]
@@ -43,6 +45,7 @@ __getattr__ = lazily(
     {
         ".benchmark.experiment": ("Experiment", "FineTuning", "Pretraining"),
         ".benchmark.grid": ("grid",),
+        ".benchmark.studies.restoring": ("load",),
         ".benchmark.sweeps.sweep": ("run", "sweep"),
         ".errors": ("UsageError",),
         ".results": ("Record", "leaderboard"),

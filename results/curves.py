@@ -14,10 +14,10 @@ from matplotlib.lines import Line2D
 
 from ..errors import UsageError
 from ..quality import Quality
+from .brief import title
 from .drawing import DOTS_PER_INCH, FAINT_INK, in_our_style, literal, looks, save_png
 from .qualities import TITLE_COLUMNS, described_in, expanded, quality_in, titles
 from .record import Record
-from .summary import title
 
 CURVE_COLUMNS: dict[str, str] = {
     "run": "Strategy, target, network, data set and seed.",

@@ -23,6 +23,7 @@ from pydantic import (
 
 from ..errors import printable
 from ..quality import Quality, titled
+from . import brief
 from .targets import TARGET_NAMES, given
 
 if TYPE_CHECKING:
@@ -342,6 +343,39 @@ class Record(Outcome):
         """All that a rerun must reproduce exactly: the record without times and environments."""
         times = {"timings", "doubts", "environment", "inference", "inference_environment"}
         return self.model_dump(mode="json", exclude=times)
+
+    def __str__(self) -> str:
+        return brief.as_text(*self._in_brief())
+
+    def __repr__(self) -> str:
+        _, lines = self._in_brief()
+        primary = "".join(f", {name} {pruned}, dense {dense}" for name, dense, pruned in lines[:1])
+        return f"<Record {self.id}: {brief.title(self.experiment)}: {self._outcome()}{primary}>"
+
+    def _repr_html_(self) -> str:
+        return brief.as_html(*self._in_brief())
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """What IPython asks for: one record is shown as a table, and several as a list."""
+        printer.text(str(self) if printer.indentation == 0 else repr(self))
+
+    def _qualities(self) -> dict[str, Quality]:
+        """What the metrics of quality are, the primary one first."""
+        described = self.descriptions()
+        return {
+            name: described.get(name, titled(name, better)) for name, better in self.quality.items()
+        }
+
+    def _in_brief(self) -> tuple[str, brief.Lines]:
+        """A heading, and the lines of a short table."""
+        lines = brief.lines(self._qualities(), self.dense, self.final)
+        return f"{self.id}: {brief.title(self.experiment)}\nstatus: {self._outcome()}", lines
+
+    def _outcome(self) -> str:
+        """How it ended, in a line."""
+        status = brief.standing(self.status, self.collapsed_layers)
+        reason = f": {self.error.type}: {self.error.message}" if self.error else ""
+        return printable(status + reason)
 
     def to_json(self) -> bytes:
         """The record as indented UTF-8 JSON that ends with a newline."""

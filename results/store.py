@@ -27,6 +27,7 @@ from .record import RECORD_ID_PATTERN, Outcome, Record
 AnyOutcome = TypeVar("AnyOutcome", bound=Outcome)
 
 _SHOWN_CANDIDATES = 5
+_FILES_OF_A_RECORD = (".json", ".safetensors")
 _ABANDONED_SECONDS = 24 * 60 * 60
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}~")
 
@@ -233,15 +234,19 @@ class Store:
     def find(self, reference: str | Path) -> Record:
         """The record that ``reference`` means: an id, a unique beginning of one, or a path.
 
+        The path is that of its file, of its weights, or of its folder with the beginning of an id,
+        such as ``runs/digits/ab1c``.
+
         Raises:
             UsageError: there is no such record, there is more than one, or it cannot be read.
         """
-        if Path(reference).suffix == ".json":
+        path = Path(reference)
+        if path.suffix in _FILES_OF_A_RECORD:
             try:
-                return _read(Record, Path(reference))
+                return _read(Record, path.with_suffix(".json"))
             except FileNotFoundError:
-                raise UsageError(f"there is no record {reference}") from None
-        prefix = str(reference).lower().removeprefix("sha256:")  # as tables have it
+                raise UsageError(f"there is no record {path.with_suffix('.json')}") from None
+        prefix = path.name.lower().removeprefix("sha256:")  # as tables have it
         candidates = [record_id for record_id in self.ids() if record_id.startswith(prefix)]
         if not candidates:
             raise UsageError(f"there is no record {reference!s} in {self.folder}")
@@ -256,14 +261,16 @@ class Store:
 
     @classmethod
     def holding(cls, reference: str | Path, folder: str | Path) -> Store:
-        """The store of the record that ``reference`` means: the path of a file says it itself.
+        """The store of the record that ``reference`` means: a path says it itself.
 
         Args:
             reference: as for :meth:`find`.
             folder: the folder of records, where ``reference`` is no path.
         """
         path = Path(reference)
-        return cls(path.absolute().parent.parent if path.suffix == ".json" else folder)
+        if path.suffix in _FILES_OF_A_RECORD:
+            return cls(path.absolute().parent.parent)
+        return cls(path.parent if path.name != str(reference) else folder)
 
     def ids(self) -> Iterator[str]:
         """The ids that have a record, ascending; other files and folders are not looked at.

@@ -8,19 +8,10 @@ from typing import Any
 from tabulate import tabulate
 
 from ..errors import printable, printable_lines
+from .brief import standing, title
 from .naming import digest, shown
 from .record import Record
-from .targets import TARGET_NAMES, given
-
-
-def title(experiment: Mapping[str, Any]) -> str:
-    """What tells an experiment, given as the data in its record, from others of its sweep."""
-    kind, value = given(experiment)[0]
-    return printable(
-        f"{shown(experiment['strategy'])} at {kind.phrase.format(value)} on "
-        f"{shown(experiment['model'])} and "
-        f"{shown(experiment['dataset'])}, seed {experiment['seed']}"
-    )
+from .targets import TARGET_NAMES
 
 
 def summary(record: Record) -> str:
@@ -44,8 +35,7 @@ def summary(record: Record) -> str:
 
 
 def _heading(record: Record) -> str:
-    dead = ", ".join(map(printable, record.collapsed_layers))
-    status = f"collapsed: nothing is left of {dead}" if dead else record.status
+    status = standing(record.status, record.collapsed_layers)
     return f"{record.id}: {title(record.experiment)}\nstatus: {status}"
 
 

@@ -98,8 +98,12 @@ def test_the_readmes_python_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (example,) = (block for block in blocks("python") if "prunebench.sweep(" in block)
     exec(compile(example, "README.md", "exec"), {"__name__": "__main__"})
-    assert "GlobalMagnitude" in capsys.readouterr().out
-    assert len(list(Store("runs").records())) == 18  # compression 8 of seed 0 is in both
+    printed = capsys.readouterr().out
+    records = list(Store("runs").records())
+    assert len(records) == 18  # compression 8 of seed 0 is in both
+    (first,) = (each for each in records if printed.startswith(f"{each}\n"))
+    assert f"\n{first.final['nonzero']}\n" in printed
+    assert "GlobalMagnitude                 8.0" in printed
 
 
 @pytest.mark.slow

@@ -24,6 +24,5 @@ def execute(options: argparse.Namespace) -> int:
     from ...results import Store
     from ...results.curves import curves, plot_curves
 
-    store = Store(options.runs)
-    frame = curves(store.find(run) for run in options.run)
+    frame = curves(Store.holding(run, options.runs).find(run) for run in options.run)
     return write_table_and_plot(frame, plot_curves, options.output / "curves")

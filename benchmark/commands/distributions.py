@@ -20,9 +20,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def execute(options: argparse.Namespace) -> int:
     """Draw a run's distributions, and write the table of them."""
     from ...results import Store
+    from ...results.brief import title
     from ...results.distributions import distributions, plot_distributions
-    from ...results.summary import title
 
-    record = Store(options.runs).find(options.run)
+    record = Store.holding(options.run, options.runs).find(options.run)
     plot = partial(plot_distributions, title=title(record.experiment))
     return write_table_and_plot(distributions(record), plot, options.output / "distributions")

@@ -20,8 +20,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def execute(options: argparse.Namespace) -> int:
     """Draw a run's weights in blocks, and write the table of them."""
     from ...results import Store
+    from ...results.brief import title
     from ...results.heatmap import plot_heatmaps
-    from ...results.summary import title
     from ..studies.heatmap import kept_in_blocks
 
     store = Store.holding(options.run, options.runs)

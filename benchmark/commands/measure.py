@@ -50,8 +50,9 @@ def execute(options: argparse.Namespace) -> int:
     from ...results.break_even import plot_inference
     from ..studies.measuring import DEFAULT_RUNTIMES, measure
 
-    store = Store.holding(options.runs, options.runs)
-    records = [store.find(options.runs)] if options.runs.suffix == ".json" else store.records()
+    one = options.runs.suffix == ".json"
+    store = Store.holding(options.runs, options.runs) if one else Store(options.runs)
+    records = [store.find(options.runs)] if one else store.records()
     measured = measure(
         (r for r in records if options.seed is None or r.experiment.get("seed") in options.seed),
         runs=store.folder,

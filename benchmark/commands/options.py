@@ -34,7 +34,10 @@ def add_runs(parser: Any) -> None:
 
 def add_record(parser: Any) -> None:
     """One record, and the folder in which it is sought."""
-    parser.add_argument("run", help="a record's id, the beginning of one, or the path of its file")
+    parser.add_argument(
+        "run",
+        help="a record's id, the beginning of one (also with its folder), or the path of its file",
+    )
     add_runs(parser)
 
 

@@ -104,7 +104,7 @@ def execute(options: argparse.Namespace) -> int:
 def _rehearse(experiments: Sequence[Experiment], options: argparse.Namespace) -> int:
     """Show what would be run, and say of which cells it is known that they will fail."""
     from ...results import Store
-    from ...results.summary import title
+    from ...results.brief import title
     from ..sweeps.checking import check
     from ..sweeps.sweep import data_folder, unfinished
 
@@ -125,10 +125,10 @@ def _rehearse(experiments: Sequence[Experiment], options: argparse.Namespace) ->
 def _report(records: Sequence[Record], runs: Path, labels: Mapping[str, str]) -> int:
     """Print what was run, write and draw all that is in its folder, and say what is amiss."""
     from ...results import Store, as_text, leaderboard, write_csv
+    from ...results.brief import title
     from ...results.changes import staleness
     from ...results.naming import with_labels
     from ...results.report import report
-    from ...results.summary import title
 
     store = Store(runs)
     shown, frame = with_labels(leaderboard(records), labels), leaderboard(_readable(store))

@@ -20,7 +20,7 @@ def execute(options: argparse.Namespace) -> int:
     """Print a record in words, or as it is stored."""
     from ...results import Store
 
-    record = Store(options.runs).find(options.run)
+    record = Store.holding(options.run, options.runs).find(options.run)
     if options.json:
         # JSON escapes what a terminal obeys, but for some.
         text = record.to_json().decode()

@@ -21,7 +21,7 @@ from ...metrics import (
     pinned,
 )
 from ...results import Inference, Record, Store
-from ...results.summary import title
+from ...results.brief import title
 from ..cell.environment import environment, processor
 from ..cell.process import threads
 from ..sweeps.sweep import data_folder

@@ -22,9 +22,10 @@ from ...strategies import Strategy
 from ...user_code import Admission, admitting
 from ..cell.loop import load_task
 from ..cell.pretraining import build
-from ..cell.rounds import shrunk
+from ..cell.rounds import shrunk as cut_out
 from ..cell.target import weights_to_prune
 from ..experiment import Experiment
+from ..sweeps.sweep import data_folder
 
 
 @dataclass(frozen=True)
@@ -65,44 +66,96 @@ def restore(
         UsageError: the run failed, its weights were not saved, are gone or damaged, it would
             execute code that is not trusted or has changed since, or it cannot be built.
     """
+    experiment = _finished(record, trust)
+    with admitting(_admission(record, trust)):
+        task = load_task(experiment.dataset, data, device)
+        masked = _masked(experiment, record.id, store, task)
+        pretrained = store.folder / "pretrained" / f"{experiment.pretraining_id}.safetensors"
+        dense = _network(experiment, pretrained, record.id, task)
+        networks: dict[NetworkKind, nn.Module] = {"dense": dense, "masked": masked}
+        if experiment.strategy.create().capabilities.removes == "channels":
+            networks["shrunk"] = _without_channels(experiment, masked, task)
+        return Restored(experiment, task, networks)
+
+
+def load(
+    run: Record | str | Path,
+    *,
+    runs: str | Path = "runs",
+    data: str | Path | None = None,
+    trust: bool = False,
+    shrunk: bool = False,
+) -> nn.Module:
+    """The pruned network of a finished run with its weights, in eval mode on the CPU.
+
+    Args:
+        run: the record, its id or a beginning of that, the path of its file or of its weights, or
+            of its folder with the beginning of the id, such as ``runs/digits/ab1c``.
+        runs: the folder of records, where ``run`` is no path.
+        data: the folder of data sets, which know the size of the inputs.
+        trust: whether Python from outside prunebench that the record names may be executed, as
+            long as it is what was run.
+        shrunk: without the channels that are gone, in place of their zeros.
+
+    Raises:
+        UsageError: as :func:`restore` does; there is no such record, or more than one; or
+            ``shrunk`` is asked for of a run that removes no channels.
+    """
+    store = Store(runs) if isinstance(run, Record) else Store.holding(run, runs)
+    record = run if isinstance(run, Record) else store.find(run)
+    experiment = _finished(record, trust)
+    with admitting(_admission(record, trust)):
+        task = load_task(experiment.dataset, data_folder(data))
+        masked = _masked(experiment, record.id, store, task)
+        if not shrunk:
+            return masked
+        if experiment.strategy.create().capabilities.removes != "channels":
+            raise UsageError(
+                f"shrunk: the run {record.id} removes no channels, so that its network is no "
+                "smaller; leave it out"
+            )
+        return _without_channels(experiment, masked, task)
+
+
+def _finished(record: Record, trust: bool) -> Experiment:
+    """The experiment of a run that came to its end."""
     if not record.finished:
         raise UsageError(f"the run {record.id} failed, so that it has no network")
-    experiment = experiment_of(record, trust=trust)
-    with admitting(_admission(record, trust)):
-        return _restored(experiment, record.id, store, data, device)
+    return experiment_of(record, trust=trust)
 
 
-def _restored(
-    experiment: Experiment, record_id: str, store: Store, data: Path, device: str
-) -> Restored:
+def _masked(experiment: Experiment, record_id: str, store: Store, task: Task) -> nn.Module:
+    """The pruned network with its zeros."""
     strategy: Strategy = experiment.strategy.create()
-    removes = strategy.capabilities.removes
-    if removes == "nothing":
+    if strategy.capabilities.removes == "nothing":
         raise UsageError(
             f"the run {record_id}: {experiment.strategy} adds gates to its network, which cannot "
             "be built from a record"
         )
-    path = store.weights_path(record_id)
-    pretrained = store.folder / "pretrained" / f"{experiment.pretraining_id}.safetensors"
-    for file in (path, pretrained):
-        if not file.exists():
-            raise UsageError(
-                f"the run {record_id} has no weights: there is no {file}; run it again with "
-                "--force and without --no-weights"
-            )
-    task = load_task(experiment.dataset, data, device)
+    return _network(experiment, store.weights_path(record_id), record_id, task)
+
+
+def _network(experiment: Experiment, weights: Path, record_id: str, task: Task) -> nn.Module:
+    """The experiment's model with the weights in a file."""
+    if not weights.exists():
+        raise UsageError(
+            f"the run {record_id} has no weights: there is no {weights}; run it again with "
+            "--force and without --no-weights"
+        )
     # No weights are drawn or read that are replaced at once.
     plain = experiment.model_copy(update={"initialisation": INITIALISATIONS.component("Default")})
-    dense, masked = (build(plain, task).eval() for _ in range(2))
-    _load(dense, pretrained)
-    _load(masked, path)
-    networks: dict[NetworkKind, nn.Module] = {"dense": dense, "masked": masked}
-    if removes == "channels":
-        weights = dict(masked.named_parameters())
-        names = weights_to_prune(experiment, strategy, masked, task.inputs(1)).names
-        nonzero = {name: weights[name].detach() != 0 for name in names}
-        networks["shrunk"] = shrunk(masked, names, nonzero, task)[0]
-    return Restored(experiment, task, networks)
+    model = build(plain, task).eval()
+    _load(model, weights)
+    return model
+
+
+def _without_channels(experiment: Experiment, masked: nn.Module, task: Task) -> nn.Module:
+    """The pruned network without the channels that are gone."""
+    strategy: Strategy = experiment.strategy.create()
+    weights = dict(masked.named_parameters())
+    names = weights_to_prune(experiment, strategy, masked, task.inputs(1)).names
+    nonzero = {name: weights[name].detach() != 0 for name in names}
+    return cut_out(masked, names, nonzero, task)[0]
 
 
 def _load(model: nn.Module, path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from prunebench import run
+from prunebench import load, run
 from prunebench.benchmark.command_line import main
 from prunebench.benchmark.studies.export import export
 from prunebench.benchmark.studies.measuring import measure
@@ -40,8 +40,60 @@ def runs(finished, tmp_path):
     return Path(shutil.copytree(finished, tmp_path / "runs"))
 
 
+def ways_to_say(runs, record):
+    """Each way to say which run is meant, with the arguments that it needs."""
+    stem = runs / record.id[:2] / record.id
+    return [
+        (record, {"runs": runs}),
+        (record.id[:6], {"runs": runs}),
+        (f"sha256:{record.id}", {"runs": str(runs)}),
+        (stem.with_suffix(".json"), {}),
+        (str(stem.with_suffix(".safetensors")), {}),
+        (f"{runs}/{record.id[:6]}", {}),
+    ]
+
+
 def record_of(runs, strategy):
     return next(r for r in Store(runs).records() if r.experiment["strategy"] == strategy)
+
+
+def test_a_loaded_network_has_the_weights_and_the_accuracy_of_the_record(runs):
+    record = record_of(runs, "GlobalMagnitude")
+    task = restore(record, Store(runs), data_folder(None)).task
+    shutil.rmtree(runs / "pretrained")  # which it has no need of
+    weights = load_file(Store(runs).weights_path(record.id))
+    for reference, options in ways_to_say(runs, record):
+        network = load(reference, **options)
+        assert not network.training
+        state = network.state_dict()
+        assert state.keys() == weights.keys()
+        assert all(torch.equal(state[name], weights[name]) for name in weights)
+    correct = sum(
+        int((network(inputs).argmax(1) == labels).sum())
+        for inputs, labels in task.batches("test", 500)
+    )
+    assert correct / task.size("test") == record.final["top1"]
+
+
+def test_a_network_is_loaded_without_its_channels_where_they_are_gone(runs):
+    record = record_of(runs, CHANNELS)
+    network, small = load(record, runs=runs), load(record, runs=runs, shrunk=True)
+    inputs = torch.rand(4, 1, 8, 8)
+    assert torch.allclose(network(inputs), small(inputs), atol=1e-5)
+    sizes = [sum(each.numel() for each in model.parameters()) for model in (network, small)]
+    assert sizes[1] == record.final["nonzero"] < sizes[0]
+    with pytest.raises(UsageError, match="removes no channels"):
+        load(record_of(runs, "GlobalMagnitude"), runs=runs, shrunk=True)
+
+
+def test_what_cannot_be_loaded_is_said_in_a_sentence(runs):
+    record = record_of(runs, "GlobalMagnitude")
+    Store(runs).weights_path(record.id).unlink()
+    with pytest.raises(UsageError, match="has no weights: there is no"):
+        load(record, runs=runs)
+    for reference in ("00ff", runs / "00ff", runs / "00/00ff.json", runs / "00/00ff.safetensors"):
+        with pytest.raises(UsageError, match="there is no record"):
+            load(reference, runs=runs)
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from prunebench import UsageError, run
+from prunebench import UsageError, load, run
 from prunebench.benchmark.command_line import main
 from prunebench.benchmark.studies.export import export
 from prunebench.benchmark.studies.restoring import experiment_of
@@ -116,6 +116,10 @@ def test_a_plug_in_is_not_loaded_for_a_record_unless_it_is_trusted(runs, monkeyp
 
 def test_what_is_trusted_and_unchanged_is_exported(runs, method, marker):
     record = changed(runs, strategy=f"{method}:Mine", sources={"strategy": digest(method)})
+    with pytest.raises(UsageError, match="trust=True"):
+        load(record, runs=runs)
+    assert not marker.exists()
+    assert load(record, runs=runs, trust=True)
     export(record, "safetensors", runs / "out", runs=runs, trust=True)
     assert marker.read_text() == "executed"
     assert exported(runs, "--trust") == 0
