@@ -28,6 +28,7 @@ from .commands import (
     run,
     sensitivity,
     show,
+    site,
     study,
 )
 from .commands.run import INTERRUPTED
@@ -58,6 +59,7 @@ COMMANDS: dict[str, Command] = {
     "list": listing,
     "leaderboard": leaderboard,
     "publish": publish,
+    "site": site,
     "show": show,
     "study": study,
     "sensitivity": sensitivity,

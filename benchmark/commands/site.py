@@ -1,0 +1,67 @@
+"""``prunebench site``: a static site of all that is published."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .options import folder_path
+from .output import say
+
+if TYPE_CHECKING:
+    from ...results.site.entry import Entry
+    from ..studies.publishing import Publication
+
+HELP = "make a static site of published comparisons and of the methods in them"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    parser.add_argument("published", type=Path, help="folder of published folders")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=folder_path,
+        default=Path("site"),
+        metavar="FOLDER",
+        help="where the site goes: a new folder, or that of an earlier site (default: site)",
+    )
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Write the site, and say what it is made of."""
+    from ...results.site.pages import Content
+    from ...results.site.writing import write_site
+    from ..catalogue.components import methods_as_markdown
+    from ..studies.publishing import publications
+
+    page = options.published / "README.md"
+    content = Content(
+        entries=[_entry(each) for each in publications([], options.published)],
+        published=options.published,
+        notes=page.read_text(encoding="utf-8") if page.is_file() else "",
+        methods=methods_as_markdown(),
+    )
+    write_site(content, options.output)
+    compared = sum(entry.is_comparison for entry in content.entries)
+    print(
+        f"{options.output}: {compared} folders of comparisons and "
+        f"{len(content.entries) - compared} others; open {options.output / 'index.html'}"
+    )
+    return 0
+
+
+def _entry(publication: Publication) -> Entry:
+    """What a site shows of a published folder."""
+    from ...results.site.entry import Entry
+
+    entry = Entry(
+        folder=publication.folder,
+        stale=publication.stale() if publication.config else None,
+        records=publication.records(),
+        labels=publication.labels(),
+    )
+    if entry.is_comparison and not entry.records:
+        say(f"prunebench: {publication.folder} has no records: its page is made of its table")
+    return entry
