@@ -13,6 +13,8 @@ from .curves import CURVE_COLUMNS
 from .distributions import DISTRIBUTION_COLUMNS
 from .heatmap import HEATMAP_COLUMNS
 from .inference import INFERENCE_COLUMNS
+from .literature import compared, read_register
+from .literature_text import as_markdown
 from .naming import with_labels
 from .plots import draw_plots
 from .record import Record
@@ -92,10 +94,27 @@ def shown_on(page: Path, name: str, records: Sequence[Record], labels: Labels) -
     Raises:
         ValueError: the page has no such place.
     """
+    frame = with_labels(leaderboard(records), labels)
+    put_on_page(page, name, f"```\n{as_text(frame)}\n```\n")
+
+
+def literature_on(page: Path) -> None:
+    """Put the register of published numbers into a Markdown page that has a place for it.
+
+    What the numbers came to here is in the records of the folders beside the page.
+    """
+    if "<!-- literature -->\n" in page.read_text(encoding="utf-8"):
+        put_on_page(page, "literature", as_markdown(compared(read_register(), page.parent)))
+
+
+def put_on_page(page: Path, name: str, section: str) -> None:
+    """Put lines into a Markdown page, between the two comments with a name.
+
+    Raises:
+        ValueError: the page has no such place.
+    """
     before, start, rest = page.read_text(encoding="utf-8").partition(f"<!-- {name} -->\n")
     _, end, after = rest.partition(f"<!-- end of {name} -->\n")
     if not end:
-        raise ValueError(f"{page} has no place for the table of {name}")
-    frame = with_labels(leaderboard(records), labels)
-    table = f"```\n{as_text(frame)}\n```\n"
-    page.write_text(f"{before}{start}{table}{end}{after}", encoding="utf-8")
+        raise ValueError(f"{page} has no place for {name}")
+    page.write_text(f"{before}{start}{section}{end}{after}", encoding="utf-8")

@@ -27,6 +27,7 @@ from prunebench.results.curves import CURVE_COLUMNS
 from prunebench.results.distributions import DISTRIBUTION_COLUMNS
 from prunebench.results.heatmap import HEATMAP_COLUMNS
 from prunebench.results.inference import INFERENCE_COLUMNS
+from prunebench.results.literature import LITERATURE_COLUMNS
 from prunebench.results.seeds import SEED_COLUMNS
 from prunebench.results.sensitivity import SENSITIVITY_COLUMNS
 from prunebench.results.study import CLASS_COLUMNS, MEDIAN_COLUMNS, SCHEME_COLUMNS
@@ -175,6 +176,7 @@ def test_every_published_break_even_is_stated_with_its_command(path):
     [
         COLUMNS,
         INFERENCE_COLUMNS,
+        LITERATURE_COLUMNS,
         BREAK_EVEN_COLUMNS,
         SCHEME_COLUMNS,
         MEDIAN_COLUMNS,

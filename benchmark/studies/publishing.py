@@ -13,7 +13,13 @@ from pathlib import Path
 from ...errors import UsageError
 from ...results import Record, Store
 from ...results.changes import outdated_by, staleness
-from ...results.publication import lacking_columns, outdated_tables, publish, shown_on
+from ...results.publication import (
+    lacking_columns,
+    literature_on,
+    outdated_tables,
+    publish,
+    shown_on,
+)
 from ...results.record_file import RECORDS_FILE, read_records
 from ..experiment import Experiment
 from ..grid import grid, read_labels, read_settings
@@ -97,6 +103,7 @@ class Publication:
         publish(records, self.labels(), self.folder)
         page = self.folder.parent / "README.md"
         shown_on(page, self.folder.name, records, self.labels())
+        literature_on(page)
         return records
 
 

@@ -31,6 +31,7 @@ def drawn(name):
     [
         ("KaimingUniform", lambda inputs, outputs: 2 / inputs),
         ("KaimingNormal", lambda inputs, outputs: 2 / inputs),
+        ("LeCunNormal", lambda inputs, outputs: 1 / inputs),
         ("XavierUniform", lambda inputs, outputs: 2 / (inputs + outputs)),
         ("XavierNormal", lambda inputs, outputs: 2 / (inputs + outputs)),
     ],
