@@ -6,13 +6,13 @@ import hashlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from importlib.abc import SourceLoader
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 
 from .errors import UsageError, message_of
 
@@ -23,6 +23,7 @@ a file. It raises what is to be raised if that is not to be run."""
 _PACKAGE = __name__.partition(".")[0]
 _LOADED_FROM_FILE = "prunebench_file_"
 _admission: ContextVar[Admission] = ContextVar("_admission", default=lambda code, digest: None)
+_carried: ContextVar[Mapping[str, bytes]] = ContextVar("_carried", default=MappingProxyType({}))
 
 
 @contextmanager
@@ -36,6 +37,20 @@ def admitting(admission: Admission) -> Iterator[None]:
         yield
     finally:
         _admission.reset(token)
+
+
+@contextmanager
+def carrying(files: Mapping[str, bytes]) -> Iterator[None]:
+    """Have Python files, inside the block, hold what is given, as on the machine they are from.
+
+    Args:
+        files: contents by path, as components are written with it.
+    """
+    token = _carried.set(files)
+    try:
+        yield
+    finally:
+        _carried.reset(token)
 
 
 def ask(code: str, digest: str | None) -> None:
@@ -61,7 +76,7 @@ def imported(module: str, reference: str) -> ModuleType:
             if module.partition(".")[0] != _PACKAGE:
                 ask(module, None)
             return importlib.import_module(module)
-        return _from_file(Path(module).resolve())
+        return _from_file(module)
     except FileNotFoundError:
         raise UsageError(f"cannot load {reference!r}: there is no file {module!r}") from None
     except UsageError:
@@ -79,20 +94,22 @@ class _Contents(SourceLoader):
     """Runs the very bytes that were hashed: neither what came after them nor compiled code."""
 
     def __init__(self, path: str, content: bytes) -> None:
-        self._path, self._content = path, content
+        self._path, self.content = path, content
 
     def get_filename(self, fullname: str) -> str:
         return self._path
 
     def get_data(self, path: str | bytes | memoryview) -> bytes:
-        return self._content
+        return self.content
 
 
-def _from_file(path: Path) -> ModuleType:
+def _from_file(written: str) -> ModuleType:
+    path = Path(written).resolve()
     main = sys.modules["__main__"]
     if getattr(main, "__file__", None) and Path(str(main.__file__)).resolve() == path:
         return main  # loading a script a second time would make a second, unequal class
-    content = path.read_bytes()
+    carried = _carried.get()
+    content = carried[written] if written in carried else path.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     ask(str(path), digest)
     name = _LOADED_FROM_FILE + digest[:16]
@@ -114,4 +131,6 @@ def _from_file(path: Path) -> ModuleType:
 @cache
 def _digest(module: str, path: str) -> str:
     """SHA-256 of a module's file: of what was loaded from it, whatever becomes of the file."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    loader = sys.modules[module].__loader__
+    content = loader.content if isinstance(loader, _Contents) else Path(path).read_bytes()
+    return hashlib.sha256(content).hexdigest()

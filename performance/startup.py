@@ -87,7 +87,8 @@ def _of_workers() -> tuple[float, float]:
 def _worker_seconds() -> float:
     """From asking for a worker to the end of its first step of training."""
     from prunebench.benchmark.sweeps import fork_server
-    from prunebench.benchmark.sweeps.workers import Task, Workers
+    from prunebench.benchmark.sweeps.tasks import Task
+    from prunebench.benchmark.sweeps.workers import Workers
 
     start = time.perf_counter()
     workers = Workers(1, fork_server.start(["cpu"]))
@@ -101,7 +102,7 @@ def _worker_seconds() -> float:
     return seconds
 
 
-def _step() -> None:
+def _step(jobs: tuple[()]) -> tuple[()]:
     import torch
     from torch.nn import functional as F
 
@@ -109,6 +110,7 @@ def _step() -> None:
     optimizer = torch.optim.Adam(model.parameters(), fused=True)
     F.cross_entropy(model(torch.zeros(4, 8)), torch.zeros(4, dtype=torch.long)).backward()
     optimizer.step()
+    return jobs
 
 
 if __name__ == "__main__":

@@ -12,6 +12,9 @@ from typing import Any
 
 import torch
 
+PACKAGES = ("prunebench", "torch", "torchvision", "numpy", "fvcore")
+"""Whose versions results may depend on."""
+
 
 def environment() -> dict[str, Any]:
     """Versions of prunebench and of what computes, the processor, and the threads in use."""
@@ -23,10 +26,9 @@ def environment() -> dict[str, Any]:
 
 @cache
 def _machine() -> dict[str, Any]:
-    packages = ("prunebench", "torch", "torchvision", "numpy", "fvcore")
     return {
         "python": platform.python_version(),
-        **{name: version(name) for name in packages},
+        **{name: version(name) for name in PACKAGES},
         "commit": _commit(),
         "platform": platform.platform(),
         "processor": processor(torch.device("cpu")),

@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections import ChainMap
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -237,6 +237,14 @@ class Pretrained:
                     if whole(path, read) is None:
                         discard(path)
             make()
+
+
+def files_of(experiment: Experiment, folder: Path) -> Iterator[Path]:
+    """All that is kept of an experiment's pretrained network, in whatever state."""
+    stem = _stem(experiment, folder)
+    for path in stem.parent.glob(f"{stem.name}[.-]*"):
+        if path.suffix not in (".lock", ".part"):
+            yield path
 
 
 def epochs_missing(experiments: Iterable[Experiment], folder: Path) -> int:

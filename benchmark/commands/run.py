@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ...errors import UsageError, message_of
 from .options import add_config, add_data, add_labels, add_runs, positive, positive_or_zero
 from .output import draw_quality_plots, say
+from .ray_options import add_ray, chosen_ray
 from .settings import add_settings, chosen_labels, overlaid
 
 if TYPE_CHECKING:
@@ -30,7 +31,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     running = parser.add_argument_group("running")
     add_runs(running)
     add_data(running)
-    running.add_argument("--workers", type=positive, default=1, help="processes that run cells")
+    running.add_argument(
+        "--workers",
+        type=positive,
+        metavar="N",
+        help="processes that run cells (default: 1, and with Ray as many as there are CPUs)",
+    )
     running.add_argument("--timeout", type=positive, help="seconds after which a cell fails")
     running.add_argument(
         "--checkpoint-minutes",
@@ -52,6 +58,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     running.add_argument("--force", action="store_true", help="run finished cells again")
     running.add_argument("--no-weights", action="store_true", help="save records without weights")
     add_labels(running)
+    add_ray(parser.add_argument_group("running on Ray"))
 
 
 def execute(options: argparse.Namespace) -> int:
@@ -59,11 +66,12 @@ def execute(options: argparse.Namespace) -> int:
     from ..grid import grid, read_settings
     from ..sweeps import fork_server
 
-    if options.timeout is not None and options.workers == 1:
+    executor, workers = chosen_ray(options), options.workers or 1
+    if options.timeout is not None and executor is None and workers == 1:
         raise UsageError("--timeout needs --workers of at least 2: a process cannot stop itself")
     settings = read_settings(options.config) if options.config else {}
     settings = overlaid(settings, options)
-    if options.workers > 1 and not options.dry_run:
+    if executor is None and workers > 1 and not options.dry_run:
         fork_server.start([settings.get("device", "cpu")])  # while this process imports torch too
     experiments = grid(**settings)
     labels = chosen_labels(options, experiments)
@@ -72,24 +80,26 @@ def execute(options: argparse.Namespace) -> int:
     from ..sweeps.sweep import sweep, unfinished
 
     distributed.start()
-    if distributed.world_size() > 1 and options.workers > 1:
+    if distributed.world_size() > 1 and (workers > 1 or executor is not None):
+        option = f"--workers: {workers}" if executor is None else "--executor: ray"
         raise UsageError(
-            f"--workers: {options.workers} is not allowed: torchrun has started "
+            f"{option} is not allowed: torchrun has started "
             f"{distributed.world_size()} processes that share each cell"
         )
     if options.dry_run:
-        return _rehearse(experiments, options)
+        return _rehearse(experiments, options, elsewhere=bool(options.address))
     try:
         records = sweep(
             experiments,
             runs=options.runs,
             data=options.data,
-            workers=options.workers,
+            workers=workers,
             timeout=options.timeout,
             force=options.force,
             weights=not options.no_weights,
             checkpoint_minutes=options.checkpoint_minutes,
             stack=options.stack,
+            executor=executor,
         )
     except KeyboardInterrupt:
         left = len(unfinished(experiments, Store(options.runs)))
@@ -101,7 +111,9 @@ def execute(options: argparse.Namespace) -> int:
     return _report(records, options.runs, labels) if distributed.rank() == 0 else 0
 
 
-def _rehearse(experiments: Sequence[Experiment], options: argparse.Namespace) -> int:
+def _rehearse(
+    experiments: Sequence[Experiment], options: argparse.Namespace, *, elsewhere: bool
+) -> int:
     """Show what would be run, and say of which cells it is known that they will fail."""
     from ...results import Store
     from ...results.brief import title
@@ -109,7 +121,7 @@ def _rehearse(experiments: Sequence[Experiment], options: argparse.Namespace) ->
     from ..sweeps.sweep import data_folder, unfinished
 
     waiting = experiments if options.force else unfinished(experiments, Store(options.runs))
-    broken = check(waiting, data_folder(options.data))
+    broken = check(waiting, data_folder(options.data), elsewhere=elsewhere)
     to_run = {experiment.id for experiment in waiting}
     for experiment in experiments:
         state = "to run" if experiment.id in to_run else "finished"

@@ -19,11 +19,16 @@ from ..experiment import Experiment
 
 
 def check(
-    experiments: Sequence[Experiment], data: Path
+    experiments: Sequence[Experiment], data: Path, *, elsewhere: bool = False
 ) -> dict[str, tuple[Experiment, BaseException]]:
     """Make sure, before anything is run, that data are there, and targets and metrics fit them.
 
     Where channels are to be removed, it is tried whether the network can be shrunk.
+
+    Args:
+        experiments: what is to be run.
+        data: the folder of data sets.
+        elsewhere: whether that may be on other machines, so that devices need not be here.
 
     Returns:
         By id the experiments that cannot be run since a user's code fails, and what it raises.
@@ -35,7 +40,7 @@ def check(
     shrinkable: set[tuple[object, ...]] = set()
     broken = {}
     for experiment in experiments:
-        if not _is_there(experiment.device):
+        if not (elsewhere or _is_there(experiment.device)):
             raise UsageError(
                 f"device: {experiment.device!r} is not allowed: there is none here; give cpu, or "
                 "auto for the best there is"

@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
+import math
+import os
 import signal
 import threading
-from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import ClassVar, Protocol
 
+from ...errors import UsageError, lacking
 from ...metrics import keep_memory
-from ...results import Record, Store
 from ...results.naming import shown
 from ..cell.progress import Watcher, listen
-from ..cell.record import failed_record
 from . import fork_server
-from .jobs import Job, Stack, job_of, run_stack, stacks
-from .workers import Ended, Task, Workers
-
-Records = Generator[Record, None, None]
-"""Records as they are made; closing it ends what is being run."""
-
-_LISTENING_SECONDS = 0.5
+from .jobs import Job, Stack, run_stack, stacks
+from .scheduling import Records, run_in
+from .shipping import luggage
+from .workers import Workers
 
 
 class Executor(Protocol):
     """Something that runs jobs."""
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether that may be on other machines, whose devices are not those that are here."""
 
     def run(self, jobs: Sequence[Job], watcher: Watcher) -> Records:
         """Run jobs and give their records, which are saved.
@@ -47,6 +49,7 @@ class ThisProcess:
     """
 
     stack: int = 1
+    elsewhere: ClassVar[bool] = False
 
     def run(self, jobs: Sequence[Job], watcher: Watcher) -> Records:
         """See :class:`Executor`."""
@@ -66,8 +69,6 @@ class ThisProcess:
 class WorkerProcesses:
     """Runs jobs in processes that live as long as there are some.
 
-    The dense networks are trained first, each once, and a job starts as soon as its own is there.
-
     Attributes:
         workers: number of processes.
         timeout: seconds after which a job is stopped and fails; a stack has as many times that as
@@ -78,79 +79,81 @@ class WorkerProcesses:
     workers: int
     timeout: float | None = None
     stack: int = 1
+    elsewhere: ClassVar[bool] = False
 
     def run(self, jobs: Sequence[Job], watcher: Watcher) -> Records:
         """See :class:`Executor`."""
-        waiting: dict[str, list[Job]] = {}
-        for job in jobs:
-            waiting.setdefault(job.experiment.pretraining_id, []).append(job)
-        tasks = deque(Task(_pretrain, (same[0].plain(),)) for same in waiting.values())
-        # No worker is to be idle because others have all there is in their stacks.
-        most = min(self.stack, -(-len(jobs) // self.workers))
-        by_id = {job.experiment.id: job for job in jobs}
+        if not jobs:
+            return
         method = fork_server.start(job.experiment.device for job in jobs)
         pool = Workers(min(self.workers, len(jobs)), method)
-        try:
-            while tasks or pool.busy:
-                if waiting:
-                    watcher.describe(f"dense networks to train: {len(waiting)}")
-                for ended in _ended(pool, tasks, watcher):
-                    ran = [by_id[identity] for identity, *_ in ended.task.arguments]
-                    if ended.task.function is _run:
-                        if ended.error is None or len(ran) == 1:
-                            yield from (_record_of(job, ended.error) for job in ran)
-                        else:  # one of them may have done it: each has a process to itself now
-                            tasks.extend(self._tasks(ran, 1))
-                        continue
-                    # A network that could not be trained fails again, on record, in each job.
-                    same = waiting.pop(ran[0].experiment.pretraining_id)
-                    tasks.extend(self._tasks(same, most))
-                    if not waiting:
-                        watcher.describe("dense networks trained")
-        finally:
-            pool.close()
+        yield from run_in(pool, jobs, watcher, self.stack, self.timeout)
 
-    def _tasks(self, jobs: Sequence[Job], most: int) -> Iterator[Task]:
-        for stack in stacks(jobs, most):
-            seconds = None if self.timeout is None else self.timeout * len(stack)
-            yield Task(_run, tuple(job.plain() for job in stack), seconds)
+
+@dataclass(frozen=True)
+class RayCluster:
+    """Runs jobs on Ray: on this machine, or on a cluster, whose nodes need share no folder.
+
+    If the program is connected to Ray already, jobs are run there.
+
+    Attributes:
+        address: of the cluster, as ``ray.init`` takes it; None has Ray started on this machine and
+            ended with the sweep.
+        workers: how many jobs may run at once where Ray is started here; None is as many as there
+            are cores for.
+        cpus: cores of a job, or a part of one; None is as many as the experiment has threads.
+        gpus: GPUs of a job, or a part of one; None is one where the experiment's device is a GPU.
+        retries: how often a job is begun again whose worker or node is lost, before it fails.
+        timeout: seconds after which a job is stopped and fails; a stack has as many times that as
+            it has jobs.
+        stack: how many networks of one shape may train together in a process.
+        shared_folder: a folder that all nodes see, in which trainings save themselves; None makes
+            no checkpoints, unless Ray is on this machine alone.
+
+    Raises:
+        UsageError: Ray is not installed.
+    """
+
+    address: str | None = None
+    workers: int | None = None
+    cpus: float | None = None
+    gpus: float | None = None
+    retries: int = 2
+    timeout: float | None = None
+    stack: int = 1
+    shared_folder: Path | None = None
+
+    def __post_init__(self) -> None:
+        if missing := lacking("ray", "ray"):
+            raise UsageError(f"executor ray: {missing}")
+
+    @property
+    def elsewhere(self) -> bool:
+        """See :class:`Executor`."""
+        return self.address is not None
+
+    def run(self, jobs: Sequence[Job], watcher: Watcher) -> Records:
+        """See :class:`Executor`."""
+        if not jobs:
+            return
+        from .ray_pool import Needs, RayPool, connected
+
+        needs = self.cpus or max(job.experiment.threads for job in jobs)
+        cores = needs * self.workers if self.workers else max(needs, os.cpu_count() or 1)
+        with connected(self.address, math.ceil(cores)):
+            pool = RayPool(
+                jobs,
+                luggage(jobs, self.shared_folder or (None if self.elsewhere else jobs[0].runs)),
+                Needs(self.cpus, self.gpus),
+                self.retries,
+            )
+            yield from run_in(pool, jobs, watcher, self.stack, self.timeout)
 
 
 def _strategies(stack: Stack) -> str:
     """What a stack runs, in a word or a few."""
     first, *others = dict.fromkeys(shown(str(job.experiment.strategy)) for job in stack)
     return f"{first} and {len(others)} more" if others else first
-
-
-def _ended(pool: Workers, tasks: deque[Task], watcher: Watcher) -> list[Ended]:
-    """Wait until some task has ended, and tell meanwhile how much is trained."""
-    while True:
-        before = pool.trained
-        done = pool.work(tasks, _LISTENING_SECONDS)
-        watcher.train(pool.trained - before)
-        if done:
-            return done
-
-
-def _record_of(job: Job, error: Exception | None) -> Record:
-    """The record that a job left, or else one that says why it left none."""
-    store = Store(job.runs)
-    record = store.load(job.experiment.id)
-    if error is None and record is not None:
-        return record
-    if error is None:
-        error = FileNotFoundError("the record is gone")
-    failure = failed_record(job.experiment, error)
-    store.save(failure)
-    return failure
-
-
-def _run(*jobs: tuple[Any, ...]) -> None:
-    run_stack(tuple(job_of(*each) for each in jobs))
-
-
-def _pretrain(job: tuple[Any, ...]) -> None:
-    job_of(*job).pretrain()
 
 
 @contextmanager

@@ -60,6 +60,7 @@ def sweep(
     weights: bool = True,
     checkpoint_minutes: float = 10.0,
     stack: int = 1,
+    executor: Executor | None = None,
     progress: bool = True,
 ) -> list[Record]:
     """Run the experiments that have no finished record yet, and return the records of all.
@@ -84,6 +85,8 @@ def sweep(
         stack: how many networks of one shape may train together in a process, where that is at
             least 1.3 times as fast as one after the other. Their results agree with those of
             separate trainings up to rounding, records say it, and nothing of it is checkpointed.
+        executor: what runs experiments, such as a ``RayCluster``; it takes the place of
+            ``workers``, ``timeout`` and ``stack``, which it says itself.
         progress: whether to show a progress bar.
 
     Raises:
@@ -93,11 +96,13 @@ def sweep(
     distinct = list({experiment.id: experiment for experiment in experiments}.values())
     store, folder = Store(runs), data_folder(data)
     waiting = _waiting(distinct, store, force)
-    if workers > 1 and waiting:
+    if executor is None:
+        executor = ThisProcess(stack) if workers == 1 else WorkerProcesses(workers, timeout, stack)
+    if isinstance(executor, WorkerProcesses) and waiting:
         fork_server.start(experiment.device for experiment in waiting)
     failures = {
         id_: failed_record(experiment, error)
-        for id_, (experiment, error) in check(waiting, folder).items()
+        for id_, (experiment, error) in check(waiting, folder, elsewhere=executor.elsewhere).items()
     }
     if distributed.rank() == 0:
         for failure in failures.values():
@@ -105,9 +110,6 @@ def sweep(
     waiting = [experiment for experiment in waiting if experiment.id not in failures]
     seconds = 60 * checkpoint_minutes or None
     jobs = [Job(experiment, store.folder, folder, weights, seconds) for experiment in waiting]
-    executor: Executor = (
-        ThisProcess(stack) if workers == 1 else WorkerProcesses(workers, timeout, stack)
-    )
     bar = SweepBar(
         cells=len(distinct),
         finished=len(distinct) - len(waiting) - len(failures),

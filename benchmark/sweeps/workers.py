@@ -12,7 +12,6 @@ import pickle
 import signal
 import time
 from collections import deque
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -25,41 +24,17 @@ import torch
 from ...errors import UsageError, message_of
 from ...metrics import keep_memory
 from ..cell.progress import listen
+from .jobs import job_of
+from .tasks import Ended, Task
 
 _MOST_FALSE_STARTS = 3
 """So many workers in a row may end as they start, before the fault is sought in how they do."""
 
 
-@dataclass(frozen=True)
-class Task:
-    """A function of a module and its arguments, which another process can load.
-
-    Attributes:
-        function: what is called.
-        arguments: with what.
-        timeout: seconds after which it is stopped, if there is such a limit.
-    """
-
-    function: Callable[..., object]
-    arguments: tuple[Any, ...]
-    timeout: float | None = None
-
-
-@dataclass(frozen=True)
-class Ended:
-    """A task that has come to an end.
-
-    Attributes:
-        task: which.
-        error: what ended it before it was done; None if it was done.
-    """
-
-    task: Task
-    error: Exception | None
-
-
 class Workers:
     """Processes that are all alike: started afresh, or forked from one that has computed nothing.
+
+    They are a :class:`.tasks.Pool`, whose methods these are.
 
     Args:
         count: how many there are; in the place of one that has died there soon is another.
@@ -77,14 +52,19 @@ class Workers:
             self._workers.append(self._started(number))
 
     @property
-    def trained(self) -> float:
-        """How many epochs all of them have trained."""
-        return sum(self._trained)
+    def places(self) -> int:
+        """How many there are."""
+        return len(self._workers)
 
     @property
     def busy(self) -> bool:
         """Whether any of them has a task."""
         return any(worker.task is not None for worker in self._workers)
+
+    @property
+    def trained(self) -> float:
+        """How many epochs all of them have trained."""
+        return sum(self._trained)
 
     def work(self, tasks: deque[Task], seconds: float) -> list[Ended]:
         """Hand out the first of ``tasks`` to those who have none, and wait for news.
@@ -118,10 +98,11 @@ class Workers:
         ended: Ended | None = None
         try:
             if worker.connection.poll():
-                answer: str | None = worker.connection.recv()
+                records, wrong = worker.connection.recv()
                 self._false_starts, worker.ready, worker.task = 0, True, None
                 if task is not None:  # else it has only said that it is ready
-                    ended = Ended(task, None if answer is None else ChildProcessError(answer))
+                    error = None if wrong is None else ChildProcessError(wrong)
+                    ended = Ended(task, records, error)
                 return ended
         except (EOFError, OSError, pickle.UnpicklingError):
             worker.process.kill()  # it is dead, or as good as dead: nothing can be heard of it
@@ -131,11 +112,11 @@ class Workers:
                 return None
             worker.process.kill()
             worker.process.join()
-            ended = Ended(task, TimeoutError(f"not finished after {task.timeout:g} seconds"))
+            ended = Ended(task, error=TimeoutError(f"not finished after {task.timeout:g} seconds"))
         else:
             end = f"the worker process ended with {_end(worker.process.exitcode)}"
             if task is not None:
-                ended = Ended(task, ChildProcessError(end))
+                ended = Ended(task, error=ChildProcessError(end))
             if not worker.ready:
                 self._count_false_start(end)
         worker.connection.close()
@@ -180,7 +161,7 @@ class _Worker:
         self.task = task
         self.deadline = time.monotonic() + (task.timeout or 0.0)
         with suppress(OSError):  # it has died meanwhile, which its silence will tell
-            self.connection.send((task.function, task.arguments))
+            self.connection.send((task.function, [job.plain() for job in task.jobs]))
 
 
 def _end(code: int | None) -> str:
@@ -196,7 +177,7 @@ def _serve(connection: Connection, number: int, trained: Any, environment: dict[
     there are several GPUs, workers take them in turn, so that each has a cell of its own.
 
     Args:
-        connection: gives functions with their arguments, and takes what went wrong or None.
+        connection: gives functions with their jobs, and takes their records and what went wrong.
         number: which worker this is.
         trained: how many epochs each of them has trained.
         environment: the variables that its parent has now; what it was forked from may be older.
@@ -221,15 +202,15 @@ def _serve(connection: Connection, number: int, trained: Any, environment: dict[
     listen(listener)
     if (gpus := torch.cuda.device_count()) > 1:
         torch.cuda.set_device(number % gpus)
-    connection.send(None)  # ready
+    connection.send(((), None))  # ready
     while True:
         try:
-            function, arguments = connection.recv()
+            function, jobs = connection.recv()
         except EOFError:
             return
         try:
-            function(*arguments)
+            records = function(tuple(job_of(*each) for each in jobs))
         except BaseException as error:  # a user's code may raise anything, SystemExit too
-            connection.send(f"{type(error).__name__}: {message_of(error)}")
+            connection.send(((), f"{type(error).__name__}: {message_of(error)}"))
         else:
-            connection.send(None)
+            connection.send((records, None))

@@ -1,50 +1,160 @@
-"""Executors: every one runs the same jobs to the same records, and ends when it is closed."""
+"""Executors: every one runs the same jobs to the same records, whatever becomes of some of them."""
 
 import multiprocessing
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
 
-from prunebench.benchmark.cell.progress import SweepBar
-from prunebench.benchmark.sweeps.executors import ThisProcess, WorkerProcesses
+from prunebench.benchmark.sweeps.executors import RayCluster, ThisProcess, WorkerProcesses
 from prunebench.benchmark.sweeps.jobs import Job, job_of
 from prunebench.errors import UsageError
 from prunebench.results import Store
 
-EXECUTORS = [ThisProcess(), WorkerProcesses(2)]
+pytestmark = pytest.mark.slow
+
+METHODS = '''
+import os
+from prunebench.strategies import GlobalMagnitude
+
+class Killed(GlobalMagnitude):
+    """Ends its process by force."""
+
+    def score(self, context):
+        os.kill(os.getpid(), 9)
+
+class Raising(GlobalMagnitude):
+    """Cannot score."""
+
+    def score(self, context):
+        raise ArithmeticError("no scores today")
+'''
+
+
+class Notes:
+    """What a sweep has told."""
+
+    def __init__(self):
+        self.trained, self.texts = [], []
+
+    def train(self, epochs):
+        self.trained.append(epochs)
+
+    def describe(self, text):
+        self.texts.append(text)
+
+
+@pytest.fixture(params=["here", "processes", "ray"])
+def executor(request):
+    if request.param == "ray":
+        request.getfixturevalue("ray_cluster")
+        return RayCluster(retries=1)
+    return ThisProcess() if request.param == "here" else WorkerProcesses(2)
 
 
 @pytest.fixture
-def bar():
-    return SweepBar(cells=3, finished=0, epochs=12, hidden=True)
+def methods(tmp_path):
+    path = tmp_path / "methods.py"
+    path.write_text(METHODS)
+    return path
 
 
-def jobs_in(folder: Path, experiment) -> list[Job]:
-    return [Job(experiment(seed=0, compression=n), folder, folder, False) for n in (2, 4, 8)]
+@pytest.fixture
+def jobs(experiment, tmp_path):
+    """Make jobs that take a moment each, one for each of the settings given."""
+
+    def make(*settings, **options):
+        quick = {
+            "model": "Perceptron",
+            "pretraining": {"epochs": 1},
+            "measurements": ["Size"],
+            "least_dense_quality": 0.0,
+        }
+        made = [experiment(**{**quick, **each}) for each in settings]
+        return [Job(each, tmp_path / "runs", tmp_path, weights=True, **options) for each in made]
+
+    return make
 
 
-@pytest.mark.slow
-def test_all_run_the_same_jobs_to_the_same_records(experiment, tmp_path, bar):
-    found = []
-    for number, executor in enumerate(EXECUTORS):
-        jobs = jobs_in(tmp_path / str(number), experiment)
-        records = {record.id: record.result() for record in executor.run(jobs, bar)}
-        assert records.keys() == {job.experiment.id for job in jobs}
-        store = Store(tmp_path / str(number))
-        assert {each: store.load(each).result() for each in store.ids()} == records
-        found.append(records)
-    assert found[0] == found[1]
+def run(executor, jobs):
+    """The records by id, and what was told."""
+    notes = Notes()
+    return {record.id: record for record in executor.run(jobs, notes)}, notes
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("executor", EXECUTORS, ids=lambda each: type(each).__name__)
-def test_what_is_closed_runs_nothing_more(executor, experiment, tmp_path, bar):
-    records = executor.run(jobs_in(tmp_path, experiment), bar)
-    first = next(records)
-    records.close()
-    assert not multiprocessing.active_children()
-    assert first.id in Store(tmp_path).ids()
-    assert len(list(Store(tmp_path).ids())) < 3
+def results(records):
+    return {each: record.result() for each, record in records.items()}
+
+
+class TestEveryExecutor:
+    def test_it_gives_the_records_of_cells_that_are_run_alone_and_keeps_them(
+        self, executor, jobs, tmp_path
+    ):
+        made = jobs(*({"compression": 2.0 + n, "seed": seed} for n in range(2) for seed in (0, 1)))
+        found, _ = run(executor, made)
+        alone = [replace(job, runs=tmp_path / job.experiment.id) for job in made]
+        expected = {}
+        for job in alone:
+            expected |= run(ThisProcess(), [job])[0]
+        assert results(found) == results(expected)
+        store = Store(tmp_path / "runs")
+        assert {each: store.load(each).result() for each in store.ids()} == results(expected)
+        for job in alone:
+            name = job.experiment.id
+            weights = Store(job.runs).weights_path(name).read_bytes()
+            assert store.weights_path(name).read_bytes() == weights
+
+    def test_dense_networks_are_trained_once_and_told_of_in_full(self, executor, jobs, tmp_path):
+        made = jobs(*({"compression": c, "seed": s} for c in (2.0, 3.0, 4.0) for s in (0, 1)))
+        found, notes = run(executor, made)
+        assert len(list((tmp_path / "runs/pretrained").glob("????????????????.json"))) == 2
+        seconds = {
+            (each.experiment["seed"], each.timings["pretraining_seconds"])
+            for each in found.values()
+        }
+        assert len(seconds) == 2
+        assert sum(notes.trained) == pytest.approx(2 * 1 + 6 * 1)
+
+    def test_a_cell_that_fails_leaves_a_record_that_says_why(self, executor, jobs, methods):
+        made = jobs({"strategy": f"{methods}:Raising"}, {"strategy": "Random"})
+        found, _ = run(executor, made)
+        failed, finished = (found[job.experiment.id] for job in made)
+        assert finished.status == "ok"
+        assert (failed.error.type, failed.error.message) == ("ArithmeticError", "no scores today")
+        assert Store(made[0].runs).load(failed.id) == failed
+
+    def test_a_failure_is_told_of_where_a_finished_record_stays(self, executor, jobs, methods):
+        (job,) = jobs({"strategy": f"{methods}:Raising"})
+        (finished,) = run(ThisProcess(), jobs({"strategy": "Random"}))[0].values()
+        Store(job.runs).save(before := finished.model_copy(update={"id": job.experiment.id}))
+        (found,) = run(executor, [job])[0].values()
+        assert found.error.type == "ArithmeticError"
+        assert Store(job.runs).load(job.experiment.id) == before
+
+    def test_a_lost_worker_costs_only_its_own_cell_and_not_those_it_was_stacked_with(
+        self, executor, jobs, methods
+    ):
+        if isinstance(executor, ThisProcess):
+            pytest.skip("this process has no other to lose")
+        strategies = ["Random", f"{methods}:Killed", "GlobalMagnitude"]
+        made = jobs(*({"strategy": each} for each in strategies))
+        found, _ = run(replace(executor, stack=3), made)
+        lost = found.pop(made[1].experiment.id)
+        assert {record.status for record in found.values()} == {"ok"}
+        assert len(found) == 2
+        assert lost.error.type == "ChildProcessError"
+        assert "SIGKILL" in lost.error.message or "lost in 2 of 2 tries" in lost.error.message
+
+    def test_what_is_closed_runs_nothing_more(self, executor, jobs, tmp_path):
+        made = jobs(*({"compression": 2.0, "seed": seed} for seed in range(12)))
+        records = executor.run(made, Notes())
+        first = next(records)
+        records.close()
+        assert not multiprocessing.active_children()
+        assert first.id in Store(tmp_path / "runs").ids()
+        assert len(list(Store(tmp_path / "runs").ids())) < 12
+
+    def test_without_jobs_there_are_no_records(self, executor):
+        assert run(executor, [])[0] == {}
 
 
 def test_a_job_is_the_same_in_another_process_unless_a_file_of_it_changed(experiment, tmp_path):

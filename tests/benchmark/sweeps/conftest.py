@@ -1,0 +1,20 @@
+"""A Ray cluster of two CPUs on this machine, for the tests of sweeps."""
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def ray_cluster():
+    """The cluster, to which this process is connected; nodes may be added to it and removed."""
+    ray = pytest.importorskip("ray", reason="Ray is not installed: pip install '.[ray]'")
+    from ray.cluster_utils import Cluster
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        node = {"num_cpus": 2, "object_store_memory": 150_000_000, "include_dashboard": False}
+        cluster = Cluster(initialize_head=True, head_node_args=node)
+        ray.init(cluster.address, log_to_driver=False, logging_level="ERROR")
+        yield cluster
+        ray.shutdown()
+        cluster.shutdown()
