@@ -22,7 +22,7 @@ SETTINGS = configparser.ConfigParser()
 SETTINGS.read(Path(__file__).resolve().parents[1] / "setup.cfg")
 EXTRAS = {
     extra: re.findall(r"^[a-z]+", SETTINGS["options.extras_require"][extra], re.MULTILINE)
-    for extra in ("onnx", "openvino", "timm", "translation")
+    for extra in ("onnx", "openvino", "ray", "timm", "translation")
 }
 PACKAGES = [package for packages in EXTRAS.values() for package in packages]
 
@@ -75,6 +75,13 @@ def test_bleu_names_its_extra_before_anything_runs(reversal, monkeypatch):
 def test_a_network_of_timm_names_its_extra(lean):
     with pytest.raises(UsageError, match=f"^models of timm: {sentence('timm', 'timm')}"):
         MODELS.component("timm/resnet18d")
+
+
+def test_ray_names_its_extra_before_anything_runs(lean, tmp_path, capsys):
+    arguments = ["run", "digits", "--executor", "ray", "--runs", str(tmp_path)]
+    assert main(arguments) == 2
+    assert re.search(f"executor ray: {sentence('ray', 'ray')}", capsys.readouterr().err)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_onnx_names_its_extra(lean):

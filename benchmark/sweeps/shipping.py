@@ -96,14 +96,7 @@ def perform(
         runs = Path(name)
         for path, content in dense.items():
             write_atomically(runs / path, content)
-        seconds: dict[str, None] = {}
-        if luggage.shared_folder is None:
-            seconds = {"checkpoint_seconds": None}  # nobody would ever find them
-        else:
-            checkpoints = luggage.shared_folder.absolute() / "checkpoints"
-            checkpoints.mkdir(parents=True, exist_ok=True)
-            (runs / "checkpoints").symlink_to(checkpoints)
-        jobs = tuple(replace(job_of(*each), runs=runs, **seconds) for each in plain)
+        jobs = tuple(_moved(job_of(*each), runs, luggage.shared_folder) for each in plain)
         records = [(record, _weights(record, runs)) for record in function(jobs)]
         found = dense_files(jobs[0])
         new = {path: content for path, content in found.items() if dense.get(path) != content}
@@ -117,6 +110,17 @@ def keep(left: Left, runs: Path) -> list[Record]:
     for record, weights in left.records:
         Store(runs).save(record, weights)
     return [record for record, _ in left.records]
+
+
+def _moved(job: Job, runs: Path, shared_folder: Path | None) -> Job:
+    """A job with another folder of records, and checkpoints where they can be found again."""
+    if shared_folder is None:
+        return replace(job, runs=runs, checkpoint_seconds=None)
+    link, checkpoints = runs / "checkpoints", shared_folder.absolute() / "checkpoints"
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    if not link.exists():
+        link.symlink_to(checkpoints)
+    return replace(job, runs=runs)
 
 
 def _weights(record: Record, runs: Path) -> bytes | None:

@@ -1,4 +1,4 @@
-"""A Ray cluster of two CPUs on this machine, for the tests of sweeps."""
+"""What tests of sweeps share: a Ray cluster of two CPUs on this machine, and notes."""
 
 import pytest
 
@@ -18,3 +18,21 @@ def ray_cluster():
         yield cluster
         ray.shutdown()
         cluster.shutdown()
+
+
+class Notes:
+    """What a sweep has told."""
+
+    def __init__(self):
+        self.trained, self.texts = [], []
+
+    def train(self, epochs):
+        self.trained.append(epochs)
+
+    def describe(self, text):
+        self.texts.append(text)
+
+
+@pytest.fixture
+def watcher():
+    return Notes()

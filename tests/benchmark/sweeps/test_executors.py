@@ -30,19 +30,6 @@ class Raising(GlobalMagnitude):
 '''
 
 
-class Notes:
-    """What a sweep has told."""
-
-    def __init__(self):
-        self.trained, self.texts = [], []
-
-    def train(self, epochs):
-        self.trained.append(epochs)
-
-    def describe(self, text):
-        self.texts.append(text)
-
-
 @pytest.fixture(params=["here", "processes", "ray"])
 def executor(request):
     if request.param == "ray":
@@ -75,10 +62,10 @@ def jobs(experiment, tmp_path):
     return make
 
 
-def run(executor, jobs):
-    """The records by id, and what was told."""
-    notes = Notes()
-    return {record.id: record for record in executor.run(jobs, notes)}, notes
+@pytest.fixture
+def run(watcher):
+    """Run jobs, and give their records by id."""
+    return lambda executor, jobs: {each.id: each for each in executor.run(jobs, watcher)}
 
 
 def results(records):
@@ -87,14 +74,14 @@ def results(records):
 
 class TestEveryExecutor:
     def test_it_gives_the_records_of_cells_that_are_run_alone_and_keeps_them(
-        self, executor, jobs, tmp_path
+        self, executor, run, jobs, tmp_path
     ):
         made = jobs(*({"compression": 2.0 + n, "seed": seed} for n in range(2) for seed in (0, 1)))
-        found, _ = run(executor, made)
+        found = run(executor, made)
         alone = [replace(job, runs=tmp_path / job.experiment.id) for job in made]
         expected = {}
         for job in alone:
-            expected |= run(ThisProcess(), [job])[0]
+            expected |= run(ThisProcess(), [job])
         assert results(found) == results(expected)
         store = Store(tmp_path / "runs")
         assert {each: store.load(each).result() for each in store.ids()} == results(expected)
@@ -103,58 +90,60 @@ class TestEveryExecutor:
             weights = Store(job.runs).weights_path(name).read_bytes()
             assert store.weights_path(name).read_bytes() == weights
 
-    def test_dense_networks_are_trained_once_and_told_of_in_full(self, executor, jobs, tmp_path):
+    def test_dense_networks_are_trained_once_and_told_of_in_full(
+        self, executor, run, jobs, tmp_path, watcher
+    ):
         made = jobs(*({"compression": c, "seed": s} for c in (2.0, 3.0, 4.0) for s in (0, 1)))
-        found, notes = run(executor, made)
+        found = run(executor, made)
         assert len(list((tmp_path / "runs/pretrained").glob("????????????????.json"))) == 2
         seconds = {
             (each.experiment["seed"], each.timings["pretraining_seconds"])
             for each in found.values()
         }
         assert len(seconds) == 2
-        assert sum(notes.trained) == pytest.approx(2 * 1 + 6 * 1)
+        assert sum(watcher.trained) == pytest.approx(2 * 1 + 6 * 1)
 
-    def test_a_cell_that_fails_leaves_a_record_that_says_why(self, executor, jobs, methods):
+    def test_a_cell_that_fails_leaves_a_record_that_says_why(self, executor, run, jobs, methods):
         made = jobs({"strategy": f"{methods}:Raising"}, {"strategy": "Random"})
-        found, _ = run(executor, made)
+        found = run(executor, made)
         failed, finished = (found[job.experiment.id] for job in made)
         assert finished.status == "ok"
         assert (failed.error.type, failed.error.message) == ("ArithmeticError", "no scores today")
         assert Store(made[0].runs).load(failed.id) == failed
 
-    def test_a_failure_is_told_of_where_a_finished_record_stays(self, executor, jobs, methods):
+    def test_a_failure_is_told_of_where_a_finished_record_stays(self, executor, run, jobs, methods):
         (job,) = jobs({"strategy": f"{methods}:Raising"})
-        (finished,) = run(ThisProcess(), jobs({"strategy": "Random"}))[0].values()
+        (finished,) = run(ThisProcess(), jobs({"strategy": "Random"})).values()
         Store(job.runs).save(before := finished.model_copy(update={"id": job.experiment.id}))
-        (found,) = run(executor, [job])[0].values()
+        (found,) = run(executor, [job]).values()
         assert found.error.type == "ArithmeticError"
         assert Store(job.runs).load(job.experiment.id) == before
 
     def test_a_lost_worker_costs_only_its_own_cell_and_not_those_it_was_stacked_with(
-        self, executor, jobs, methods
+        self, executor, run, jobs, methods
     ):
         if isinstance(executor, ThisProcess):
             pytest.skip("this process has no other to lose")
         strategies = ["Random", f"{methods}:Killed", "GlobalMagnitude"]
         made = jobs(*({"strategy": each} for each in strategies))
-        found, _ = run(replace(executor, stack=3), made)
+        found = run(replace(executor, stack=3), made)
         lost = found.pop(made[1].experiment.id)
         assert {record.status for record in found.values()} == {"ok"}
         assert len(found) == 2
         assert lost.error.type == "ChildProcessError"
         assert "SIGKILL" in lost.error.message or "lost in 2 of 2 tries" in lost.error.message
 
-    def test_what_is_closed_runs_nothing_more(self, executor, jobs, tmp_path):
+    def test_what_is_closed_runs_nothing_more(self, executor, jobs, tmp_path, watcher):
         made = jobs(*({"compression": 2.0, "seed": seed} for seed in range(12)))
-        records = executor.run(made, Notes())
+        records = executor.run(made, watcher)
         first = next(records)
         records.close()
         assert not multiprocessing.active_children()
         assert first.id in Store(tmp_path / "runs").ids()
         assert len(list(Store(tmp_path / "runs").ids())) < 12
 
-    def test_without_jobs_there_are_no_records(self, executor):
-        assert run(executor, [])[0] == {}
+    def test_without_jobs_there_are_no_records(self, executor, run):
+        assert run(executor, []) == {}
 
 
 def test_a_job_is_the_same_in_another_process_unless_a_file_of_it_changed(experiment, tmp_path):
