@@ -7,7 +7,7 @@ from threading import Thread
 import pytest
 
 import prunebench
-from prunebench.benchmark.sweeps.executors import RayCluster, WorkerProcesses
+from prunebench.benchmark.sweeps.executors import RayCluster, ThisProcess, WorkerProcesses
 from prunebench.benchmark.sweeps.jobs import Job
 from prunebench.results import Store
 
@@ -40,7 +40,12 @@ def lost(experiment, tmp_path):
         path = tmp_path / "lost.py"
         path.write_text(LOST.format(folder=str(tmp_path), end=end))
         made = experiment(
-            model="Perceptron", strategy=f"{path}:Lost", rounds=2, measurements=["Size"]
+            model="Perceptron",
+            strategy=f"{path}:Lost",
+            rounds=2,
+            pretraining={"epochs": 1},
+            measurements=["Size"],
+            least_dense_quality=0.0,
         )
         return Job(made, tmp_path / "runs", tmp_path, weights=True, checkpoint_seconds=0.0)
 
@@ -55,7 +60,8 @@ def run(executor, job, watcher):
 
 def undisturbed(job, tmp_path, watcher):
     """The result of the same cell where nothing is lost, since it has been before."""
-    return run(WorkerProcesses(1), replace(job, runs=tmp_path / "undisturbed"), watcher)
+    alone = replace(job, runs=tmp_path / "undisturbed", checkpoint_seconds=None)
+    return run(ThisProcess(), alone, watcher)
 
 
 def test_a_cell_whose_worker_is_killed_goes_on_from_its_checkpoint_in_a_shared_folder(
