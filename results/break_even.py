@@ -22,7 +22,7 @@ from .drawing import (
     MARKERS,
     in_our_style,
     literal,
-    save_png,
+    save_figure,
 )
 from .inference import row_title
 from .targets import SPEEDUP
@@ -208,7 +208,7 @@ def _write_panels(panels: list[_Panel], x: str, path: Path) -> None:
                     handles.append(handle)
                     labels.append(label)
         figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
-        save_png(figure, path)
+        save_figure(figure, path)
 
 
 def _draw_panel(axes: Axes, panel: _Panel, places: list[tuple[str, str]], x: str) -> None:

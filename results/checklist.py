@@ -64,7 +64,8 @@ def checklists(among: Sequence[Comparison]) -> list[dict[str, list[Check]]]:
 
 
 def _checks(comparison: Comparison, pairs: Mapping[str, set[str]]) -> dict[str, list[Check]]:
-    methods = comparison.methods()
+    asked = ["seeds", "seeds_failed", "seeds_missing"]  # none of a row that was not chosen
+    methods = [(name, rows[rows[asked].any(axis=1)]) for name, rows in comparison.methods()]
     random = _baselines(methods, is_random_baseline)
     magnitude = _baselines(methods, is_magnitude_baseline)
     subjects = {

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from ..errors import UsageError
 from ..quality import Quality
 from .brief import title
-from .drawing import DOTS_PER_INCH, FAINT_INK, in_our_style, literal, looks, save_png
+from .drawing import DOTS_PER_INCH, FAINT_INK, in_our_style, literal, looks, save_figure
 from .qualities import TITLE_COLUMNS, described_in, expanded, quality_in, titles
 from .record import Record
 
@@ -110,7 +110,7 @@ def plot_curves(frame: pd.DataFrame, path: str | Path) -> None:
             frameon=False,
             fontsize=8.5,
         )
-        save_png(figure, Path(path))
+        save_figure(figure, Path(path))
 
 
 def _mark_prunings(axes: Axes, frame: pd.DataFrame) -> None:

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from ..errors import UsageError
-from .drawing import COLOURS, DOTS_PER_INCH, in_our_style, literal, save_png
+from .drawing import COLOURS, DOTS_PER_INCH, in_our_style, literal, save_figure
 from .record import Record
 
 DISTRIBUTION_COLUMNS: dict[str, str] = {
@@ -94,7 +94,7 @@ def plot_distributions(frame: pd.DataFrame, title: str, path: str | Path) -> Non
         handles: list[Artist] = [Patch(color=_DENSE_COLOUR), *outlines]
         names = ["unpruned", "straight after the last pruning", "at the end"]
         figure.legend(handles, names, loc="outside lower left", ncols=3, frameon=False)
-        save_png(figure, Path(path))
+        save_figure(figure, Path(path))
 
 
 def _merged(rows: pd.DataFrame) -> pd.DataFrame:

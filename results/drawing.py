@@ -52,11 +52,21 @@ _STYLE: dict[str, Any] = {
     "font.size": 10,
     "grid.color": GRID,
     "grid.linewidth": 0.8,
+    "pdf.fonttype": 42,
     "svg.hashsalt": "prunebench",
     "text.color": INK,
     "xtick.color": INK,
     "ytick.color": INK,
 }
+
+# What each format would say of the program and of the time at which a file was written.
+_METADATA = {
+    "png": ("Software",),
+    "pdf": ("Creator", "Producer", "CreationDate"),
+    "svg": ("Creator", "Date", "Format", "Type"),
+}
+FIGURE_FORMATS = tuple(_METADATA)
+"""The formats of figures, which are the endings of their names."""
 
 
 class Look(NamedTuple):
@@ -104,15 +114,20 @@ def in_our_style() -> AbstractContextManager[None]:
     return context(["default", _STYLE])
 
 
-def save_png(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, the same bytes for the same figure.
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure, the same bytes for the same figure.
+
+    The ending of the name says the format: ``.pdf`` (whose text stays text), ``.svg`` (whose text
+    is outlines, and looks the same everywhere), else PNG.
 
     Raises:
         OSError: the file could not be written; an earlier one is as it was.
     """
+    kind = path.suffix.lower().removeprefix(".")
+    kind = kind if kind in _METADATA else "png"
     content = io.BytesIO()
     with in_our_style():
-        figure.savefig(content, format="png", metadata={"Software": None})
+        figure.savefig(content, format=kind, metadata=dict.fromkeys(_METADATA[kind]))
     write_atomically(path, content.getvalue())
 
 

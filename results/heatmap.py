@@ -9,7 +9,7 @@ from textwrap import fill
 import pandas as pd
 from matplotlib.figure import Figure
 
-from .drawing import DOTS_PER_INCH, FAINT_INK, in_our_style, literal, save_png
+from .drawing import DOTS_PER_INCH, FAINT_INK, in_our_style, literal, save_figure
 
 HEATMAP_COLUMNS: dict[str, str] = {
     "weight": "Name of the weight, as in the network.",
@@ -63,7 +63,7 @@ def plot_heatmaps(frame: pd.DataFrame, title: str, path: str | Path) -> None:
             axes.grid(visible=False)
             drawn.append(axes)
         figure.colorbar(image, ax=drawn, label="fraction kept", shrink=0.8)
-        save_png(figure, Path(path))
+        save_figure(figure, Path(path))
 
 
 def _share(blocks: pd.DataFrame) -> float:

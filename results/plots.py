@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from ..errors import UsageError
 from .charts import Line, Panel, Quantity, chart
 from .comparison import KEY, Comparison, comparisons, is_random_baseline
-from .drawing import FAINT_INK, GRID, INK, PAPER, in_our_style, save_png
+from .drawing import FAINT_INK, GRID, INK, PAPER, in_our_style, save_figure
 from .layout import (
     Layout,
     Result,
@@ -89,7 +89,7 @@ def plot_quality(
         UsageError: no run of the leaderboard has a finite result, so there is nothing to draw.
         OSError: the file could not be written.
     """
-    save_png(quality_figure(frame, kind, layout), Path(path))
+    save_figure(quality_figure(frame, kind, layout), Path(path))
 
 
 def quality_figure(frame: pd.DataFrame, kind: TargetKind, layout: Layout = LAYOUT) -> Figure:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from .drawing import DOTS_PER_INCH, Look, in_our_style, literal, looks, save_png
+from .drawing import DOTS_PER_INCH, Look, in_our_style, literal, looks, save_figure
 from .qualities import TITLE_COLUMNS, quality_in
 
 SENSITIVITY_COLUMNS: dict[str, str] = {
@@ -64,7 +64,7 @@ def plot_sensitivity(frame: pd.DataFrame, path: str | Path) -> None:
             frameon=False,
             fontsize=8.5,
         )
-        save_png(figure, Path(path))
+        save_figure(figure, Path(path))
 
 
 def _draw(axes: Axes, rows: pd.DataFrame, x: str, change: str, known: dict[str, Look]) -> None:

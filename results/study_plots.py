@@ -29,7 +29,7 @@ from .drawing import (
     in_our_style,
     literal,
     looks,
-    save_png,
+    save_figure,
     wrapped,
 )
 from .layout import FIELDS, Layout, Result, arrange, values_of_seeds
@@ -237,7 +237,7 @@ def plot_schemes(table: pd.DataFrame, path: str | Path, layout: Layout = LAYOUT)
         OSError: the file could not be written.
         UsageError: no run has a finite result, so there is nothing to draw.
     """
-    save_png(schemes_figure(table, layout), Path(path))
+    save_figure(schemes_figure(table, layout), Path(path))
 
 
 def plot_medians(table: pd.DataFrame, path: str | Path) -> None:
@@ -246,7 +246,7 @@ def plot_medians(table: pd.DataFrame, path: str | Path) -> None:
     Raises:
         OSError: the file could not be written.
     """
-    save_png(medians_figure(table), Path(path))
+    save_figure(medians_figure(table), Path(path))
 
 
 def plot_classes(table: pd.DataFrame, path: str | Path) -> None:
@@ -255,7 +255,7 @@ def plot_classes(table: pd.DataFrame, path: str | Path) -> None:
     Raises:
         OSError: the file could not be written.
     """
-    save_png(classes_figure(table), Path(path))
+    save_figure(classes_figure(table), Path(path))
 
 
 def plot_classes_at(
@@ -267,7 +267,7 @@ def plot_classes_at(
         OSError: the file could not be written.
         UsageError: no scheme was run at one of the sparsities.
     """
-    save_png(classes_at_figure(table, sparsities or usual_sparsities(table)), Path(path))
+    save_figure(classes_at_figure(table, sparsities or usual_sparsities(table)), Path(path))
 
 
 def _result(line: pd.DataFrame, name: str) -> Result:

@@ -160,6 +160,17 @@ def thread_count(text: str) -> int:
     return count
 
 
+def number_from_zero(text: str) -> float:
+    """A number that is neither negative nor infinite."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not allowed: give a number from 0 on")
+    return value
+
+
 def fraction(text: str) -> float:
     """A fraction from 0 on and below 1."""
     try:

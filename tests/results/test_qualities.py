@@ -104,7 +104,7 @@ def test_curves_are_of_the_metric_in_its_unit(make_record, tmp_path, monkeypatch
     made = make_record(quality={"f1": "higher"}, described=F1, final={"f1": 0.5})
     frame = curves([made.model_copy(update={"history": tuple(epochs)})])
     drawn = []
-    name = "prunebench.results.curves.save_png"
+    name = "prunebench.results.curves.save_figure"
     monkeypatch.setattr(name, lambda figure, _: drawn.append(figure))
     plot_curves(frame, tmp_path / "curves.png")
     _, axes = drawn[0].axes

@@ -107,7 +107,7 @@ def test_what_is_in_doubt_is_drawn_hollow_and_without_a_line(tmp_path, monkeypat
     frame.loc[1, "doubt"] = "other processes took 55 % of the processor"
     drawn = []
     monkeypatch.setattr(
-        "prunebench.results.break_even.save_png", lambda figure, path: drawn.append(figure)
+        "prunebench.results.break_even.save_figure", lambda figure, path: drawn.append(figure)
     )
     plot_break_even(frame, tmp_path / "x.png")
     (axes,) = drawn[0].axes

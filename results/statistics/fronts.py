@@ -1,0 +1,31 @@
+"""Pareto fronts: what nothing else beats in one respect without being beaten in another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def pareto_front(points: NDArray[Any], higher_is_better: Sequence[bool]) -> NDArray[np.bool_]:
+    """Which points are on the Pareto front.
+
+    One is beaten by another that is at least as good in every respect and better in one; equal
+    points do not beat each other. A point that lacks a number (NaN) is not on the front, and beats
+    none.
+
+    Args:
+        points: a row for each point, a column for each respect.
+        higher_is_better: of each column whether more of it is better.
+    """
+    signs = np.where(higher_is_better, 1.0, -1.0)
+    values = np.asarray(points, dtype=float) * signs
+    known = ~np.isnan(values).any(axis=1)
+    front = known.copy()
+    for place in np.flatnonzero(known):
+        others = values[known]
+        beats = (others >= values[place]).all(axis=1) & (others > values[place]).any(axis=1)
+        front[place] = not beats.any()
+    return front

@@ -1,0 +1,166 @@
+"""The single runs of a comparison: what statistics over pairs of seeds are made of.
+
+They come from records, or from the CSV of a leaderboard, which has them without the numbers of
+their seeds: there they are paired by their order, in rows that lack none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ..errors import UsageError, printable
+from . import cells
+from .aggregation import Point, comparable, leaderboard
+from .columns import FLOAT_FORMAT
+from .comparison import KEY, Comparison, comparisons
+from .gathering import gathered
+from .naming import with_labels
+from .record import Outcome
+from .record_file import RECORDS_FILE
+from .targets import TARGETS
+
+LEADERBOARD_FILE = "leaderboard.csv"
+"""What the table is called in a published folder."""
+
+_BY_SEED = "_by_seed"
+_COMPRESSION = "compression_mean"
+_COLUMNS = ("strategy", "target", "seed", "quality", "dense", "compression")
+
+
+@dataclass(frozen=True)
+class Trials:
+    """The runs of a comparison that finished, by strategy, target and seed.
+
+    ``runs`` has a row for each with the columns ``strategy`` (what tables call it), ``target`` (as
+    tables write it), ``seed``, ``quality`` and ``dense`` (the metric by which they are compared, of
+    the pruned and of the unpruned network) and ``compression`` (achieved, of the whole network).
+    """
+
+    comparison: Comparison
+    runs: pd.DataFrame
+
+    @property
+    def strategies(self) -> list[str]:
+        """What the strategies are called, in the order of tables."""
+        return [name for name, _ in self.comparison.methods()]
+
+    @property
+    def targets(self) -> list[str]:
+        """The targets as tables write them, ascending."""
+        _, rows = self.comparison.methods()[0]
+        return [cells.target(row) for _, row in rows.iterrows()]
+
+    def table(self, column: str, strategy: str) -> pd.DataFrame:
+        """A column of a strategy's runs: seeds down, targets across, NaN where there is no run."""
+        own = self.runs[self.runs["strategy"] == strategy]
+        wide = own.pivot(index="seed", columns="target", values=column)
+        return wide.reindex(columns=self.targets).sort_index()
+
+
+def trials(place: Path, labels: Mapping[str, str]) -> list[Trials]:
+    """The runs of each comparison in a place, by its primary metric and those chosen beside it.
+
+    Args:
+        place: a folder of runs, a published folder, a file of records, or the CSV of a leaderboard.
+        labels: what strategies are to be called, by their name.
+
+    Raises:
+        UsageError: there is no such place, it holds no runs, or something in it cannot be read.
+    """
+    table = _table_in(place)
+    outcomes = [] if table else list(gathered([place]))
+    frame = _read_table(table) if table else leaderboard(outcomes)
+    if frame.empty:
+        raise UsageError(f"there are no records in {place}")
+    if labels:
+        frame = with_labels(frame, labels)
+    everything = [each for each in comparisons(frame) if each.quality]
+    if not everything:
+        raise UsageError(f"no run in {place} has finished")
+    if table:
+        return [Trials(each, _runs_of_rows(each)) for each in everything]
+    groups: dict[tuple[str, ...], list[tuple[Point, Outcome]]] = {}
+    for outcome in outcomes:
+        point = comparable(outcome.experiment)
+        groups.setdefault(_key_of_point(point), []).append((point, outcome))
+    return [Trials(each, _runs_of_records(each, groups[key_of(each)])) for each in everything]
+
+
+def _table_in(place: Path) -> Path | None:
+    """The CSV of a leaderboard in a place that has no records; None where it has."""
+    if place.suffix == ".csv":
+        return place
+    published = place / LEADERBOARD_FILE
+    return published if published.is_file() and not (place / RECORDS_FILE).is_file() else None
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    try:
+        frame = pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read as the CSV of a leaderboard: {error}") from None
+    if not {"strategy", "strategy_source", "quality", "seeds"} <= {*frame.columns}:
+        raise UsageError(f"{path} is not the CSV of a leaderboard")
+    if not any(str(name).endswith(_BY_SEED) for name in frame.columns):
+        raise UsageError(
+            f"{path} is of an earlier version and has no values of single seeds: make it again by "
+            "'prunebench leaderboard RUNS -o FILE'"
+        )
+    return frame
+
+
+def _runs_of_rows(comparison: Comparison) -> pd.DataFrame:
+    """The runs as far as rows have them: those that lack a seed do not say which."""
+    quality = comparison.quality
+    return _frame(
+        (name, cells.target(row), seed, value, row[f"{quality}_dense_mean"], row[_COMPRESSION])
+        for name, rows in comparison.methods()
+        for _, row in rows.iterrows()
+        if row["seeds"] == comparison.seeds
+        for seed, value in enumerate(map(float, str(row[quality + _BY_SEED]).split()))
+    )
+
+
+def _runs_of_records(
+    comparison: Comparison, records: Iterable[tuple[Point, Outcome]]
+) -> pd.DataFrame:
+    called = {
+        (str(rows["strategy"].iloc[0]), _text(rows["strategy_source"].iloc[0])): name
+        for name, rows in comparison.methods()
+    }
+    finished: dict[tuple[str, str, int], Outcome] = {}
+    for point, outcome in records:
+        if outcome.finished:
+            name = called[printable(point.strategy), printable(point.strategy_source)]
+            target = TARGETS[point.target_kind].written(float(FLOAT_FORMAT % point.target))
+            finished[name, target, int(outcome.experiment["seed"])] = outcome
+    quality = comparison.quality
+    return _frame(
+        (*place, each.final.get(quality), each.dense.get(quality), each.final.get("compression"))
+        for place, each in finished.items()
+    )
+
+
+def _frame(rows: Iterable[tuple[Any, ...]]) -> pd.DataFrame:
+    numbers = dict.fromkeys(("quality", "dense", "compression"), "float64")
+    return pd.DataFrame(rows, columns=_COLUMNS).astype(numbers)
+
+
+def key_of(comparison: Comparison) -> tuple[str, ...]:
+    """What tells a comparison from all others but those by another metric."""
+    row = comparison.rows.iloc[0]
+    kind = next(kind.column for kind in TARGETS if not pd.isna(row.get(kind.column)))
+    return (*(_text(row.get(name)) for name in KEY), kind)
+
+
+def _key_of_point(point: Point) -> tuple[str, ...]:
+    return (*map(printable, point.comparison), TARGETS[point.target_kind].column)
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
