@@ -87,3 +87,15 @@ def as_html(heading: str, rows: Lines) -> str:
     caption = "<br>".join(escape(line) for line in heading.splitlines())
     table = f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>" if rows else ""
     return f"<table><caption>{caption}</caption>{table}</table>"
+
+
+def duration(seconds: float) -> str:
+    """A time with two digits, in the largest unit of which it has two.
+
+    >>> duration(9000)
+    '2.5 hours'
+    """
+    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{float(f'{seconds / length:.2g}'):g} {unit}"
+    return f"{seconds:.0f} seconds"

@@ -55,6 +55,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "times as fast; results then agree up to rounding, and records say so (default: 1)",
     )
     running.add_argument("--dry-run", action="store_true", help="show what would be run")
+    running.add_argument(
+        "--estimate",
+        action="store_true",
+        help="as --dry-run, and say how long it would take, from some 20 seconds of trying",
+    )
     running.add_argument("--force", action="store_true", help="run finished cells again")
     running.add_argument("--no-weights", action="store_true", help="save records without weights")
     add_labels(running)
@@ -66,6 +71,7 @@ def execute(options: argparse.Namespace) -> int:
     from ..grid import grid, read_settings
     from ..sweeps import fork_server
 
+    options.dry_run |= options.estimate
     executor, workers = chosen_ray(options), options.workers or 1
     if options.timeout is not None and executor is None and workers == 1:
         raise UsageError("--timeout needs --workers of at least 2: a process cannot stop itself")
@@ -131,7 +137,30 @@ def _rehearse(
     for id_, (experiment, error) in broken.items():
         reason = f"{type(error).__name__}: {message_of(error)}"
         say(f"will fail: {title(experiment.model_dump(mode='json'))} ({id_}): {reason}")
+    if options.estimate and (sound := [each for each in waiting if each.id not in broken]):
+        _estimate(sound, options)
     return 1 if broken else 0
+
+
+def _estimate(experiments: Sequence[Experiment], options: argparse.Namespace) -> None:
+    """Say how long experiments will take."""
+    from ...results.brief import duration
+    from ..sweeps.estimate import estimate
+    from ..sweeps.sweep import data_folder
+
+    say("prunebench: trying out how fast this machine is, for some 20 seconds …")
+    workers = options.workers or 1
+    found = estimate(experiments, options.runs, data_folder(options.data), workers)
+    total = sum(found.parts.values())
+    shares = [f"{name} {100 * each / total:.0f} %" for name, each in found.parts.items() if each]
+    print(f"dense networks to train: {found.dense_networks}")
+    print(
+        f"about {duration(found.seconds)} with --workers {workers} on this machine as busy as it "
+        "is now"
+    )
+    print(f"({', '.join(shares)})")
+    if found.untimed:
+        say(f"prunebench: no time to try out the pruning of {', '.join(found.untimed)}")
 
 
 def _report(records: Sequence[Record], runs: Path, labels: Mapping[str, str]) -> int:

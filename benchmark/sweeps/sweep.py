@@ -164,16 +164,19 @@ def unfinished(experiments: Iterable[Experiment], store: Store) -> list[Experime
 
 def epochs_to_train(experiments: Sequence[Experiment], folder: Path) -> int:
     """How many epochs all experiments train, their dense networks included."""
-    epochs = epochs_missing(experiments, folder)
-    for each in experiments:
-        recovery = each.recovery.create()
-        if recovery.trains:
-            trainings = 1 if each.timing.create().within_training else each.rounds
-            rewound = recovery.schedule_epoch
-            epochs += trainings * (
-                each.finetuning.epochs if rewound is None else each.pretraining.epochs - rewound
-            )
-    return epochs
+    return epochs_missing(experiments, folder) + sum(map(epochs_of_cell, experiments))
+
+
+def epochs_of_cell(experiment: Experiment) -> int:
+    """How many epochs an experiment trains after pruning, in all of its rounds."""
+    recovery = experiment.recovery.create()
+    if not recovery.trains:
+        return 0
+    trainings = 1 if experiment.timing.create().within_training else experiment.rounds
+    rewound = recovery.schedule_epoch
+    return trainings * (
+        experiment.finetuning.epochs if rewound is None else experiment.pretraining.epochs - rewound
+    )
 
 
 def data_folder(chosen: str | Path | None) -> Path:
