@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import math
 import re
+from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,27 +16,42 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from . import cells
-from .columns import COLUMNS, LATENCY_COLUMN
+from .columns import COLUMNS
 from .comparison import Comparison, comparisons
+from .drawing import Look
+from .page_chart import as_script, batches, chart_data, page_looks
+from .page_runs import MOST_ROWS, Machine, Runs
 from .plots import MOST_COMPARISONS, as_svg
+from .record import Record
 from .store import write_atomically
 
 _UNKNOWN = "—"
+_SCRIPTS = ("report_chart.js", "report_details.js", "report.js")
 
 
-def report(frame: pd.DataFrame, path: str | Path) -> None:
+def report(frame: pd.DataFrame, path: str | Path, records: Iterable[Record] = ()) -> None:
     """Write a leaderboard as one HTML page: plots, tables, definitions, how to reproduce it.
 
-    The page is made of nothing but the frame, which may come from a CSV file, and has the same
-    bytes whenever that is the same. It refers to no other file and runs no script.
+    The page needs no other file and no network. Its script makes tables that can be sorted and
+    filtered and charts that answer; without it, and in print, there are the same tables and plots
+    as they are. The bytes are the same whenever frame and records are.
+
+    Args:
+        frame: the leaderboard, which may come from a CSV file.
+        path: where the page goes.
+        records: those that the frame was made of, for what it does not hold: layers, histograms
+            and curves of training, machines, and the configuration. They are read only for pages
+            of at most :data:`.page_runs.MOST_ROWS` rows.
 
     Raises:
         OSError: the file could not be written; an earlier one is as it was.
     """
     everything = comparisons(frame)
+    known = page_looks(everything)
+    runs = Runs(records if len(frame) <= MOST_ROWS else ())
     page = _template().render(
         sections=[
-            _section(comparison, plots)
+            _section(comparison, plots, known, runs)
             for comparison, plots in zip(everything, as_svg(frame), strict=True)
         ],
         finished=int(frame["seeds"].sum()),
@@ -41,6 +59,8 @@ def report(frame: pd.DataFrame, path: str | Path) -> None:
         missing=int(frame["seeds_missing"].sum()),
         definitions=COLUMNS,
         most_drawn=MOST_COMPARISONS,
+        style=_source("report.css"),
+        scripts=[_source("report_first.js"), Markup().join(map(_source, _SCRIPTS))],
     )
     write_atomically(Path(path), page.encode())
 
@@ -66,6 +86,11 @@ class _Section(NamedTuple):
     legend: list[str]
     batches: list[int]
     costs: list[tuple[str, list[dict[str, str]]]]
+    data: Markup
+    details: Markup
+    machines: list[Machine]
+    doubts: list[str]
+    yaml: str
 
 
 def _template() -> Any:
@@ -77,8 +102,18 @@ def _template() -> Any:
         keep_trailing_newline=True,
     )
     environment.filters["breakable"] = _breakable
-    source = files(__package__).joinpath("report.html.jinja").read_text(encoding="utf-8")
-    return environment.from_string(source)
+    environment.filters["digest"] = _digest
+    return environment.from_string(_source("report.html.jinja"))
+
+
+def _source(name: str) -> Markup:
+    """One of the files of which pages are made."""
+    return Markup(files(__package__).joinpath(name).read_text(encoding="utf-8"))
+
+
+def _digest(script: str) -> str:
+    """A script as a Content-Security-Policy names it, by which no other script is run."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"
 
 
 def _breakable(name: str) -> Markup:
@@ -86,14 +121,17 @@ def _breakable(name: str) -> Markup:
     return Markup("<wbr>").join(re.split(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[/:,=])|(?=[.(])", name))
 
 
-def _section(comparison: Comparison, plots: dict[str, str]) -> _Section:
+def _section(
+    comparison: Comparison, plots: dict[str, str], known: Mapping[str, Look], runs: Runs
+) -> _Section:
     methods = comparison.methods()
     columns = [
         _quality_column(comparison, [rows.iloc[position] for _, rows in methods])
         for position in range(len(methods[0][1]))
     ]
     lines = zip(*columns, strict=True)
-    batches = _batches(comparison.rows)
+    sizes = batches(comparison.rows)
+    details = runs.details(comparison)
     has_flops = bool(comparison.rows["theoretical_speedup_mean"].notna().any())
     return _Section(
         comparison=comparison,
@@ -102,11 +140,16 @@ def _section(comparison: Comparison, plots: dict[str, str]) -> _Section:
         targets=[cells.target(row) for _, row in methods[0][1].iterrows()],
         quality=[(name, list(line)) for (name, _), line in zip(methods, lines, strict=True)],
         legend=cells.legend(comparison),
-        batches=batches,
+        batches=sizes,
         costs=[
-            (name, [_cost(row, has_flops, batches) for _, row in rows.iterrows()])
+            (name, [_cost(row, has_flops, sizes) for _, row in rows.iterrows()])
             for name, rows in methods
         ],
+        data=Markup(as_script(chart_data(comparison, known))),
+        details=Markup(as_script(details) if details else ""),
+        machines=runs.machines(comparison),
+        doubts=runs.doubts(comparison),
+        yaml=runs.yaml(comparison),
     )
 
 
@@ -165,7 +208,7 @@ def _change(comparison: Comparison, row: pd.Series[Any]) -> str:
     return f"+{size}" if change > 0 else f"−{size}"
 
 
-def _cost(row: pd.Series[Any], has_flops: bool, batches: list[int]) -> dict[str, str]:
+def _cost(row: pd.Series[Any], has_flops: bool, sizes: list[int]) -> dict[str, str]:
     """A line of the table of costs, by what stands above: a strategy at a target."""
     theoretical = {"Theoretical speedup": _times(row["theoretical_speedup_mean"])}
     return {
@@ -175,18 +218,9 @@ def _cost(row: pd.Series[Any], has_flops: bool, batches: list[int]) -> dict[str,
         **(theoretical if has_flops else {}),
         **{
             f"Measured, batch {size}": _measured(row, f"measured_speedup_batch{size}")
-            for size in batches
+            for size in sizes
         },
     }
-
-
-def _batches(rows: pd.DataFrame) -> list[int]:
-    """The batches in which some network was timed."""
-    timed = rows.columns[rows.notna().any()]
-    columns = (LATENCY_COLUMN, "measured_speedup_batch{}", "measured_speedup_batch{}_doubt")
-    pattern = "|".join(column.format(r"(\d+)") for column in columns)
-    found = (re.fullmatch(pattern, name) for name in timed)
-    return sorted({int(match[match.lastindex or 0]) for match in found if match})
 
 
 def _finite(row: pd.Series[Any], column: str) -> float | None:
