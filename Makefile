@@ -2,8 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: demo test test-oldest check build constraints clean
+.PHONY: demo test test-browser test-oldest check build constraints clean
 
 # The standard comparison on data that need no network; a few minutes after the installation.
 demo: $(READY)
@@ -11,6 +12,12 @@ demo: $(READY)
 
 test: $(READY) check
 	$(BIN)/python -m pytest -m '' -n auto --maxprocesses 8 --dist worksteal
+
+# The pages in a real browser: Chromium of the system, which is installed if it is not there (Debian).
+test-browser: $(READY)
+	command -v chromium || { $(SUDO) apt-get update && $(SUDO) apt-get install --yes chromium; }
+	$(BIN)/pip install --constraint constraints.txt --editable '.[test,browser]'
+	$(BIN)/python -m pytest -m browser
 
 # All tests with the oldest versions that setup.cfg allows, in an environment of their own, on
 # Python 3.10 or 3.11, by PYTHON=python3.10.
@@ -37,7 +44,7 @@ $(READY): setup.cfg constraints.txt
 # The exact versions that `make` installs, from the newest that setup.cfg allows.
 constraints:
 	rm -rf .venv && $(PYTHON) -m venv .venv
-	$(BIN)/pip install --editable '.[test,check]'
+	$(BIN)/pip install --editable '.[test,browser,check]'
 	$(BIN)/pip freeze --exclude-editable > constraints.txt
 
 clean:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..errors import UsageError
-from .record import Outcome
+from .record import Outcome, Record
 from .record_file import RECORDS_FILE, read_records
 from .store import Store
 
@@ -44,6 +44,21 @@ def gathered(places: Sequence[str | Path]) -> Iterator[Outcome]:
                     f"experiment, {each.id}: leave one of them out, or run the cell again"
                 )
     yield from (each for each in failed.values() if each.id not in finished)
+
+
+def whole_records(places: Sequence[str | Path]) -> Iterator[Record]:
+    """The records of finished runs in some places, each run once, with all that is in them.
+
+    Raises:
+        UsageError: a place is not there, or something in it cannot be read.
+    """
+    known: set[str] = set()
+    for place in map(Path, places):
+        file = place / RECORDS_FILE
+        for record in read_records(file if file.is_file() else place):
+            if record.finished and record.id not in known:
+                known.add(record.id)
+                yield record
 
 
 def numbers(outcome: Outcome) -> bytes:

@@ -123,7 +123,9 @@ def _quality(comparison: Comparison, name: str) -> dict[str, Any]:
 
 def _axes(rows: pd.DataFrame) -> Sequence[_Axis]:
     measured = [
-        _Axis(f"measured_speedup_batch{size}{end}", f"Measured speedup, batch of {size}{of}", "times")
+        _Axis(
+            f"measured_speedup_batch{size}{end}", f"Measured speedup, batch of {size}{of}", "times"
+        )
         for size in batches(rows)
         for end, of in (("", ""), ("_shrunk", ", shrunk"))
     ]

@@ -63,13 +63,15 @@ class Runs:
             if record.finished:
                 key = _key(record.experiment)
                 _add(self._points.setdefault(key, _Point()), record)
-                self._finished.setdefault(_shared(key), []).append(_Finished.of(record))
+                self._finished.setdefault(_shared(key), []).append(_Finished.of(key, record))
 
     def details(self, comparison: Comparison) -> dict[str, Any]:
         """Layers, histograms and curves of each row of a comparison; empty where there are none.
 
         Rows are in the order of :func:`.page_chart.chart_data`.
         """
+        if not self._points:
+            return {}
         rows = [row for _, rows in comparison.methods() for _, row in rows.iterrows()]
         points = [self._points.get(_key_of_row(row)) for row in rows]
         known = [point for point in points if point is not None]
@@ -101,21 +103,27 @@ class Runs:
         return _yaml([each.experiment for each in finished]) if finished else ""
 
     def _of(self, comparison: Comparison) -> list[_Finished]:
-        return self._finished.get(_shared(_key_of_row(comparison.rows.iloc[0])), [])
+        if not self._finished:
+            return []
+        keys = {_key_of_row(row) for _, row in comparison.rows.iterrows()}
+        shared = _shared(next(iter(keys)))
+        return [each for each in self._finished.get(shared, []) if each.key in keys]
 
 
 class _Finished(NamedTuple):
     """What is kept of every finished run."""
 
+    key: Key
     experiment: Mapping[str, Any]
     environment: tuple[tuple[str, str], ...]
     doubts: tuple[str, ...]
 
     @classmethod
-    def of(cls, record: Record) -> _Finished:
+    def of(cls, key: Key, record: Record) -> _Finished:
         shown = {name: value for name, value in record.environment.items() if value is not None}
         reasons = {part for text in record.doubts.values() for part in text.split("; ")}
         return cls(
+            key,
             record.experiment,
             tuple((printable(name), printable(str(value))) for name, value in shown.items()),
             tuple(sorted(map(printable, reasons))),
@@ -198,9 +206,7 @@ def _histograms(points: Sequence[_Point | None], sizes: Mapping[str, int]) -> di
 def _merged(counts: Sequence[int]) -> tuple[int, ...]:
     """Counts in fewer bins."""
     together = max(1, len(counts) // _BINS)
-    return tuple(
-        sum(counts[start : start + together]) for start in range(0, len(counts), together)
-    )
+    return tuple(sum(counts[start : start + together]) for start in range(0, len(counts), together))
 
 
 def _curves(points: Sequence[_Point | None], quality: str) -> dict[str, Any]:

@@ -49,6 +49,9 @@ _NOTHING = "there is nothing to plot: no run of the leaderboard has a finite res
 MOST_COMPARISONS = 24
 """More than so many comparisons are not drawn: it would take minutes, and nobody could see them."""
 
+MOST_STRATEGIES = 96
+"""A page draws no comparison of more strategies: that too would take minutes."""
+
 
 class Drawn(NamedTuple):
     """The files of plots that were written, and a sentence for each that was not."""
@@ -113,8 +116,8 @@ def as_svg(frame: pd.DataFrame) -> list[dict[str, str]]:
     """All plots of each comparison of a leaderboard, each an ``<svg>`` to stand in a page.
 
     They have the names of what quality is drawn against. A plot is empty text where no run has a
-    finite result, and all are where there are more than :data:`MOST_COMPARISONS` comparisons. A
-    strategy looks the same in all of them.
+    finite result or there are more than :data:`MOST_STRATEGIES` strategies, and all are where there
+    are more than :data:`MOST_COMPARISONS` comparisons. A strategy looks the same in all of them.
     Ink, faint ink, grid and paper are the page's custom properties ``--ink``, ``--faint``,
     ``--grid`` and ``--paper`` if it has them.
     """
@@ -215,7 +218,7 @@ def _svg(
     comparison: Comparison, panels: Sequence[Panel], named: Sequence[Line], identity: str
 ) -> str:
     """The plot without what only a file needs, its ids made unique in a page by ``identity``."""
-    if all(panel.is_empty for panel in panels):
+    if all(panel.is_empty or len(panel.lines) > MOST_STRATEGIES for panel in panels):
         return ""
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     content = io.BytesIO()
@@ -227,7 +230,9 @@ def _svg(
     text = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{identity}-", text)
     text = text.replace("'DejaVu Sans'", "'DejaVu Sans', sans-serif")
     text = re.sub(r' transform="rotate\(-0 [^"]*"', "", re.sub(r"\n +", "\n", text))
-    text = re.sub(r"\b\d+\.\d{3,}", lambda found: f"{float(found[0]):.2f}".rstrip("0").rstrip("."), text)
+    text = re.sub(
+        r"\b\d+\.\d{3,}", lambda found: f"{float(found[0]):.2f}".rstrip("0").rstrip("."), text
+    )
     for colour, role in _ROLES.items():
         text = re.sub(rf"(?<=: ){colour}", f"var(--{role}, {colour})", text, flags=re.IGNORECASE)
     name = html.escape(

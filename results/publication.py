@@ -64,7 +64,7 @@ def publish(records: Sequence[Record], labels: Labels, folder: Path) -> list[Pat
         paths.append(folder / name)
     paths += draw_plots(frames["leaderboard.csv"], folder).paths
     paths.append(folder / "report.html")
-    report(frames["leaderboard.csv"], paths[-1])
+    report(frames["leaderboard.csv"], paths[-1], records)
     return paths
 
 

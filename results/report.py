@@ -16,12 +16,13 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from . import cells
+from .checklist import Check, checklists
 from .columns import COLUMNS
 from .comparison import Comparison, comparisons
 from .drawing import Look
 from .page_chart import as_script, batches, chart_data, page_looks
 from .page_runs import MOST_ROWS, Machine, Runs
-from .plots import MOST_COMPARISONS, as_svg
+from .plots import MOST_COMPARISONS, MOST_STRATEGIES, as_svg
 from .record import Record
 from .store import write_atomically
 
@@ -51,14 +52,17 @@ def report(frame: pd.DataFrame, path: str | Path, records: Iterable[Record] = ()
     runs = Runs(records if len(frame) <= MOST_ROWS else ())
     page = _template().render(
         sections=[
-            _section(comparison, plots, known, runs)
-            for comparison, plots in zip(everything, as_svg(frame), strict=True)
+            _section(comparison, plots, checks, known, runs)
+            for comparison, plots, checks in zip(
+                everything, as_svg(frame), checklists(everything), strict=True
+            )
         ],
         finished=int(frame["seeds"].sum()),
         failed=int(frame["seeds_failed"].sum()),
         missing=int(frame["seeds_missing"].sum()),
         definitions=COLUMNS,
         most_drawn=MOST_COMPARISONS,
+        most_strategies=MOST_STRATEGIES,
         style=_source("report.css"),
         scripts=[_source("report_first.js"), Markup().join(map(_source, _SCRIPTS))],
     )
@@ -86,6 +90,8 @@ class _Section(NamedTuple):
     legend: list[str]
     batches: list[int]
     costs: list[tuple[str, list[dict[str, str]]]]
+    checks: dict[str, list[Check]]
+    reasons: dict[str, dict[str, int]]
     data: Markup
     details: Markup
     machines: list[Machine]
@@ -122,7 +128,11 @@ def _breakable(name: str) -> Markup:
 
 
 def _section(
-    comparison: Comparison, plots: dict[str, str], known: Mapping[str, Look], runs: Runs
+    comparison: Comparison,
+    plots: dict[str, str],
+    checks: dict[str, list[Check]],
+    known: Mapping[str, Look],
+    runs: Runs,
 ) -> _Section:
     methods = comparison.methods()
     columns = [
@@ -145,12 +155,24 @@ def _section(
             (name, [_cost(row, has_flops, sizes) for _, row in rows.iterrows()])
             for name, rows in methods
         ],
+        checks=checks,
+        reasons=_reasons(checks),
         data=Markup(as_script(chart_data(comparison, known))),
         details=Markup(as_script(details) if details else ""),
         machines=runs.machines(comparison),
         doubts=runs.doubts(comparison),
         yaml=runs.yaml(comparison),
     )
+
+
+def _reasons(checks: Mapping[str, list[Check]]) -> dict[str, dict[str, int]]:
+    """Why strategies do not keep each of the rules, and how many of them for that reason."""
+    reasons: dict[str, dict[str, int]] = {}
+    for check in (check for own in checks.values() for check in own):
+        of_rule = reasons.setdefault(check.rule, {})
+        if not check.met:
+            of_rule[check.sentence] = of_rule.get(check.sentence, 0) + 1
+    return reasons
 
 
 def _settings(comparison: Comparison) -> dict[str, str]:

@@ -8,7 +8,7 @@ const BEFORE_AND_AFTER = [
 
 /** A drop-down list with its label; `choices` are texts by value. */
 function choice(title, choices, chosen, onchange) {
-  const select = element("select", { onchange: () => onchange(select.value) },
+  const select = element("select", { "aria-label": title, onchange: () => onchange(select.value) },
     ...choices.map(([value, text]) => element("option", { value, selected: String(value) === String(chosen) }, text)));
   return element("label", { class: "choice" }, element("span", {}, title), select);
 }

@@ -88,8 +88,9 @@ def execute(options: argparse.Namespace) -> int:
         write_csv(of_rows(single_seeds(gathered(places)), frame), options.seeds)
         print(options.seeds)
     if options.report:
+        from ...results.gathering import whole_records
         from ...results.report import report
 
-        report(frame, options.report)
+        report(frame, options.report, whole_records(places))
         print(options.report)
     return 0

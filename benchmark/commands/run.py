@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -186,7 +187,7 @@ def _report(records: Sequence[Record], runs: Path, labels: Mapping[str, str]) ->
             print(f"plots:       {', '.join(map(str, draw_quality_plots(frame, runs)))}")
         except UsageError as error:
             say(f"prunebench: no plots: {error}")
-        report(frame, runs / "report.html")
+        report(frame, runs / "report.html", _whole(store))
         print(f"report:      {runs / 'report.html'}")
         print(f"records:     {runs}/??/*.json")
     for sentence in staleness(records):
@@ -198,6 +199,15 @@ def _report(records: Sequence[Record], runs: Path, labels: Mapping[str, str]) ->
         reason = f"{failure.type}: {failure.message}{kept}"
         say(f"failed: {title(record.experiment)} ({record.id}): {reason}")
     return 1 if failures else 0
+
+
+def _whole(store: Store) -> Iterator[Record]:
+    """All records of a folder that can be read; :func:`_readable` has named those that cannot."""
+    for record_id in store.ids():
+        with suppress(UsageError):
+            record = store.load(record_id)
+            if record is not None:
+                yield record
 
 
 def _readable(store: Store) -> Iterator[Outcome]:

@@ -122,7 +122,7 @@ class Pages:
             if not (entry.is_comparison and path.name == REPORT):
                 shutil.copyfile(path, self._folder / place / path.name)
         if entry.is_comparison:
-            report(entry.frame, self._folder / place / REPORT)
+            report(entry.frame, self._folder / place / REPORT, entry.records)
         words = introduced(self._content.notes, entry.name)
         page = f"{place}/{INDEX}"
         self._render(

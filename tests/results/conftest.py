@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -109,3 +110,17 @@ def make_sweep() -> Callable[..., list[Record]]:
         ]
 
     return make
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A headless Chromium of the system; tests of pages in it are skipped where there is none."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+    if path is None:
+        pytest.skip("there is no Chromium: make test-browser installs it")
+    with playwright.sync_playwright() as running:
+        arguments = ["--no-sandbox", "--disable-gpu"]
+        chromium = running.chromium.launch(executable_path=path, args=arguments)
+        yield chromium
+        chromium.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 import subprocess
 import sys
@@ -49,7 +51,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        if self.open and self.open[-1] == "style":
+        if self.open and self.open[-1] in ("style", "script"):
             return
         self.words += data.split()
         if self.tables and {"td", "th"} & set(self.open):
@@ -217,11 +219,13 @@ def test_markup_in_names_is_text(make_record, page, tmp_path):
     assert page.cells(0, nasty.removeprefix("mine.py:"))
     source = (tmp_path / "report.html").read_text()
     assert "Net<i> on <!-- Data" in page.text
-    assert not re.search('<script|<b>"|<i>|<!-- Data', source)
+    assert not re.search('<script>alert|<b>"|<i>|<!-- Data', source)
 
 
 @pytest.mark.slow
-def test_the_page_refers_to_nothing_outside_and_runs_nothing(make_sweep, page, tmp_path):
+def test_the_page_refers_to_nothing_outside_and_runs_nothing_but_its_own_scripts(
+    make_sweep, page, tmp_path
+):
     page = page(make_sweep() + make_sweep(dataset="KMNIST"))
     targets = [value for _, name, value in page.attributes if name.endswith(("href", "src"))]
     ids = [value for _, name, value in page.attributes if name == "id"]
@@ -230,8 +234,19 @@ def test_the_page_refers_to_nothing_outside_and_runs_nothing(make_sweep, page, t
     assert len(ids) == len(set(ids)), "two elements have the same id"
     assert not any(name.startswith("on") for _, name, _ in page.attributes)
     source = (tmp_path / "report.html").read_text()
-    assert not re.search(r"<script|@import|url\((?!#)", source)
+    assert not re.search(
+        r"@import|url\((?!#)|\bfetch\(|XMLHttpRequest|https?://(?!www\.w3\.org)", source
+    )
     assert set(re.findall(r"url\(#([^)]*)\)", source)) <= set(ids)
+    (policy,) = [
+        value for _, name, value in page.attributes if str(value).startswith("default-src")
+    ]
+    scripts = re.findall(r"<script>(.*?)</script>", source, re.DOTALL)
+    digests = [
+        base64.b64encode(hashlib.sha256(each.encode()).digest()).decode() for each in scripts
+    ]
+    allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
+    assert policy == f"default-src 'none'; style-src 'unsafe-inline'; script-src {allowed}"
 
 
 @pytest.mark.slow
@@ -242,7 +257,7 @@ def test_each_comparison_has_two_plots_that_say_what_they_are(make_sweep, page):
         "Top-1 accuracy (%) against compression of the whole network",
         "Top-1 accuracy (%) against theoretical speedup (flops)",
     ] * 2
-    assert len(page.tables) == 4
+    assert len(page.tables) == 6, "quality, costs and the checklist"
 
 
 def test_all_columns_are_defined(make_sweep, page):
