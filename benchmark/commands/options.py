@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ...results.layout import Layout
 
 _MOST_DIGITS = 15
+_LEAST_MEMORY = 1_000_000
 
 
 def add_config(parser: Any, **further: Any) -> None:
@@ -149,6 +150,21 @@ def positive(text: str) -> int:
 def positive_or_zero(text: str) -> int:
     """A number from 0 on."""
     return 0 if text == "0" else positive(text)
+
+
+def memory(text: str) -> int:
+    """An amount of memory in bytes, given with its unit."""
+    from pydantic import ByteSize, TypeAdapter, ValidationError
+
+    try:
+        size = int(TypeAdapter(ByteSize).validate_python(text))
+    except ValidationError:
+        size = 0
+    if size < _LEAST_MEMORY:
+        raise argparse.ArgumentTypeError(
+            f"{shown(text)} is not allowed: give at least 1MB, such as 4GB or 512MiB"
+        )
+    return size
 
 
 def thread_count(text: str) -> int:

@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import UsageError, message_of
-from .options import add_config, add_data, add_labels, add_runs, positive, positive_or_zero
+from .options import (
+    add_config,
+    add_data,
+    add_labels,
+    add_runs,
+    memory,
+    positive,
+    positive_or_zero,
+)
 from .output import draw_quality_plots, say
 from .ray_options import add_ray, chosen_ray
 from .settings import add_settings, chosen_labels, overlaid
@@ -39,6 +47,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="processes that run cells (default: 1, and with Ray as many as there are CPUs)",
     )
     running.add_argument("--timeout", type=positive, help="seconds after which a cell fails")
+    running.add_argument(
+        "--memory-limit",
+        type=memory,
+        metavar="SIZE",
+        help="memory, such as 4GB or 512MiB, that a worker may hold: the cell with which it holds "
+        "more fails",
+    )
     running.add_argument(
         "--checkpoint-minutes",
         type=positive_or_zero,
@@ -74,11 +89,11 @@ def execute(options: argparse.Namespace) -> int:
 
     options.dry_run |= options.estimate
     executor, workers = chosen_ray(options), options.workers or 1
-    if options.timeout is not None and executor is None and workers == 1:
-        raise UsageError("--timeout needs --workers of at least 2: a process cannot stop itself")
+    limited = options.timeout is not None or options.memory_limit is not None
+    apart = executor is None and (workers > 1 or limited)
     settings = read_settings(options.config) if options.config else {}
     settings = overlaid(settings, options)
-    if executor is None and workers > 1 and not options.dry_run:
+    if apart and not options.dry_run:
         fork_server.start([settings.get("device", "cpu")])  # while this process imports torch too
     experiments = grid(**settings)
     labels = chosen_labels(options, experiments)
@@ -87,8 +102,9 @@ def execute(options: argparse.Namespace) -> int:
     from ..sweeps.sweep import sweep, unfinished
 
     distributed.start()
-    if distributed.world_size() > 1 and (workers > 1 or executor is not None):
-        option = f"--workers: {workers}" if executor is None else "--executor: ray"
+    if distributed.world_size() > 1 and (apart or executor is not None):
+        option = f"--workers: {workers}" if workers > 1 else "a limit"
+        option = option if executor is None else "--executor: ray"
         raise UsageError(
             f"{option} is not allowed: torchrun has started "
             f"{distributed.world_size()} processes that share each cell"
@@ -102,6 +118,7 @@ def execute(options: argparse.Namespace) -> int:
             data=options.data,
             workers=workers,
             timeout=options.timeout,
+            memory_limit=options.memory_limit,
             force=options.force,
             weights=not options.no_weights,
             checkpoint_minutes=options.checkpoint_minutes,

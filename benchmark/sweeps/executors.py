@@ -73,11 +73,14 @@ class WorkerProcesses:
         workers: number of processes.
         timeout: seconds after which a job is stopped and fails; a stack has as many times that as
             it has jobs.
+        memory: bytes that a process may hold; the job with which it holds more is stopped and
+            fails.
         stack: how many networks of one shape may train together in a process.
     """
 
     workers: int
     timeout: float | None = None
+    memory: int | None = None
     stack: int = 1
     elsewhere: ClassVar[bool] = False
 
@@ -86,7 +89,7 @@ class WorkerProcesses:
         if not jobs:
             return
         method = fork_server.start(job.experiment.device for job in jobs)
-        pool = Workers(min(self.workers, len(jobs)), method)
+        pool = Workers(min(self.workers, len(jobs)), method, self.memory)
         yield from run_in(pool, jobs, watcher, self.stack, self.timeout)
 
 

@@ -21,6 +21,7 @@ from . import fork_server
 from .checking import check
 from .executors import Executor, ThisProcess, WorkerProcesses
 from .jobs import Job
+from .memory import require_known
 
 
 def run(
@@ -56,6 +57,7 @@ def sweep(
     data: str | Path | None = None,
     workers: int = 1,
     timeout: float | None = None,
+    memory_limit: int | None = None,
     force: bool = False,
     weights: bool = True,
     checkpoint_minutes: float = 10.0,
@@ -77,7 +79,10 @@ def sweep(
         data: the folder of data sets; by default ``PRUNEBENCH_DATA``, else a cache folder.
         workers: processes that run experiments, each with its experiment's threads; 1 stays in
             this process.
-        timeout: seconds after which an experiment fails; needs at least two workers.
+        timeout: seconds after which an experiment fails. With this or a ``memory_limit``, one
+            worker is a process too, which can be stopped.
+        memory_limit: bytes of memory that a worker may hold; the experiment with which it holds
+            more fails. Linux alone tells how much that is.
         force: run all of them, finished or not.
         weights: whether to save the pruned weights beside each record.
         checkpoint_minutes: time between two checkpoints of a training, from which it goes on after
@@ -90,14 +95,20 @@ def sweep(
         progress: whether to show a progress bar.
 
     Raises:
-        UsageError: data are not to be had, or a target cannot be reached; nothing was run.
+        UsageError: data are not to be had, a target cannot be reached, or this system does not
+            say what memory a process holds; nothing was run.
     """
     experiments = list(experiments)
     distinct = list({experiment.id: experiment for experiment in experiments}.values())
     store, folder = Store(runs), data_folder(data)
     waiting = _waiting(distinct, store, force)
+    if memory_limit is not None:
+        require_known("memory_limit")
     if executor is None:
-        executor = ThisProcess(stack) if workers == 1 else WorkerProcesses(workers, timeout, stack)
+        apart = workers > 1 or timeout is not None or memory_limit is not None
+        executor = (
+            WorkerProcesses(workers, timeout, memory_limit, stack) if apart else ThisProcess(stack)
+        )
     if isinstance(executor, WorkerProcesses) and waiting:
         fork_server.start(experiment.device for experiment in waiting)
     failures = {

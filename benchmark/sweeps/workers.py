@@ -25,8 +25,10 @@ from ...errors import UsageError, message_of
 from ...metrics import keep_memory
 from ..cell.progress import listen
 from .jobs import job_of
+from .memory import resident_bytes
 from .tasks import Ended, Task
 
+_LOOKING_SECONDS = 0.05
 _MOST_FALSE_STARTS = 3
 """So many workers in a row may end as they start, before the fault is sought in how they do."""
 
@@ -39,10 +41,13 @@ class Workers:
     Args:
         count: how many there are; in the place of one that has died there soon is another.
         method: how multiprocessing starts them.
+        memory: bytes that each may hold in memory; one that holds more is stopped, and one that
+            keeps more than half of it after a task is replaced, so that the next has its share.
     """
 
-    def __init__(self, count: int, method: str) -> None:
+    def __init__(self, count: int, method: str, memory: int | None = None) -> None:
         self._context = multiprocessing.get_context(method)
+        self._memory = memory
         # A place for each: one number that all of them add to would need a lock, which a worker
         # that is killed might keep.
         self._trained = self._context.RawArray("d", count)
@@ -79,6 +84,8 @@ class Workers:
             if worker.ready and worker.task is None and tasks:
                 worker.begin(tasks.popleft())
         news = [(worker.connection, worker.process.sentinel) for worker in self._workers]
+        # What is allocated in half a second may be more than the machine has.
+        seconds = seconds if self._memory is None else min(seconds, _LOOKING_SECONDS)
         wait([source for both in news for source in both], seconds)
         ended = [self._heard(number) for number in range(len(self._workers))]
         return [each for each in ended if each is not None]
@@ -103,25 +110,50 @@ class Workers:
                 if task is not None:  # else it has only said that it is ready
                     error = None if wrong is None else ChildProcessError(wrong)
                     ended = Ended(task, records, error)
+                    if self._holds(worker, 0.5):
+                        self._replace(number)
                 return ended
         except (EOFError, OSError, pickle.UnpicklingError):
             worker.process.kill()  # it is dead, or as good as dead: nothing can be heard of it
             worker.process.join()
         if worker.process.is_alive():
-            if task is None or task.timeout is None or time.monotonic() < worker.deadline:
+            excess = self._excess(worker)
+            if task is None or excess is None:
                 return None
-            worker.process.kill()
-            worker.process.join()
-            ended = Ended(task, error=TimeoutError(f"not finished after {task.timeout:g} seconds"))
+            ended = Ended(task, error=excess)
         else:
             end = f"the worker process ended with {_end(worker.process.exitcode)}"
             if task is not None:
                 ended = Ended(task, error=ChildProcessError(end))
             if not worker.ready:
                 self._count_false_start(end)
+        self._replace(number)
+        return ended
+
+    def _excess(self, worker: _Worker) -> Exception | None:
+        """What a worker's task has more of than it may have."""
+        limit = worker.task.timeout if worker.task is not None else None
+        if limit is not None and time.monotonic() >= worker.deadline:
+            return TimeoutError(f"not finished after {limit:g} seconds")
+        if self._memory is not None and self._holds(worker, 1):
+            return MemoryError(
+                f"its process held more than {self._memory / 1e9:.3g} GB, the limit on memory"
+            )
+        return None
+
+    def _holds(self, worker: _Worker, part: float) -> bool:
+        """Whether a worker holds more than a part of the memory that it may hold."""
+        if self._memory is None or worker.process.pid is None:
+            return False
+        return resident_bytes(worker.process.pid) > part * self._memory
+
+    def _replace(self, number: int) -> None:
+        """Put another worker in the place of one, whatever that does."""
+        worker = self._workers[number]
+        worker.process.kill()
+        worker.process.join()
         worker.connection.close()
         self._workers[number] = self._started(number)
-        return ended
 
     def _started(self, number: int) -> _Worker:
         ours, theirs = self._context.Pipe()

@@ -151,8 +151,6 @@ def test_one_strategy_is_described_in_detail(capsys):
         (["run", *QUICK, "--strategy", "none.py:Mine", "--compression", "2"], "no file 'none.py'"),
         (["run", "--strategy", "Random", "--compression", "2"], "dataset is missing"),
         (["run", "missing.yaml"], "cannot read the configuration missing.yaml"),
-        (["run", *QUICK, "--strategy", "Random", "--compression", "2", "--timeout", "5"],
-         "--timeout needs --workers"),
         (["run", "--dataset", "Digits", "--model", "LeNet5", "--strategy", "Random",
           "--compression", "2", "--dry-run"], "LeNet5 needs images of at least 16×16"),
         (["run", *QUICK, "--strategy", "Random", "--compression", "2", "--timeout", "-1"], "-1"),

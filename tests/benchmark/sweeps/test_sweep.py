@@ -136,15 +136,6 @@ class Dying(GlobalMagnitude):
         os.kill(os.getpid(), signal.SIGKILL)
 """
 
-SLEEPING = """
-import time
-from prunebench.strategies import GlobalMagnitude
-class Sleeping(GlobalMagnitude):
-    '''Takes forever.'''
-    def score(self, context):
-        time.sleep(600)
-"""
-
 
 @pytest.mark.slow
 def test_a_worker_that_is_killed_fails_its_own_cell_only_and_the_record_says_why(tmp_path):
@@ -154,18 +145,6 @@ def test_a_worker_that_is_killed_fails_its_own_cell_only_and_the_record_says_why
     records = prunebench.sweep(experiments, runs=tmp_path / "runs", workers=2, progress=False)
     assert [record.status for record in records] == ["ok", "failed", "ok", "ok"]
     assert "SIGKILL" in records[1].error.message
-
-
-@pytest.mark.slow
-def test_a_cell_that_takes_too_long_fails_and_the_others_go_on(tmp_path):
-    path = tmp_path / "sleeping.py"
-    path.write_text(SLEEPING)
-    experiments = few(strategy=[f"{path}:Sleeping", "Random"])
-    records = prunebench.sweep(
-        experiments, runs=tmp_path / "runs", workers=2, timeout=20, progress=False
-    )
-    assert [record.status for record in records] == ["failed", "ok"]
-    assert "20 seconds" in records[0].error.message
 
 
 def test_a_failed_cell_is_tried_again(tmp_path):
