@@ -11,6 +11,7 @@ from ...errors import UsageError, shown
 if TYPE_CHECKING:
     from ...metrics import Protocol
     from ...results.layout import Layout
+    from ..sweeps.shards import Shard
 
 _MOST_DIGITS = 15
 _LEAST_MEMORY = 1_000_000
@@ -165,6 +166,13 @@ def memory(text: str) -> int:
             f"{shown(text)} is not allowed: give at least 1MB, such as 4GB or 512MiB"
         )
     return size
+
+
+def shard(text: str) -> Shard:
+    """A part of the cells, such as 3/16."""
+    from ..sweeps.shards import Shard
+
+    return Shard.parse(text)
 
 
 def thread_count(text: str) -> int:

@@ -69,7 +69,9 @@ def chosen_ray(options: argparse.Namespace) -> Executor | None:
     from ..sweeps.executors import RayCluster
 
     if options.memory_limit is not None:
-        raise UsageError("--memory-limit is for processes of this machine: Ray watches memory itself")
+        raise UsageError(
+            "--memory-limit is for processes of this machine: Ray watches memory itself"
+        )
     if options.workers and options.address:
         raise UsageError(
             f"--workers: {options.workers} is not allowed with --address: a cluster runs as many "

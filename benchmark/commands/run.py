@@ -17,6 +17,7 @@ from .options import (
     memory,
     positive,
     positive_or_zero,
+    shard,
 )
 from .output import draw_quality_plots, say
 from .ray_options import add_ray, chosen_ray
@@ -70,6 +71,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="networks of one shape that train together in a process where that is at least 1.3 "
         "times as fast; results then agree up to rounding, and records say so (default: 1)",
     )
+    running.add_argument(
+        "--shard",
+        type=shard,
+        metavar="I/N",
+        help="run only the I-th of N parts of the cells, such as 3/16; see prunebench merge",
+    )
     running.add_argument("--dry-run", action="store_true", help="show what would be run")
     running.add_argument(
         "--estimate",
@@ -97,6 +104,9 @@ def execute(options: argparse.Namespace) -> int:
         fork_server.start([settings.get("device", "cpu")])  # while this process imports torch too
     experiments = grid(**settings)
     labels = chosen_labels(options, experiments)
+    if options.shard is not None and not (experiments := options.shard.of(experiments)):
+        say(f"prunebench: none of the cells is in shard {options.shard}")
+        return 0
     from ...results import Store
     from ..cell import distributed
     from ..sweeps.sweep import sweep, unfinished

@@ -22,6 +22,7 @@ from .checking import check
 from .executors import Executor, ThisProcess, WorkerProcesses
 from .jobs import Job
 from .memory import require_known
+from .shards import Shard
 
 
 def run(
@@ -63,6 +64,7 @@ def sweep(
     checkpoint_minutes: float = 10.0,
     stack: int = 1,
     executor: Executor | None = None,
+    shard: str | None = None,
     progress: bool = True,
 ) -> list[Record]:
     """Run the experiments that have no finished record yet, and return the records of all.
@@ -91,14 +93,16 @@ def sweep(
             least 1.3 times as fast as one after the other. Their results agree with those of
             separate trainings up to rounding, records say it, and nothing of it is checkpointed.
         executor: what runs experiments, such as a ``RayCluster``; it takes the place of
-            ``workers``, ``timeout`` and ``stack``, which it says itself.
+            ``workers``, ``timeout``, ``memory_limit`` and ``stack``, which it says itself.
+        shard: which part of the experiments to run, such as ``3/16`` for the third of sixteen
+            (:mod:`prunebench.benchmark.sweeps.shards`); by default all.
         progress: whether to show a progress bar.
 
     Raises:
         UsageError: data are not to be had, a target cannot be reached, or this system does not
             say what memory a process holds; nothing was run.
     """
-    experiments = list(experiments)
+    experiments = list(experiments) if shard is None else Shard.parse(shard).of(experiments)
     distinct = list({experiment.id: experiment for experiment in experiments}.values())
     store, folder = Store(runs), data_folder(data)
     waiting = _waiting(distinct, store, force)
