@@ -60,10 +60,16 @@ class Drawn(NamedTuple):
     left_out: list[str]
 
 
-def draw_plots(frame: pd.DataFrame, folder: Path, layout: Layout = LAYOUT) -> Drawn:
-    """Write into a folder a PNG for each quantity that quality is drawn against.
+def draw_plots(
+    frame: pd.DataFrame,
+    folder: Path,
+    layout: Layout = LAYOUT,
+    formats: Sequence[str] = ("png",),
+) -> Drawn:
+    """Write into a folder a figure for each quantity that quality is drawn against.
 
-    They are called ``quality-vs-compression.png`` and the like.
+    They are called ``quality-vs-compression.png`` and the like, in each of the ``formats``
+    (:data:`~prunebench.results.drawing.FIGURE_FORMATS`).
 
     Raises:
         UsageError: no run of the leaderboard has a finite result, so there is nothing to draw.
@@ -75,8 +81,11 @@ def draw_plots(frame: pd.DataFrame, folder: Path, layout: Layout = LAYOUT) -> Dr
             quantity = kind.achieved.replace("_", " ")
             drawn.left_out.append(f"no plot against {quantity}: no run has measured it")
             continue
-        drawn.paths.append(folder / f"quality-vs-{kind.name.replace('_', '-')}.png")
-        plot_quality(frame, drawn.paths[-1], kind, layout)
+        figure = quality_figure(frame, kind, layout)
+        for ending in formats:
+            path = folder / f"quality-vs-{kind.name.replace('_', '-')}.{ending}"
+            save_figure(figure, path)
+            drawn.paths.append(path)
     if not drawn.paths:
         raise UsageError(_NOTHING)
     return drawn
@@ -85,7 +94,7 @@ def draw_plots(frame: pd.DataFrame, folder: Path, layout: Layout = LAYOUT) -> Dr
 def plot_quality(
     frame: pd.DataFrame, path: str | Path, kind: TargetKind, layout: Layout = LAYOUT
 ) -> None:
-    """Write a PNG of quality against what was achieved of a kind of target.
+    """Write a figure of quality against what was achieved of a kind of target.
 
     ``frame`` is a leaderboard. Lines are means over seeds, bands ± one sample standard deviation.
 

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from ruamel.yaml import YAML
 
+import prunebench
 from prunebench.benchmark.catalogue.components import methods_as_markdown
 from prunebench.benchmark.catalogue.description import ENTRIES, description
 from prunebench.benchmark.command_line import main
@@ -23,11 +25,13 @@ from prunebench.results import (
     inference_as_text,
 )
 from prunebench.results.break_even import BREAK_EVEN_COLUMNS, break_even_sentences
+from prunebench.results.compare import COMPARE_COLUMNS
 from prunebench.results.curves import CURVE_COLUMNS
 from prunebench.results.distributions import DISTRIBUTION_COLUMNS
 from prunebench.results.heatmap import HEATMAP_COLUMNS
 from prunebench.results.inference import INFERENCE_COLUMNS
 from prunebench.results.literature import LITERATURE_COLUMNS
+from prunebench.results.ranking import STANDING_COLUMNS
 from prunebench.results.seeds import SEED_COLUMNS
 from prunebench.results.sensitivity import SENSITIVITY_COLUMNS
 from prunebench.results.study import CLASS_COLUMNS, MEDIAN_COLUMNS, SCHEME_COLUMNS
@@ -184,6 +188,8 @@ def test_every_published_break_even_is_stated_with_its_command(path):
         SENSITIVITY_COLUMNS,
         HEATMAP_COLUMNS,
         SEED_COLUMNS,
+        COMPARE_COLUMNS,
+        STANDING_COLUMNS,
         CURVE_COLUMNS,
         DISTRIBUTION_COLUMNS,
     ],
@@ -231,3 +237,14 @@ def test_what_goes_into_a_method_documents_its_hyperparameters(registry):
 def test_the_experiment_on_all_strategies_names_them_all():
     settings = read_settings(ROOT / "experiments/all-strategies.yaml")
     assert settings["strategy"] == STRATEGIES.names()
+
+
+def test_the_citation_is_of_this_version_and_says_what_citation_files_must():
+    citation = YAML(typ="safe").load((ROOT / "CITATION.cff").read_text())
+    assert citation["cff-version"] == "1.2.0"
+    assert str(citation["version"]) == prunebench.__version__
+    assert citation["type"] == "software"
+    assert citation["message"]
+    assert citation["title"]
+    for work in (citation, *citation["references"]):
+        assert all("name" in each or "family-names" in each for each in work["authors"])

@@ -39,6 +39,19 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--plots", type=folder_path, metavar="FOLDER", help="draw the plots into a folder"
     )
+    parser.add_argument(
+        "--figures",
+        nargs="+",
+        choices=("png", "pdf", "svg"),
+        metavar="FORMAT",
+        help="write the plots as png, pdf or svg, or several of them (default: png)",
+    )
+    parser.add_argument(
+        "--format",
+        choices=("text", "markdown", "latex", "html", "csv"),
+        default="text",
+        help="how the table is printed (default: text)",
+    )
     parser.add_argument("--seeds", type=file_path, metavar="FILE", help="write single runs as CSV")
     parser.add_argument("--report", type=file_path, metavar="FILE", help="write it all as a page")
     parser.add_argument(
@@ -52,7 +65,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Print the tables, and write and draw what is asked for."""
-    from ...results import as_text, leaderboard, write_csv
+    from ...results import leaderboard, write_csv
+    from ...results.formats import FORMATS
     from ...results.naming import labels_of, with_labels
     from ...results.selection import in_order, of_rows, selected
 
@@ -63,6 +77,10 @@ def execute(options: argparse.Namespace) -> int:
         layout = chosen_layout(options, LAYOUT)
         if not options.plots:
             raise UsageError("--panel, --colour and --line arrange plots: give --plots FOLDER too")
+    if options.figures and not options.plots:
+        raise UsageError("--figures says how plots are written: give --plots FOLDER too")
+    if options.checklist and options.format != "text":
+        raise UsageError(f"--checklist is text: leave out --format {options.format}")
     places = options.runs or [Path("runs")]
     frame = leaderboard(places)
     if frame.empty:
@@ -71,7 +89,7 @@ def execute(options: argparse.Namespace) -> int:
     frame = in_order(
         selected(frame, options.where), options.sort.split(",") if options.sort else []
     )
-    print(as_text(frame))
+    print(FORMATS[options.format](frame))
     if options.checklist:
         from ...results.checklist import checklist_as_text
 
@@ -80,7 +98,9 @@ def execute(options: argparse.Namespace) -> int:
         write_csv(frame, options.output)
         print(f"\n{options.output}")
     if options.plots:
-        print("\n".join(map(str, draw_quality_plots(frame, options.plots, layout))))
+        formats = options.figures or ["png"]
+        paths = draw_quality_plots(frame, options.plots, layout, formats)
+        print("\n".join(map(str, paths)))
     if options.seeds:
         from ...results.gathering import gathered
         from ...results.seeds import single_seeds

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,11 +20,13 @@ def say(sentence: str) -> None:
     print(printable_lines(sentence), file=sys.stderr)
 
 
-def draw_quality_plots(frame: DataFrame, folder: Path, layout: Layout | None = None) -> list[Path]:
+def draw_quality_plots(
+    frame: DataFrame, folder: Path, layout: Layout | None = None, formats: Sequence[str] = ("png",)
+) -> list[Path]:
     """Draw the plots of a leaderboard into a folder, say which are left out, return their paths."""
     from ...results.plots import LAYOUT, draw_plots
 
-    drawn = draw_plots(frame, folder, layout or LAYOUT)
+    drawn = draw_plots(frame, folder, layout or LAYOUT, formats)
     for sentence in drawn.left_out:
         say(f"prunebench: {sentence}")
     return drawn.paths
