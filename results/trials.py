@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +45,12 @@ class Trials:
     comparison: Comparison
     runs: pd.DataFrame
 
-    @property
+    @cached_property
     def strategies(self) -> list[str]:
         """What the strategies are called, in the order of tables."""
         return [name for name, _ in self.comparison.methods()]
 
-    @property
+    @cached_property
     def targets(self) -> list[str]:
         """The targets as tables write them, ascending."""
         _, rows = self.comparison.methods()[0]
