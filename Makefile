@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/ready
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: demo test test-browser test-oldest check build constraints clean
+.PHONY: demo test test-browser test-oldest check build docs constraints clean
 
 # The standard comparison on data that need no network; a few minutes after the installation.
 demo: $(READY)
@@ -35,6 +35,14 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	MYPYPATH=.venv/link $(BIN)/mypy -p prunebench
 
+# The documentation, as docs/_build/index.html; a warning is an error.
+docs: .venv/docs-ready
+	$(BIN)/sphinx-build --fail-on-warning --fresh-env --quiet -c docs . docs/_build
+
+.venv/docs-ready: $(READY)
+	$(BIN)/pip install --constraint constraints.txt --editable '.[docs]'
+	touch .venv/docs-ready
+
 $(READY): setup.cfg constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --constraint constraints.txt --editable '.[test,check]'
@@ -44,7 +52,7 @@ $(READY): setup.cfg constraints.txt
 # The exact versions that `make` installs, from the newest that setup.cfg allows.
 constraints:
 	rm -rf .venv && $(PYTHON) -m venv .venv
-	$(BIN)/pip install --editable '.[test,browser,check]'
+	$(BIN)/pip install --editable '.[test,browser,check,docs]'
 	$(BIN)/pip freeze --exclude-editable > constraints.txt
 
 clean:

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[1]
 
 
-NO_PACKAGES = ("tests", "experiments", "examples", "performance")
+NO_PACKAGES = ("tests", "experiments", "examples", "performance", "docs")
 
 
 def checked_out() -> list[str]:
