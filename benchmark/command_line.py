@@ -18,6 +18,7 @@ from .commands import (
     break_even,
     check,
     compare,
+    completion,
     curves,
     distributions,
     export,
@@ -78,6 +79,7 @@ COMMANDS: dict[str, Command] = {
     "break-even": break_even,
     "export": export,
     "check": check,
+    "completion": completion,
 }
 
 
@@ -117,6 +119,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         parser = commands.add_parser(name, help=command.HELP)
         if name in arguments:
             command.add_options(parser)
+            parser.set_defaults(whole_parser=lambda: _parser([*COMMANDS]))
     return whole
 
 
