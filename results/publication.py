@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -15,6 +16,15 @@ from .heatmap import HEATMAP_COLUMNS
 from .inference import INFERENCE_COLUMNS
 from .literature import compared, read_register
 from .literature_text import as_markdown
+from .manifest import (
+    CONFIG_FILE,
+    MANIFEST_FILE,
+    describe,
+    digests,
+    provenance,
+    read_manifest,
+    write_manifest,
+)
 from .naming import with_labels
 from .plots import draw_plots
 from .record import Record
@@ -22,6 +32,7 @@ from .record_file import RECORDS_FILE, write_records
 from .report import report
 from .seeds import single_seeds
 from .sensitivity import SENSITIVITY_COLUMNS
+from .store import write_atomically
 from .study import CLASS_COLUMNS, MEDIAN_COLUMNS, SCHEME_COLUMNS
 from .tables import as_csv, as_text, write_csv
 
@@ -50,8 +61,17 @@ def tables(records: Sequence[Record], labels: Labels) -> dict[str, pd.DataFrame]
     }
 
 
-def publish(records: Sequence[Record], labels: Labels, folder: Path) -> list[Path]:
+def publish(
+    records: Sequence[Record], labels: Labels, folder: Path, config: bytes, **said: Any
+) -> list[Path]:
     """Write all that is published of ``records`` into a folder, and return the files.
+
+    Args:
+        records: all of a comparison.
+        labels: what strategies are to be called.
+        folder: where to.
+        config: the configuration of the experiments.
+        said: what the publisher says in the manifest: see :func:`.manifest.describe`.
 
     Raises:
         OSError: a file could not be written.
@@ -65,7 +85,37 @@ def publish(records: Sequence[Record], labels: Labels, folder: Path) -> list[Pat
     paths += draw_plots(frames["leaderboard.csv"], folder).paths
     paths.append(folder / "report.html")
     report(frames["leaderboard.csv"], paths[-1], records)
+    paths += note(folder, records, config, **said)
     return paths
+
+
+def note(folder: Path, records: Sequence[Record], config: bytes, **said: Any) -> list[Path]:
+    """Write the configuration into a published folder and the manifest of it all."""
+    write_atomically(folder / CONFIG_FILE, config)
+    write_manifest(folder, describe(folder, records, **said))
+    return [folder / CONFIG_FILE, folder / MANIFEST_FILE]
+
+
+def unlike_manifest(folder: Path) -> list[str]:
+    """A sentence for each file of a folder that is not the one whose digest its manifest has.
+
+    Raises:
+        UsageError: there is no manifest, or it cannot be read.
+    """
+    noted, found = read_manifest(folder).files, digests(folder)
+    return [
+        *(
+            f"{name} is missing, and the manifest has its digest"
+            for name in noted
+            if name not in found
+        ),
+        *(f"{name} has no digest in the manifest" for name in found if name not in noted),
+        *(
+            f"{name} is not the file whose digest the manifest has"
+            for name in found
+            if noted.get(name, found[name]) != found[name]
+        ),
+    ]
 
 
 def outdated_tables(records: Sequence[Record], labels: Labels, folder: Path) -> list[str]:
@@ -89,13 +139,15 @@ def lacking_columns(folder: Path) -> list[str]:
 
 
 def shown_on(page: Path, name: str, records: Sequence[Record], labels: Labels) -> None:
-    """Put a publication's table into a Markdown page, between the two comments with its name.
+    """Put a publication's table, and where it comes from, between two comments in a Markdown page.
 
     Raises:
         ValueError: the page has no such place.
     """
     frame = with_labels(leaderboard(records), labels)
-    put_on_page(page, name, f"```\n{as_text(frame)}\n```\n")
+    said = provenance(page.parent / name)
+    origin = f"\n{said}\n" if said else ""
+    put_on_page(page, name, f"```\n{as_text(frame)}\n```\n{origin}")
 
 
 def literature_on(page: Path) -> None:

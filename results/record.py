@@ -310,7 +310,9 @@ class Record(Outcome):
     prunable weights; the first records have neither. ``revision`` is how many changes had moved
     results when the record was made (:mod:`prunebench.results.changes`). ``stacked`` is how many
     networks were trained at once: with more than one, results agree with those of the experiment
-    alone up to rounding, and no further.
+    alone up to rounding, and no further. ``digests`` has the SHA-256 of the data (``data``, the
+    examples of the validation and test splits), of the weights of the dense network (``dense``) and
+    of the pruned one (``pruned``); older records have none, so that :meth:`result` leaves it out.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -325,6 +327,7 @@ class Record(Outcome):
     distributions: tuple[Distribution, ...] = ()
     revision: int = Field(default=0, ge=0)
     stacked: int = Field(default=1, ge=1)
+    digests: Mapping[str, str] = {}
     environment: Document
 
     @model_validator(mode="after")
@@ -340,9 +343,10 @@ class Record(Outcome):
         return self
 
     def result(self) -> dict[str, Any]:
-        """All that a rerun must reproduce exactly: the record without times and environments."""
-        times = {"timings", "doubts", "environment", "inference", "inference_environment"}
-        return self.model_dump(mode="json", exclude=times)
+        """All numbers that a rerun must reproduce exactly: no times, environments and digests."""
+        others = {"timings", "doubts", "environment", "digests"}
+        others |= {"inference", "inference_environment"}
+        return self.model_dump(mode="json", exclude=others)
 
     def __str__(self) -> str:
         return brief.as_text(*self._in_brief())

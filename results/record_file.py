@@ -6,6 +6,7 @@ JSON lines, compressed by gzip, by ascending id. The same records give the same 
 from __future__ import annotations
 
 import gzip
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def read_records(path: str | Path) -> Iterator[Record]:
         return
     try:
         lines = gzip.decompress(path.read_bytes()).splitlines()
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise UsageError(f"{path} is not a file of records: {error}") from None
     for number, line in enumerate(lines, 1):
         try:

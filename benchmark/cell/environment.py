@@ -32,6 +32,7 @@ def _machine() -> dict[str, Any]:
         "commit": _commit(),
         "platform": platform.platform(),
         "processor": processor(torch.device("cpu")),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
         "cores": os.cpu_count(),
     }
 

@@ -16,6 +16,7 @@ from ...results import Record, Store
 from ..experiment import Experiment
 from . import distributed
 from .checkpoint import Checkpoints
+from .digests import digest_of_data
 from .pretraining import Pretrained, require_learned
 from .process import repeatable, threads
 from .record import failed_record, finished_record
@@ -56,7 +57,8 @@ def cell(
         pretrained = Pretrained(experiment, task, store.folder, checkpoint_seconds)
         require_learned(experiment, task, pretrained.report())
         pruned = yield from prune(experiment, task, pretrained, checkpoints)
-        record = finished_record(experiment, task, pretrained, pruned)
+        digest = _data_digest(str(experiment.dataset), data)
+        record = finished_record(experiment, task, pretrained, pruned, digest)
         state = copy_of_state(pruned.model)
     except (KeyboardInterrupt, GeneratorExit):
         raise
@@ -121,6 +123,11 @@ def _loaded(dataset: str, data: Path, device: str) -> Task:
     if device != "cpu":
         return _loaded(dataset, data, "cpu").to(torch.device(device))
     return DATASETS.component(dataset).create().load(data)
+
+
+@lru_cache(maxsize=2)
+def _data_digest(dataset: str, data: Path) -> str:
+    return digest_of_data(_loaded(dataset, data, "cpu"))
 
 
 def load_task(dataset: Component[Any], data: Path, device: str = "cpu") -> Task:

@@ -25,6 +25,7 @@ from ...results.changes import CHANGES
 from ...results.qualities import descriptions
 from ...strategies import Strategy, collapsed, weight_class
 from ..experiment import Experiment
+from .digests import digest_of_weights
 from .environment import environment
 from .evaluation import own_metric
 from .pretraining import Pretrained, build, least_dense_quality
@@ -33,7 +34,7 @@ from .target import weights_to_prune
 
 
 def finished_record(
-    experiment: Experiment, task: Task, pretrained: Pretrained, pruned: Pruned
+    experiment: Experiment, task: Task, pretrained: Pretrained, pruned: Pruned, data: str
 ) -> Record:
     """Measure what the rounds left, and the dense network beside it.
 
@@ -42,6 +43,7 @@ def finished_record(
         task: what is learned.
         pretrained: the dense network.
         pruned: what the rounds left.
+        data: the digest of the task's data.
 
     Raises:
         UsageError: a metric cannot measure this network, or the smaller network that is cut out of
@@ -88,6 +90,11 @@ def finished_record(
         stacked=pruned.stacked,
         history=(*report.curve, *pruned.curve),
         distributions=_distributions(pretrained, pruned),
+        digests={
+            "data": data,
+            "dense": digest_of_weights(pretrained.state()),
+            "pruned": digest_of_weights(pruned.model.state_dict()),
+        },
         timings={"pretraining_seconds": report.seconds, **pruned.seconds, **latency},
         doubts=doubts,
         environment=environment(),

@@ -32,6 +32,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Say which comparisons are stale, and make those anew; fail if any stays stale."""
+    from ...results.manifest import MANIFEST_FILE
     from ..studies.publishing import publications
 
     stale = 0
@@ -41,6 +42,10 @@ def execute(options: argparse.Namespace) -> int:
         print(f"{state:7}{each.folder}", *reasons, sep="\n       - ")
         if each.config is None:
             print("       made by another command, which stands on the page beside it")
+        elif reasons == [f"it has no {MANIFEST_FILE}"] and not options.check:
+            each.describe()
+            print(f"       has its {MANIFEST_FILE} now")
+            reasons = each.stale()
         elif reasons and not options.check:
             runs = options.runs / each.folder.name
             records = each.renew(runs, data=options.data, workers=options.workers)

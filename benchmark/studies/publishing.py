@@ -13,12 +13,15 @@ from pathlib import Path
 from ...errors import UsageError
 from ...results import Record, Store
 from ...results.changes import outdated_by, staleness
+from ...results.manifest import CONFIG_FILE, MANIFEST_FILE
 from ...results.publication import (
     lacking_columns,
     literature_on,
+    note,
     outdated_tables,
     publish,
     shown_on,
+    unlike_manifest,
 )
 from ...results.record_file import RECORDS_FILE, read_records
 from ..experiment import Experiment
@@ -62,7 +65,21 @@ class Publication:
     def stale(self) -> list[str]:
         """Why it is not what today's code gives; nothing where it is."""
         reasons = lacking_columns(self.folder)
-        return reasons if self.config is None else self._stale_cells() + reasons
+        if self.config is None:
+            return reasons
+        reasons = self._stale_cells() + reasons
+        if not self.has_manifest():
+            return [*reasons, f"it has no {MANIFEST_FILE}"]
+        return reasons + unlike_manifest(self.folder) + self._other_configuration()
+
+    def has_manifest(self) -> bool:
+        """Whether the folder has a manifest."""
+        return (self.folder / MANIFEST_FILE).is_file()
+
+    def _other_configuration(self) -> list[str]:
+        path = self.folder / CONFIG_FILE
+        same = self.config and path.is_file() and path.read_bytes() == self.config.read_bytes()
+        return [] if same else [f"{CONFIG_FILE} is not what {self.config} says"]
 
     def _stale_cells(self) -> list[str]:
         ids = {experiment.id for experiment in self.experiments()}
@@ -88,6 +105,7 @@ class Publication:
         Returns:
             The records of all cells, failed ones among them.
         """
+        assert self.config is not None  # only comparisons can be stale and run again
         experiments = self.experiments()
         store = Store(runs)
         for record in self.records():
@@ -100,11 +118,21 @@ class Publication:
         sweep(unfinished(experiments, store), runs=runs, data=data, workers=workers)
         sweep(again, runs=runs, data=data, workers=workers, force=True)
         records = [known for each in experiments if (known := store.load(each.id))]
-        publish(records, self.labels(), self.folder)
+        publish(records, self.labels(), self.folder, self.config.read_bytes())
+        self._show(records)
+        return records
+
+    def describe(self) -> None:
+        """Write the manifest of what is published as it is, and what it says onto the page."""
+        assert self.config is not None  # only comparisons have records
+        records = self.records()
+        note(self.folder, records, self.config.read_bytes())
+        self._show(records)
+
+    def _show(self, records: list[Record]) -> None:
         page = self.folder.parent / "README.md"
         shown_on(page, self.folder.name, records, self.labels())
         literature_on(page)
-        return records
 
 
 def publications(configs: Sequence[Path], folder: Path) -> list[Publication]:
@@ -127,5 +155,8 @@ def publications(configs: Sequence[Path], folder: Path) -> list[Publication]:
 
 
 def _config(folder: Path) -> Path | None:
-    path = Path("experiments") / f"{folder.name}.yaml"
-    return path if path.is_file() and (folder / "leaderboard.csv").is_file() else None
+    """The YAML file of a comparison's experiments: ours, or what a submission brought along."""
+    if not (folder / "leaderboard.csv").is_file():
+        return None
+    ours = Path("experiments") / f"{folder.name}.yaml"
+    return next((path for path in (ours, folder / CONFIG_FILE) if path.is_file()), None)

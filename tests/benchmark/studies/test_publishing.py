@@ -47,6 +47,8 @@ def test_what_was_just_published_is_fresh(published, capsys):
         "quality-vs-compression.png",
         "quality-vs-speedup.png",
         "report.html",
+        "experiments.yaml",
+        "manifest.json",
     }
     page = (home / "published/README.md").read_text()
     assert page.startswith("Above.\n")
