@@ -46,6 +46,24 @@ def without_paths(text: str) -> str:
     return _QUOTED_OR_WITH_PATH.sub(name, _FIRST_PATH.sub("", text))
 
 
+def with_paths(text: str, moved: Callable[[str], str]) -> str:
+    """A component's text with another path for each file or module in which a class is.
+
+    Args:
+        text: the component, as it is written.
+        moved: gives the path to write in place of one.
+    """
+
+    def elsewhere(match: re.Match[str]) -> str:
+        path, _, name = (match[2] or "").rpartition(":")
+        return match[1] or f"{moved(path)}:{name}"
+
+    if first := _FIRST_PATH.match(text):
+        rest = _QUOTED_OR_WITH_PATH.sub(elsewhere, text[first.end() :])
+        return f"{moved(first[0][:-1])}:{rest}"
+    return _QUOTED_OR_WITH_PATH.sub(elsewhere, text)
+
+
 def parse(text: str, kind: str) -> Call:
     """What ``Name(argument=value, ...)`` says, nothing of which is evaluated."""
     name, opening, rest = text.strip().partition("(")

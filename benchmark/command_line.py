@@ -35,6 +35,8 @@ from .commands import (
     show,
     site,
     study,
+    submit,
+    verify,
 )
 from .commands.run import INTERRUPTED
 
@@ -67,6 +69,8 @@ COMMANDS: dict[str, Command] = {
     "compare": compare,
     "merge": merge,
     "publish": publish,
+    "verify": verify,
+    "submit": submit,
     "site": site,
     "literature": literature,
     "show": show,

@@ -64,7 +64,6 @@ class Manifest(_Frozen):
     """
 
     version: Literal[1] = 1
-    name: str
     label: Label
     by: str
     code_licence: str = ""
@@ -154,9 +153,7 @@ def describe(folder: Path, records: Iterable[Record], **said: Any) -> Manifest:
         earlier = read_manifest(folder)
         kept = ("label", "by", "code_licence", "code_source", "verifications")
         known = {name: getattr(earlier, name) for name in kept}
-    manifest = Manifest(
-        **{"name": folder.name, **known, **said}, made=summary(records), files=digests(folder)
-    )
+    manifest = Manifest(**{**known, **said}, made=summary(records), files=digests(folder))
     return manifest.model_copy(update={"verifications": manifest.valid()})
 
 

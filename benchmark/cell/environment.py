@@ -15,6 +15,8 @@ import torch
 PACKAGES = ("prunebench", "torch", "torchvision", "numpy", "fvcore")
 """Whose versions results may depend on."""
 
+_ROOT = Path(__file__).resolve().parents[2]
+
 
 def environment() -> dict[str, Any]:
     """Versions of prunebench and of what computes, the processor, and the threads in use."""
@@ -51,14 +53,19 @@ def processor(device: torch.device) -> str:
 
 def _commit() -> str | None:
     """The commit of the checkout that runs, marked if it is dirty; None for an installed copy."""
-    root = Path(__file__).resolve().parents[2]
-    if not (root / ".git").exists():
+    if not (_ROOT / ".git").exists():
         return None
-    described = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-        cwd=root,
-        capture_output=True,
-        text=True,
-        check=False,
+    return _git("describe", "--always", "--dirty", "--abbrev=12").stdout.strip() or None
+
+
+def knows_commit(commit: str) -> bool | None:
+    """Whether the checkout that runs has a commit in its history; None for an installed copy."""
+    if not (_ROOT / ".git").exists():
+        return None
+    return _git("rev-parse", "--quiet", "--verify", f"{commit}^{{commit}}").returncode == 0
+
+
+def _git(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["git", *arguments], cwd=_ROOT, capture_output=True, text=True, check=False
     )
-    return described.stdout.strip() or None

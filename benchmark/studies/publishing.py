@@ -27,6 +27,7 @@ from ...results.record_file import RECORDS_FILE, read_records
 from ..experiment import Experiment
 from ..grid import grid, read_labels, read_settings
 from ..sweeps.sweep import sweep, unfinished
+from .published import here
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Publication:
         """What belongs to a comparison, each once; nothing where it is none."""
         if self.config is None:
             return []
-        settings = read_settings(self.config)
+        settings = here(read_settings(self.config), self.folder)
         return list({each.id: each for each in grid(**settings)}.values())
 
     def labels(self) -> dict[str, str]:

@@ -1,0 +1,196 @@
+"""Verifying: running published cells again, and holding what comes of it against their records.
+
+Cells are drawn at random, since nobody who forges results is to know which ones. Those that would
+take too long are passed over, and named. They are run in a folder of their own, that with the
+least expected time first, so that there is as much as possible to tell when time is up.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from ...results import Record
+from ...results.agreement import Agreement, Tolerances, agreement
+from ...results.manifest import Verification, describe, write_manifest
+from ...results.record_file import RECORDS_FILE
+from ...results.summary import title
+from ..cell.environment import environment
+from ..experiment import Experiment
+from ..sweeps.sweep import run
+from .published import Published
+
+_TRAINING = ("scoring_seconds", "finetuning_seconds")
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """A cell that was run again.
+
+    Attributes:
+        record: what is published of it.
+        agreement: how what came of it agrees with that.
+        seconds: what that took.
+    """
+
+    record: Record
+    agreement: Agreement
+    seconds: float
+
+    def sentence(self) -> str:
+        """What came of it, in words."""
+        said = f"{title(self.record.experiment)} ({self.record.id}), {self.seconds:.0f} s"
+        found = self.agreement
+        if found.verdict == "identical":
+            return f"{said}: identical bits"
+        if found.verdict == "equal":
+            return (
+                f"{said}: equal within the tolerance; {found.first}; {'; '.join(found.conditions)}"
+            )
+        where = f"although there is {'; '.join(found.conditions)}, " if found.conditions else ""
+        return f"{said}: different: {where}{found.beyond}"
+
+    def as_json(self) -> dict[str, Any]:
+        """The same as plain data."""
+        first, beyond = self.agreement.first, self.agreement.beyond
+        return {
+            "id": self.record.id,
+            "cell": title(self.record.experiment),
+            "verdict": self.agreement.verdict,
+            "first_difference": first and first._asdict(),
+            "beyond_tolerance": beyond and beyond._asdict(),
+            "conditions": list(self.agreement.conditions),
+            "seconds": round(self.seconds, 1),
+        }
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Cells that were drawn.
+
+    Attributes:
+        chosen: those to run, that with the least expected time first.
+        passed_over: those that were drawn too, but would take too long.
+    """
+
+    chosen: tuple[Record, ...]
+    passed_over: tuple[Record, ...]
+
+
+def draw(published: Published, cells: int | None, seconds: float, seed: int) -> Draw:
+    """Draw cells at random until there are enough or there is no time for any other.
+
+    Args:
+        published: the folder.
+        cells: how many; None for all.
+        seconds: how long they may take together.
+        seed: of what is drawn.
+    """
+    records = [record for record in published.records if record.finished]
+    random.Random(seed).shuffle(records)
+    expected = Expected(published)
+    chosen: list[Record] = []
+    passed_over: list[Record] = []
+    for record in records:
+        if cells is not None and len(chosen) == cells:
+            break
+        if expected.so_far + expected.of(record) <= seconds:
+            expected.add(record)
+            chosen.append(record)
+        else:
+            passed_over.append(record)
+    alone = Expected(published)
+    chosen.sort(key=lambda record: (alone.of(record), record.id))
+    return Draw(tuple(chosen), tuple(passed_over))
+
+
+class Expected:
+    """How long cells took where they were run; a dense network that they share counts once.
+
+    Attributes:
+        so_far: seconds of all cells that were added.
+    """
+
+    def __init__(self, published: Published) -> None:
+        self._dense = {
+            identity: experiment.pretraining_id
+            for identity, experiment in published.experiments.items()
+        }
+        self._trained: set[str] = set()
+        self.so_far = 0.0
+
+    def of(self, record: Record) -> float:
+        """The seconds of one more cell."""
+        is_there = self._dense[record.id] in self._trained
+        names = _TRAINING if is_there else ("pretraining_seconds", *_TRAINING)
+        return sum(record.timings.get(name) or 0.0 for name in names)
+
+    def add(self, record: Record) -> None:
+        """Count a cell."""
+        self.so_far += self.of(record)
+        self._trained.add(self._dense[record.id])
+
+
+def repeat(
+    published: Published, records: Sequence[Record], *, data: Path | None, seconds: float
+) -> Iterator[Repeated]:
+    """Run cells again, one after the other, for as long as there is time for the next.
+
+    How much longer they take here than where they were run is taken from those before.
+
+    Args:
+        published: the folder in which they are.
+        records: what to run again.
+        data: the folder of data sets.
+        seconds: how long it may take.
+    """
+    start, slower = time.perf_counter(), 1.0
+    tolerances, expected = Tolerances(published.records), Expected(published)
+    with TemporaryDirectory(prefix="prunebench-") as folder, published.admitting():
+        for record in records:
+            before = time.perf_counter()
+            is_first = expected.so_far == 0
+            if not is_first and before - start + slower * expected.of(record) > seconds:
+                return
+            experiment = untimed(published.experiments[record.id])
+            found = run(experiment, runs=folder, data=data, weights=False)
+            expected.add(record)
+            now = time.perf_counter()
+            slower = (now - start) / max(expected.so_far, 1e-3)
+            yield Repeated(record, agreement(record, found, tolerances), now - before)
+
+
+def untimed(experiment: Experiment) -> Experiment:
+    """The same experiment without what measures times alone: that is long and changes nothing."""
+    measured = [each for each in experiment.measurements if not each.factory.timing]
+    return experiment.model_copy(update={"measurements": tuple(measured)})
+
+
+def note_verification(published: Published, repeated: Sequence[Repeated], by: str) -> None:
+    """Write into the manifest that cells were verified, which all agree.
+
+    Args:
+        published: the folder.
+        repeated: the cells.
+        by: who says so.
+    """
+    here = environment()
+    verdicts = {each.record.id: each.agreement.verdict for each in repeated}
+    verification = Verification(
+        date=datetime.now(timezone.utc).date().isoformat(),
+        by=by,
+        processor=str(here["processor"]),
+        torch=str(here["torch"]),
+        commit=here["commit"],
+        cells={id_: verdict for id_, verdict in verdicts.items() if verdict != "different"},
+        records=published.manifest.files[RECORDS_FILE],
+    )
+    earlier = published.manifest.valid()
+    folder, records = published.folder, published.records
+    write_manifest(folder, describe(folder, records, verifications=(*earlier, verification)))
