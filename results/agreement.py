@@ -109,7 +109,8 @@ def agreement(recorded: Record, found: Record, tolerances: Tolerances) -> Agreem
     """
     if found.error is not None:
         failure = f"failed ({found.error.type}: {found.error.message})"
-        return Agreement("different", *[Difference("status", recorded.status, failure)] * 2)
+        failed = Difference("status", recorded.status, failure)
+        return Agreement("different", failed, failed)
     first = next(differences(recorded, found), None)
     if first is None:
         return Agreement("identical")
@@ -172,7 +173,7 @@ def _compared(
 ) -> Iterator[tuple[str, Any, Any, float]]:
     """What is compared on other hardware: its place, both values, and the tolerance."""
     yield "status", recorded.status, found.status, 0
-    yield "layers", *([(each.name, each.shape) for each in r.layers] for r in (recorded, found)), 0
+    yield "layers", _shapes(recorded), _shapes(found), 0
     for where in ("dense", "final"):
         first, second = getattr(recorded, where), getattr(found, where)
         for name in _EXACT:
@@ -181,8 +182,12 @@ def _compared(
             tolerance = part * abs(first.get(name) or 0)
             yield f"{where}.{name}", first.get(name), second.get(name), tolerance
     for where, name in _qualities(recorded):
-        values = (getattr(each, where).get(name) for each in (recorded, found))
-        yield f"{where}.{name}", *values, tolerances.of(recorded, where, name)
+        first, second = (getattr(each, where).get(name) for each in (recorded, found))
+        yield f"{where}.{name}", first, second, tolerances.of(recorded, where, name)
+
+
+def _shapes(record: Record) -> list[tuple[str, tuple[int, ...]]]:
+    return [(each.name, each.shape) for each in record.layers]
 
 
 def _qualities(record: Record) -> list[tuple[str, str]]:

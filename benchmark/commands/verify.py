@@ -146,7 +146,7 @@ def _count(repeated: Sequence[Repeated]) -> dict[str, int]:
 def _tell_result(
     counts: dict[str, int], unreached: Sequence[Record], passed_over: Sequence[Record], seed: int
 ) -> None:
-    from ...results.summary import title
+    from ...results.brief import title
 
     for why, records in (("not reached", unreached), ("too long", passed_over)):
         for each in records:

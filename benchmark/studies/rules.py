@@ -11,6 +11,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
+from html import unescape
 from itertools import chain, zip_longest
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -284,8 +285,9 @@ def _page(records: tuple[str, ...], labels: tuple[tuple[str, str], ...]) -> list
 def _numbers(page: str) -> list[str]:
     """The numbers that a page shows, in their order, and those in the data that it holds."""
     data = re.findall(r'<script[^>]*type="application/json"[^>]*>(.*?)</script>', page, re.DOTALL)
-    shown = re.sub(r"<(svg|script|style)\b.*?</\1>", " ", page, flags=re.DOTALL)
-    words = re.sub(r"<[^>]*>", " ", shown)
+    # The definitions of columns say nothing of the records.
+    without = r"<(svg|script|style)\b.*?</\1>|<dt><code>.*?</dd>"
+    words = unescape(re.sub(r"<[^>]*>", " ", re.sub(without, " ", page, flags=re.DOTALL)))
     return list(
         chain(*(re.findall(r"\d+(?:[.,]\d+)*(?:e-?\d+)?", text) for text in [words, *data]))
     )

@@ -191,7 +191,9 @@ def _axes(experiments: Sequence[Experiment]) -> dict[str, Any]:
                 values.append(each[name])
         if name in LISTS and len(values) > 1:
             return {}
-        settings[name] = values[0] if len(values) == 1 else values
+        numbers = all(isinstance(value, int | float) for value in values)
+        ordered = sorted(values) if numbers else values
+        settings[name] = ordered[0] if len(ordered) == 1 else ordered
     return settings
 
 

@@ -18,9 +18,9 @@ from typing import Any
 
 from ...results import Record
 from ...results.agreement import Agreement, Tolerances, agreement
+from ...results.brief import title
 from ...results.manifest import Verification, describe, write_manifest
 from ...results.record_file import RECORDS_FILE
-from ...results.summary import title
 from ..cell.environment import environment
 from ..experiment import Experiment
 from ..sweeps.sweep import run
@@ -51,10 +51,11 @@ class Repeated:
             return f"{said}: identical bits"
         if found.verdict == "equal":
             return (
-                f"{said}: equal within the tolerance; {found.first}; {'; '.join(found.conditions)}"
+                f"{said}: within the tolerance; first, {found.first} "
+                f"(with {'; '.join(found.conditions)})"
             )
-        where = f"although there is {'; '.join(found.conditions)}, " if found.conditions else ""
-        return f"{said}: different: {where}{found.beyond}"
+        where = f" (with {'; '.join(found.conditions)})" if found.conditions else ""
+        return f"{said}: {found.beyond}{where}"
 
     def as_json(self) -> dict[str, Any]:
         """The same as plain data."""
