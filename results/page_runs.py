@@ -86,7 +86,11 @@ class Runs:
     def machines(self, comparison: Comparison) -> list[Machine]:
         """The machines and versions on which the runs of a comparison took place."""
         counts = Counter(each.environment for each in self._of(comparison))
-        return [Machine(dict(names), runs) for names, runs in sorted(counts.items())]
+        names = dict.fromkeys(name for found in counts for name, _ in found)
+        return [
+            Machine({**dict.fromkeys(names, ""), **dict(found)}, runs)
+            for found, runs in sorted(counts.items())
+        ]
 
     def doubts(self, comparison: Comparison) -> list[str]:
         """Why measured times of a comparison cannot be believed, each with how often."""
