@@ -60,7 +60,7 @@ class Details {
     const heading = "Density of each layer: percent of its weights that are not zero, mean over seeds";
     return [
       element("div", { class: "controls" }, this.targetChoice(() => this.update())),
-      element("p", { class: "note" }, `${heading}. Darker is denser.`),
+      element("p", { class: "note" }, `${heading}. The stronger the colour, the denser.`),
       element("div", { class: "scroll tall", tabindex: 0, role: "region", "aria-label": heading },
         element("table", { class: "heat" }, element("thead", {}, head), element("tbody", {}, ...body))),
     ];

@@ -122,7 +122,7 @@ def test_machines_and_doubts_are_counted(make_record):
     (comparison,) = comparisons(leaderboard(records))
     runs = Runs(records)
     assert [(each.environment, each.runs) for each in runs.machines(comparison)] == [
-        ({}, 2),
+        ({"torch": ""}, 2),
         ({"torch": "2.6"}, 1),
     ]
     assert runs.doubts(comparison) == ["other processes took 7–30 % of it (2 runs)"]

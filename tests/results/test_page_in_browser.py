@@ -30,6 +30,7 @@ def make_page_records():
 
     layer = Layer(name="a", shape=(10, 10), parameters=100, nonzero=50, density=0.5, flops=None,
                   effective_flops=None, weight_class="a")  # fmt: skip
+    whole = layer.model_copy(update={"name": "b", "density": 1.0})
     epochs = [
         Epoch(training="pretraining", epoch=n, loss=1 / n, validation={"top1": 0.9}) for n in (1, 2)
     ]
@@ -41,7 +42,7 @@ def make_page_records():
             top1=0.98 - 0.013 * compression * place - 0.002 * seed,
             timings={"measured_speedup_batch1": None if place == 1 else 1.0 + place / 10},
             doubts={"measured_speedup_batch1": DOUBT} if place == 1 else {},
-        ).model_copy(update={"layers": (layer,), "history": tuple(epochs)})
+        ).model_copy(update={"layers": (layer, whole), "history": tuple(epochs)})
         for place, name in enumerate(STRATEGIES, 1)
         for compression in (2.0, 4.0, 8.0)
         for seed in (0, 1, 2)
@@ -210,7 +211,7 @@ def test_layers_and_curves_of_single_runs_open(opened, path):
     page = opened(path)
     page.get_by_text("What is left of each layer").click()
     page.wait_for_selector(".heat tbody td")
-    assert page.locator(".heat tbody td").all_inner_texts() == ["50"] * len(STRATEGIES)
+    assert page.locator(".heat tbody td").all_inner_texts() == ["50", "100"] * len(STRATEGIES)
     page.get_by_text("Curves of training").click()
     page.wait_for_selector(".details g.line", state="attached")
     assert page.locator(".details g.line").count() == len(STRATEGIES)
@@ -322,9 +323,9 @@ def test_without_scripts_there_are_the_tables_and_plots(opened, path):
 
 @pytest.fixture(scope="module")
 def large(frame, tmp_path_factory, request) -> Path:
-    """10,000 rows: 500 strategies at 20 targets."""
-    count = np.arange(10_000)
-    rows = frame.iloc[np.zeros(10_000, dtype=int)].reset_index(drop=True)
+    """2,400 rows: 120 strategies at 20 targets."""
+    count = np.arange(2400)
+    rows = frame.iloc[np.zeros(2400, dtype=int)].reset_index(drop=True)
     names = [f"Method{number:03d}" for number in count // 20]
     targets = 2 + (count % 20) / 4
     rows = rows.assign(strategy=names, label=names, target_compression=targets,
@@ -334,9 +335,9 @@ def large(frame, tmp_path_factory, request) -> Path:
     return path
 
 
-def test_ten_thousand_rows_can_be_sorted_and_filtered(opened, large):
+def test_thousands_of_rows_can_be_sorted_and_filtered(opened, large):
     page = opened(large)
-    assert "10,000 rows" in page.locator(".numbers").inner_text()
+    assert "2,400 rows" in page.locator(".numbers").inner_text()
     assert page.locator(".all tbody tr").count() < 1000, "no more than what is looked at"
     page.locator(".all thead button").nth(2).click()
     assert column(page, ".all", 1)[0] == "Method000"
@@ -345,7 +346,7 @@ def test_ten_thousand_rows_can_be_sorted_and_filtered(opened, large):
     )
     settled(page)
     assert page.locator(".all tbody tr").count() > 200, "more come as they are scrolled to"
-    page.fill("#filter", "method499")
+    page.fill("#filter", "method119")
     page.wait_for_selector("#found:not(:empty)")
     assert page.inner_text("#found") == "20 rows"
-    assert set(column(page, ".all", 1)) == {"Method499"}
+    assert set(column(page, ".all", 1)) == {"Method119"}
