@@ -7,12 +7,12 @@
     python performance/scheduling.py memory --executor ray
 
 ``overhead`` runs the smallest cells there are (a perceptron that is not trained, its size measured,
-nothing timed) in this process and then with one worker, and divides the difference of their times
-by the number of cells: all is in it, from the start of the worker to its end, the way of jobs and
-records, and what a worker does otherwise than this process. ``speedup`` runs a sweep of the digits
-with one worker and with two, and beside them the same cells by two programs that know nothing of
-each other, which is as fast as two cores are together. ``memory`` prints what this process and all
-that it has started hold as cells go by.
+nothing timed) in this process and then with one worker, and prints the difference for each cell
+(the way of jobs and records, and what a worker does otherwise than this process), and the same with
+a thousandth of what passes until the first record more than here (the start of the worker).
+``speedup`` runs a sweep of the digits with one worker and with two, and beside them the same cells
+by two programs that know nothing of each other, which is as fast as two cores are together.
+``memory`` prints what this process and all that it has started hold as cells go by.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 from prunebench import Experiment, grid
 from prunebench.benchmark.cell.progress import SweepBar
@@ -51,7 +52,7 @@ def main() -> None:
     parser.add_argument("--part", type=int, default=0, help="of two, for speedup's own use")
     options = parser.parse_args()
     if options.what == "overhead":
-        _print_overhead(options.executor, options.cells or 1000)
+        _print_overhead(options.executor, options.cells or 250)
     elif options.what == "memory":
         _print_memory(options.executor, options.cells or 2000)
     elif options.what == "speedup":
@@ -62,10 +63,33 @@ def main() -> None:
 
 def _print_overhead(name: str, count: int) -> None:
     cells = _trivial(count)
-    here = _seconds(ThisProcess(), cells)
-    there = _seconds(_EXECUTORS[name](workers=1), cells)
-    print(f"{count} cells, each {1000 * here / count:.1f} ms in this process")
-    print(f"{name}: {1000 * there / count:.1f} ms, {1000 * (there - here) / count:+.1f} ms a cell")
+    here, there = _pace(ThisProcess(), cells), _pace(_EXECUTORS[name](workers=1), cells)
+    each, start = there.each - here.each, there.first - here.first
+    print(f"{count} cells; this process: {_as_text(here)}")
+    print(f"{name}, one worker: {_as_text(there)}")
+    print(f"beyond the cell: {1000 * each:+.1f} ms, {1000 * each + start:+.1f} ms for 1,000 cells")
+
+
+class _Pace(NamedTuple):
+    """Seconds until the first record, and from then on for each."""
+
+    first: float
+    each: float
+
+
+def _as_text(pace: _Pace) -> str:
+    return f"the first record after {pace.first:.1f} s, one every {1000 * pace.each:.1f} ms then"
+
+
+def _pace(executor: Executor, cells: list[Experiment]) -> _Pace:
+    start = time.perf_counter()
+    times = []
+    with TemporaryDirectory() as folder:
+        for record in _records(executor, cells, Path(folder)):
+            times.append(time.perf_counter() - start)
+            if record.error:
+                raise SystemExit(f"a cell failed: {record.error}")
+    return _Pace(times[0], (times[-1] - times[0]) / (len(times) - 1))
 
 
 def _print_speedup(count: int) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import UsageError, message_of
+from ..tracking.trackers import NAMES as TRACKERS
+from ..tracking.trackers import tracker
 from .options import (
     add_config,
     add_data,
@@ -85,6 +87,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     running.add_argument("--force", action="store_true", help="run finished cells again")
     running.add_argument("--no-weights", action="store_true", help="save records without weights")
+    running.add_argument(
+        "--track",
+        nargs="+",
+        choices=TRACKERS,
+        default=[],
+        help="keep a run for each cell there, with its settings, curves and final numbers",
+    )
     add_labels(running)
     add_ray(parser.add_argument_group("running on Ray"))
 
@@ -121,6 +130,7 @@ def execute(options: argparse.Namespace) -> int:
         )
     if options.dry_run:
         return _rehearse(experiments, options, elsewhere=bool(options.address))
+    trackers = [tracker(name, options.runs) for name in dict.fromkeys(options.track)]
     try:
         records = sweep(
             experiments,
@@ -134,6 +144,7 @@ def execute(options: argparse.Namespace) -> int:
             checkpoint_minutes=options.checkpoint_minutes,
             stack=options.stack,
             executor=executor,
+            trackers=trackers,
         )
     except KeyboardInterrupt:
         left = len(unfinished(experiments, Store(options.runs)))

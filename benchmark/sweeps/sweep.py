@@ -17,6 +17,7 @@ from ..cell.pretraining import epochs_missing
 from ..cell.progress import SweepBar
 from ..cell.record import failed_record
 from ..experiment import Experiment
+from ..tracking.tracked import Tracker, track
 from . import fork_server
 from .checking import check
 from .executors import Executor, ThisProcess, WorkerProcesses
@@ -65,6 +66,7 @@ def sweep(
     stack: int = 1,
     executor: Executor | None = None,
     shard: str | None = None,
+    trackers: Sequence[Tracker] = (),
     progress: bool = True,
 ) -> list[Record]:
     """Run the experiments that have no finished record yet, and return the records of all.
@@ -96,6 +98,7 @@ def sweep(
             ``workers``, ``timeout``, ``memory_limit`` and ``stack``, which it says itself.
         shard: which part of the experiments to run, such as ``3/16`` for the third of sixteen
             (:mod:`prunebench.benchmark.sweeps.shards`); by default all.
+        trackers: are told of each experiment that is run, when its record has been saved.
         progress: whether to show a progress bar.
 
     Raises:
@@ -134,6 +137,8 @@ def sweep(
     with bar, closing(executor.run(jobs, bar)) as records:
         for record in chain(list(failures.values()), records):
             bar.finish(record)
+            if distributed.rank() == 0:
+                track(record, store, trackers)
             if not record.finished:
                 failures[record.id] = record
     # Read back rather than remembered: what is returned is what is on the disk, unless that is
