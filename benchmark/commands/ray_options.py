@@ -72,11 +72,6 @@ def chosen_ray(options: argparse.Namespace) -> Executor | None:
         raise UsageError(
             "--memory-limit is for processes of this machine: Ray watches memory itself"
         )
-    if options.memory_limit is not None:
-        raise UsageError(
-            "--memory-limit is not allowed with --executor ray, which itself ends workers where "
-            "memory runs short"
-        )
     if options.workers and options.address:
         raise UsageError(
             f"--workers: {options.workers} is not allowed with --address: a cluster runs as many "
