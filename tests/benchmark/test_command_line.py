@@ -144,7 +144,7 @@ def test_one_strategy_is_described_in_detail(capsys):
         (["run", *QUICK, "--strategy", "Random", "--compression", "two"], "compression: 'two'"),
         (["run", *QUICK, "--strategy", "Random"], "exactly one of compression, sparsity,"),
         (["run", *QUICK, "--retries", "3"], "--retries needs --executor ray"),
-        (["run", *QUICK, "--executor", "ray", "--memory-limit", "4GB"], "Ray watches memory itself"),
+        (["run", *QUICK, "--executor", "ray", "--memory-limit", "4GB"], "Ray watches memory"),
         (["run", *QUICK, "--executor", "ray", "--cpus-per-cell", "1.5"], "whole number, or a"),
         (["run", *QUICK, "--executor", "ray", "--address", "a:1", "--workers", "2"],
          "--workers: 2 is not allowed with --address"),
