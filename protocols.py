@@ -7,6 +7,7 @@ one of the attributes or methods below, and whoever needs to know asks :func:`de
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, cast
 
 if TYPE_CHECKING:
@@ -104,7 +105,10 @@ class MadeFromFile(Protocol):
 
 def declared(thing: object, protocol: type[P]) -> P | None:
     """A network, module or class, if it has all that a protocol of this module asks for."""
-    asked = {name for name in vars(protocol) if not name.startswith("_")} | {
-        *protocol.__annotations__
-    }
-    return cast("P", thing) if all(hasattr(thing, name) for name in asked) else None
+    return cast("P", thing) if all(hasattr(thing, name) for name in _asked(protocol)) else None
+
+
+@lru_cache
+def _asked(protocol: type) -> frozenset[str]:
+    public = (name for name in vars(protocol) if not name.startswith("_"))
+    return frozenset([*public, *protocol.__annotations__])

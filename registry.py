@@ -108,8 +108,10 @@ class Component(Generic[T]):
         Raises:
             UsageError: the class does not take these arguments, or fails on them.
         """
-        accepted = inspect.signature(self.factory).parameters
-        offered = {name: value for name, value in given.items() if name in accepted}
+        offered = {}
+        if given:
+            accepted = inspect.signature(self.factory).parameters
+            offered = {name: value for name, value in given.items() if name in accepted}
         own = {name: _created(value) for name, value in self.arguments}
         try:
             return self.factory(**{**offered, **own})

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from functools import lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -37,6 +38,8 @@ def _lookup(package: str, registry: str) -> BeforeValidator:
     """Look a component up in the registry of that name in one of our packages."""
 
     def component(value: object) -> Component[Any]:
+        if isinstance(value, Component):
+            return value
         home = import_module(f"..{package}", __package__)
         found: Component[Any] = getattr(home, registry).component(value)
         return found
@@ -86,6 +89,16 @@ Measurements = Annotated[
 ]
 
 
+@lru_cache
+def _defaults(settings: type[BaseModel]) -> dict[str, Any]:
+    """The defaults of those settings that have one, as plain data."""
+    return {
+        name: to_jsonable_python(field.default)
+        for name, field in settings.model_fields.items()
+        if not field.is_required()
+    }
+
+
 class _Settings(BaseModel):
     model_config = ConfigDict(
         frozen=True,
@@ -97,15 +110,16 @@ class _Settings(BaseModel):
 
     def canonical(self) -> dict[str, Any]:
         """The settings as plain data, without those that have their default value."""
-        dumped = self.model_dump(mode="json")
+        dumped, defaults = self.model_dump(mode="json"), _defaults(type(self))
         settings: dict[str, Any] = {}
-        for name, field in type(self).model_fields.items():
-            value = getattr(self, name)
-            if isinstance(value, _Settings):
-                if inner := value.canonical():
-                    settings[name] = inner
-            elif field.is_required() or dumped[name] != to_jsonable_python(field.default):
-                settings[name] = dumped[name]
+        for name, value in dumped.items():
+            if name in defaults and value == defaults[name]:
+                continue
+            own = getattr(self, name)
+            if not isinstance(own, _Settings):
+                settings[name] = value
+            elif inner := own.canonical():
+                settings[name] = inner
         return settings
 
     def identified(self) -> dict[str, Any]:

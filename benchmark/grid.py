@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +52,7 @@ def grid(**settings: Any) -> list[Experiment]:
             f"the grid has {cells:,} cells ({' × '.join(sizes)}), and {MOST_CELLS:,} are the most "
             "that are allowed: give fewer values, or several grids"
         )
-    combinations = itertools.product(*axes.values())
-    return [_experiment(dict(zip(axes, values, strict=True))) for values in combinations]
+    return list(_expanded(axes))
 
 
 def read_settings(path: Path) -> dict[str, Any]:
@@ -115,6 +114,24 @@ def parse_yaml(text: str) -> Any:
         raise MarkedYAMLError(problem="it is nested too deeply") from None
     except ValueError:  # thousands of digits, or the 99th of the month
         raise MarkedYAMLError(problem="a number or date in it cannot be read") from None
+
+
+def _expanded(axes: Mapping[str, Sequence[Any]]) -> Iterator[Experiment]:
+    """Every combination of values; what each of them means is found out once."""
+    usual: dict[str, Any] = {}
+    meant: dict[tuple[str, int], Any] = {}
+    for places in itertools.product(*(range(len(values)) for values in axes.values())):
+        chosen = dict(zip(axes, places, strict=True))
+        settings = {
+            name: meant.get((name, place), axes[name][place]) for name, place in chosen.items()
+        }
+        experiment = _experiment({**usual, **settings})
+        yield experiment
+        for name, place in chosen.items():
+            meant.setdefault((name, place), getattr(experiment, name))
+        usual = usual or {
+            name: getattr(experiment, name) for name in Experiment.model_fields if name not in axes
+        }
 
 
 def _experiment(settings: dict[str, Any]) -> Experiment:

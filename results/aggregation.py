@@ -22,6 +22,7 @@ import pandas as pd
 from ..quality import Quality
 from .columns import BATCH_SIZES, INTEGER_COLUMNS, LATENCY_COLUMN, TEXT_COLUMNS, expand_columns
 from .gathering import gathered
+from .memory import remembered
 from .naming import digest, named, source_of
 from .qualities import description, description_columns
 from .record import Outcome
@@ -65,7 +66,18 @@ def leaderboard(records: Iterable[Outcome] | str | Path | Sequence[str | Path]) 
         UsageError: a place does not exist or holds what cannot be read, or two of them have
             different results of one experiment.
     """
-    comparisons = _compare(_outcomes(records))
+    if isinstance(records, str | Path):
+        records = [records]
+    known = records if isinstance(records, Sequence) else ()
+    places = [each for each in known if isinstance(each, str | Path)]
+    if len(places) == 1:
+        return remembered(Path(places[0]), lambda: _table(gathered(places)))
+    return _table(gathered(places) if places else cast("Iterable[Outcome]", records))
+
+
+def _table(records: Iterable[Outcome]) -> pd.DataFrame:
+    """The leaderboard of records."""
+    comparisons = _compare(records)
     runs = [run for comparison in comparisons for run in comparison.finished()]
     qualities = list(dict.fromkeys(name for run in runs for name in run.quality))
     metrics = sorted({name for run in runs for name in run.final} - {*qualities, *_SIZE_AND_COST})
@@ -84,19 +96,6 @@ def leaderboard(records: Iterable[Outcome] | str | Path | Sequence[str | Path]) 
     texts = [name for name, kind in types.items() if kind == "str"]
     frame[texts] = frame[texts].where(given[texts].notna())  # pandas 2 makes the text "nan" of none
     return frame
-
-
-def _outcomes(
-    records: Iterable[Outcome] | str | Path | Sequence[str | Path],
-) -> Iterable[Outcome]:
-    """The records, wherever they are."""
-    if isinstance(records, str | Path):
-        return gathered([records])
-    if isinstance(records, Sequence):
-        places = [each for each in records if isinstance(each, str | Path)]
-        if places:
-            return gathered(places)
-    return cast("Iterable[Outcome]", records)
 
 
 class Point(NamedTuple):

@@ -7,6 +7,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError, printable, suggestion
@@ -21,6 +22,7 @@ _VERSION = re.compile(r"(.*?)(?:@([0-9a-f]+))?", re.DOTALL)
 _ABSOLUTE_PATH = re.compile(r"(['\"])[/~][^'\"]*/([^'\"/]+)\1")
 
 
+@lru_cache(maxsize=4096)  # records of one comparison have the same few
 def named(component: str) -> str:
     """A component as an experiment names it, without the files or modules in which classes are.
 

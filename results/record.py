@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
@@ -66,10 +67,15 @@ def _named(values: Mapping[str, Any], info: ValidationInfo) -> Mapping[str, Any]
     """Names that a table can show: what is made gets escapes, what is read is refused."""
     if info.mode != "json":
         return {printable(name): value for name, value in values.items()}
-    for name in values:
+    _refuse_unprintable(tuple(values))
+    return values
+
+
+@lru_cache(maxsize=1024)  # most records have the same names
+def _refuse_unprintable(names: tuple[str, ...]) -> None:
+    for name in names:
         if printable(name) != name:
             raise ValueError(f"{name!r} is no name of a measurement")
-    return values
 
 
 Measurements: TypeAlias = Annotated[Mapping[str, float | int | None], BeforeValidator(_plain)]

@@ -290,10 +290,11 @@ class Store:
         """What ``model`` holds of the record of this id."""
         # The failure first: when it is gone, the finished record that took its place is there.
         failure = finished = None
+        stem = os.path.join(self.folder, record_id[:2], record_id)  # noqa: PTH118 # much faster
         with suppress(FileNotFoundError):
-            failure = _read(model, self.failure_path(record_id))
+            failure = _read(model, f"{stem}.failed.json")
         with suppress(FileNotFoundError):
-            finished = _read(model, self.record_path(record_id))
+            finished = _read(model, f"{stem}.json")
         if finished is not None and finished.finished:
             return finished
         return failure or finished  # failures had the same name once
@@ -303,8 +304,9 @@ class DamagedRecordError(UsageError):
     """The file of a record holds none, or that of another experiment."""
 
 
-def _read(model: type[AnyOutcome], path: Path) -> AnyOutcome:
-    content = path.read_bytes()
+def _read(model: type[AnyOutcome], path: Path | str) -> AnyOutcome:
+    with open(path, "rb") as file:  # noqa: PTH123 # a Path for each of 100,000 takes seconds
+        content = file.read()
     try:
         record = model.from_json(content)
     except ValidationError as error:
@@ -317,7 +319,7 @@ def _read(model: type[AnyOutcome], path: Path) -> AnyOutcome:
             for each in errors
         )
         raise (UsageError if foreign else DamagedRecordError)(sentence) from None
-    if record.id != path.name.partition(".")[0]:
+    if record.id != os.path.basename(path).partition(".")[0]:  # noqa: PTH119
         raise DamagedRecordError(f"{path} holds the record of another experiment, {record.id}")
     return record
 

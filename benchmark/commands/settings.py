@@ -94,7 +94,7 @@ def chosen_labels(options: argparse.Namespace, experiments: Sequence[Experiment]
     of_file = read_labels(options.config) if options.config else {}
     versions = {
         (named(str(each.strategy)), source_of({"sources": each.sources}, "strategy"))
-        for each in experiments
+        for each in {str(each.strategy): each for each in experiments}.values()
     }
     if options.strategy:  # in place of those of the file, whose labels may be of no use then
         names = {name for name, _ in versions}

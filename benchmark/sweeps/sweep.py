@@ -11,6 +11,7 @@ from pathlib import Path
 from ...errors import UsageError, tell
 from ...folders import cache_folder
 from ...results import Record, Store, remove_abandoned
+from ...results.store import DamagedRecordError
 from ..cell import distributed
 from ..cell.checkpoint import Checkpoints
 from ..cell.pretraining import epochs_missing
@@ -108,7 +109,12 @@ def sweep(
     experiments = list(experiments) if shard is None else Shard.parse(shard).of(experiments)
     distinct = list({experiment.id: experiment for experiment in experiments}.values())
     store, folder = Store(runs), data_folder(data)
-    waiting = _waiting(distinct, store, force)
+    done = _prepared(distinct, store)
+    waiting = [each for each in distinct if force or each.id not in done]
+    for experiment in waiting:
+        store.refuse_links(experiment.id)
+    if distributed.rank() == 0:
+        _tidy(done.keys() - {each.id for each in waiting}, store.folder)
     if memory_limit is not None:
         require_known("memory_limit")
     if executor is None:
@@ -143,31 +149,39 @@ def sweep(
                 failures[record.id] = record
     # Read back rather than remembered: what is returned is what is on the disk, unless that is
     # the result of an earlier sweep and not what was forced now.
-    forced = failures if force else {}
-    found = (forced.get(each.id) or store.load(each.id) for each in experiments)
+    known = failures if force else done
+    identities = [each.id for each in experiments]
+    found = (known.get(identity) or store.load(identity) for identity in identities)
     return [record for record in found if record]
 
 
-def _waiting(experiments: Sequence[Experiment], store: Store, force: bool) -> list[Experiment]:
-    """Those that are to be run, in a folder that is ready for their records."""
+def _prepared(experiments: Iterable[Experiment], store: Store) -> dict[str, Record]:
+    """The records of those that are finished, by id, in a folder that is ready for the others."""
     if store.folder.exists() and not store.folder.is_dir():
         raise UsageError(f"records cannot be kept in {store.folder}, which is a file")
+    identities = [each.id for each in experiments]
     if distributed.rank() == 0:
-        _set_aside(experiments, store)
+        done = _finished(identities, store)
     distributed.barrier()
-    waiting = list(experiments) if force else unfinished(experiments, store)
+    if distributed.rank() > 0:
+        done = _finished(identities, store)
     distributed.barrier()  # until none of the processes looks any more
-    for experiment in waiting:
-        store.refuse_links(experiment.id)
-    if distributed.rank() == 0:
-        _tidy({each.id for each in experiments} - {each.id for each in waiting}, store.folder)
-    return waiting
+    return done
 
 
-def _set_aside(experiments: Iterable[Experiment], store: Store) -> None:
-    for experiment in experiments:
-        for path in store.set_aside(experiment.id):
-            tell(f"{path} is damaged: it is kept under another name, and the cell is run again")
+def _finished(identities: Iterable[str], store: Store) -> dict[str, Record]:
+    """The finished records, each read once; what is damaged gets another name."""
+    found = {}
+    for identity in identities:
+        try:
+            record = store.load(identity)
+        except DamagedRecordError:
+            for path in store.set_aside(identity):
+                tell(f"{path} is damaged: it is kept under another name, and the cell is run again")
+            record = store.load(identity)
+        if record is not None and record.finished:
+            found[identity] = record
+    return found
 
 
 def _tidy(finished: Iterable[str], folder: Path) -> None:

@@ -1,0 +1,92 @@
+"""The leaderboard of a large folder as it was the last time, for reading its records takes longer.
+
+It is kept in the cache folder and not beside the records, so that nobody else's folder brings one
+along, and it can be deleted at any time. It holds as long as prunebench's source and the records'
+files are the same: names, sizes, times and inodes, of which a file that is written anew has another.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+
+from ..errors import UsageError
+from ..folders import cache_folder
+from .record_file import RECORDS_FILE
+from .store import write_atomically
+
+_LEAST_FILES = 1000
+_ROOT = Path(__file__).resolve().parents[1]
+
+
+def remembered(folder: Path, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+    """What ``make`` gives of the records in a folder, or what it gave of the very same files.
+
+    Args:
+        folder: a folder of records; of few of them nothing is remembered.
+        make: makes a table of them and of nothing else.
+    """
+    before = _state(folder)
+    if before is None:
+        return make()
+    name = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]
+    path = cache_folder() / "leaderboards" / f"{name}.json.gz"
+    with suppress(OSError, EOFError, ValueError, LookupError, TypeError):  # not there, or damaged
+        known = json.loads(gzip.decompress(path.read_bytes()))
+        if known["state"] == before:
+            return _frame(known["columns"])
+    frame = make()
+    if _state(folder) == before:
+        with suppress(OSError, UsageError):  # it is only slower without
+            content = json.dumps({"state": before, "columns": _columns(frame)})
+            write_atomically(path, gzip.compress(content.encode(), compresslevel=1))
+    return frame
+
+
+def _state(folder: Path) -> str | None:
+    """A digest of all that a table is made of; None where that is little."""
+    files: list[tuple[str, str, os.stat_result]] = []
+    if (folder / RECORDS_FILE).is_file():  # which is read instead
+        return None
+    with suppress(OSError):
+        for each in os.scandir(folder):
+            if len(each.name) == len("ab") and each.is_dir():
+                files += [(each.name, file.name, file.stat()) for file in os.scandir(each.path)]
+    files = [each for each in files if each[1].endswith(".json")]
+    if len(files) < _LEAST_FILES:
+        return None
+    digest = hashlib.sha256(f"{sys.version} {pd.__version__} {_source()}".encode())
+    for place, name, s in sorted(files, key=lambda each: each[:2]):
+        digest.update(
+            f"{place}/{name} {s.st_size} {s.st_mtime_ns} {s.st_ctime_ns} {s.st_ino}\n".encode()
+        )
+    return digest.hexdigest()
+
+
+@cache
+def _source() -> str:
+    digest = hashlib.sha256()
+    for path in sorted([*_ROOT.glob("*.py"), *_ROOT.glob("results/*.py")]):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _columns(frame: pd.DataFrame) -> list[tuple[str, str, list[object]]]:
+    """The names, types and values of a table's columns; what is missing is null."""
+    return [
+        (name, str(column.dtype), column.astype(object).where(column.notna(), None).tolist())
+        for name, column in frame.items()
+    ]
+
+
+def _frame(columns: list[tuple[str, str, list[object]]]) -> pd.DataFrame:
+    return pd.DataFrame({name: pd.Series(values, dtype=kind) for name, kind, values in columns})
