@@ -105,7 +105,8 @@ class MadeFromFile(Protocol):
 
 def declared(thing: object, protocol: type[P]) -> P | None:
     """A network, module or class, if it has all that a protocol of this module asks for."""
-    return cast("P", thing) if all(hasattr(thing, name) for name in _asked(protocol)) else None
+    asked = _asked(protocol)  # type: ignore[arg-type] # a class is hashable, of whatever protocol
+    return cast("P", thing) if all(hasattr(thing, name) for name in asked) else None
 
 
 @lru_cache

@@ -2,7 +2,7 @@
 
 It is kept in the cache folder and not beside the records, so that nobody else's folder brings one
 along, and it can be deleted at any time. It holds as long as prunebench's source and the records'
-files are the same: names, sizes, times and inodes, of which a file that is written anew has another.
+files are the same: names, sizes, times, and inodes, since a file that is written anew has another.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def _source() -> str:
 def _columns(frame: pd.DataFrame) -> list[tuple[str, str, list[object]]]:
     """The names, types and values of a table's columns; what is missing is null."""
     return [
-        (name, str(column.dtype), column.astype(object).where(column.notna(), None).tolist())
+        (str(name), str(column.dtype), column.astype(object).where(column.notna(), None).tolist())
         for name, column in frame.items()
     ]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save
+from safetensors.torch import save as as_safetensors
 
 from ...datasets import DATASETS, Task
 from ...registry import Component
@@ -35,6 +35,7 @@ def cell(
     *,
     weights: bool = True,
     checkpoint_seconds: float | None = None,
+    save: Callable[[Record, bytes | None], object] | None = None,
 ) -> Cell:
     """Run one experiment and save its record, and the final weights beside it.
 
@@ -47,6 +48,7 @@ def cell(
         data: the folder of the data sets.
         weights: whether to save the final weights.
         checkpoint_seconds: time between two checkpoints of a training; None makes none.
+        save: saves the record, and the weights if there are any; by default the store does.
 
     Raises:
         OSError: the record could not be saved.
@@ -66,7 +68,8 @@ def cell(
         record, state = failed_record(experiment, error), {}
     if distributed.rank() == 0:
         contiguous = {name: tensor.contiguous() for name, tensor in state.items()}
-        store.save(record, save(contiguous) if weights and record.finished else None)
+        content = as_safetensors(contiguous) if weights and record.finished else None
+        (save or store.save)(record, content)
         if record.finished:
             checkpoints.remove()
     distributed.barrier()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ...errors import UsageError
+from ...errors import UsageError, tell
 from ...results import Record, Store
 from ..cell.loop import Cell, cell, load_task, run_together
 from ..cell.pretraining import Pretrained
@@ -25,6 +26,7 @@ class Job:
         data: the folder of data sets.
         weights: whether to save the pruned weights.
         checkpoint_seconds: time between two checkpoints of a training; None makes none.
+        forced: whether it is run even if it has been finished, meanwhile or before.
     """
 
     experiment: Experiment
@@ -32,16 +34,33 @@ class Job:
     data: Path
     weights: bool
     checkpoint_seconds: float | None = None
+    forced: bool = False
 
     def cell(self) -> Cell:
-        """The experiment's cell, which saves its record when it has been run."""
+        """The experiment's cell, which saves its record when it has been run.
+
+        One that another sweep has finished meanwhile is not run again.
+        """
+        store = Store(self.runs)
+        if not self.forced and store.is_finished(self.experiment.id):
+            _say_shared(self.runs)
+            return _finished(store, self.experiment.id)
         return cell(
             self.experiment,
-            Store(self.runs),
+            store,
             self.data,
             weights=self.weights,
             checkpoint_seconds=self.checkpoint_seconds,
+            save=store.save if self.forced else self._add,
         )
+
+    def _add(self, record: Record, weights: bytes | None) -> None:
+        """Save a record, unless another sweep has a result there."""
+        store = Store(self.runs)
+        if store.is_finished(record.id):
+            _say_shared(self.runs)
+        else:
+            store.save(record, weights)
 
     def pretrain(self) -> None:
         """Train the experiment's dense network, unless that has been done."""
@@ -52,8 +71,24 @@ class Job:
     def plain(self) -> tuple[Any, ...]:
         """The job as data that another process can read before it has loaded the user's files."""
         settings = self.experiment.model_dump(mode="json")
-        options = self.runs, self.data, self.weights, self.checkpoint_seconds
+        options = self.runs, self.data, self.weights, self.checkpoint_seconds, self.forced
         return self.experiment.id, settings, *options
+
+
+def _finished(store: Store, record_id: str) -> Cell:
+    """A cell that is finished and wants nothing trained."""
+    yield from ()
+    record = store.load(record_id)
+    assert record is not None  # finished records stay
+    return record
+
+
+@cache
+def _say_shared(runs: Path) -> None:
+    tell(
+        f"another sweep keeps its records in {runs} too: what it has finished is not run again and "
+        "stays as it is; --shard would divide the cells between sweeps"
+    )
 
 
 Stack = tuple[Job, ...]

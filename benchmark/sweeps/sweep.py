@@ -133,7 +133,7 @@ def sweep(
             store.save(failure)
     waiting = [experiment for experiment in waiting if experiment.id not in failures]
     seconds = 60 * checkpoint_minutes or None
-    jobs = [Job(experiment, store.folder, folder, weights, seconds) for experiment in waiting]
+    jobs = [Job(each, store.folder, folder, weights, seconds, force) for each in waiting]
     bar = SweepBar(
         cells=len(distinct),
         finished=len(distinct) - len(waiting) - len(failures),
