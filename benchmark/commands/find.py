@@ -1,0 +1,120 @@
+"""``prunebench find``: how far networks can be pruned without losing more than so much."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ...errors import UsageError
+from .options import add_config, add_data, add_runs, file_path, positive
+from .settings import add_settings, overlaid
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+HELP = "find how far networks can be pruned without losing more than so much quality"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What is pruned, as for run, and what is to be found."""
+    parser.usage = (
+        "prunebench find [CONFIG] [--SETTING VALUE ...] --loss-at-most POINTS [option ...]"
+    )
+    add_config(parser, nargs="?")
+    add_settings(parser)
+    aim = parser.add_argument_group("what is to be found")
+    aim.add_argument(
+        "--loss-at-most",
+        type=float,
+        required=True,
+        metavar="POINTS",
+        help="points of the task's quality that may be lost, such as 1 for a percent of accuracy",
+    )
+    aim.add_argument(
+        "--target",
+        choices=("compression", "sparsity", "channel_sparsity", "speedup"),
+        default="compression",
+        help="in what is said how far to prune (default: compression)",
+    )
+    aim.add_argument(
+        "--highest",
+        type=_ratio,
+        default=256.0,
+        metavar="RATIO",
+        help="nothing beyond is tried: 256 leaves a 256th (default: 256)",
+    )
+    aim.add_argument(
+        "--resolution",
+        type=_ratio,
+        default=1.1,
+        metavar="RATIO",
+        help="of a target to the one below it (default: 1.1)",
+    )
+    running = parser.add_argument_group("running")
+    add_runs(running)
+    add_data(running)
+    running.add_argument("--workers", type=positive, default=1, help="processes that run cells")
+    running.add_argument("-o", "--output", type=file_path, help="write the table to this CSV file")
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Search, print what was found, and write it where that is asked for."""
+    from ...results import write_csv
+    from ...results.targets import TARGET_NAMES, TARGETS
+    from ..grid import grid, read_settings
+    from ..studies.finding import Aim, find
+
+    for name in TARGET_NAMES:
+        if getattr(options, name) is not None:
+            raise UsageError(f"--{name.replace('_', '-')} is what is to be found: leave it out")
+    settings = overlaid(read_settings(options.config) if options.config else {}, options)
+    settings = {name: value for name, value in settings.items() if name not in TARGET_NAMES}
+    kind = next(kind for kind in TARGETS if kind.name == options.target)
+    aim = Aim(kind, options.loss_at_most, options.highest, options.resolution)
+    lowest = 0.0 if kind.is_fraction else 1.0
+    experiments = grid(**settings, **{kind.name: lowest})
+    frame = find(experiments, aim, data=options.data, runs=options.runs, workers=options.workers)
+    print(_as_text(frame, aim.kind.written))
+    if options.output:
+        write_csv(frame, options.output)
+        print(f"\n{options.output}")
+    return 1 if frame["note"].str.contains("failed").any() else 0
+
+
+def _as_text(frame: pd.DataFrame, written: Callable[[float], str]) -> str:
+    """The brackets, with what was lost at both ends."""
+    from tabulate import tabulate
+
+    def end(value: float | None, loss: float | None) -> str:
+        if value is None or value != value:
+            return "—"
+        if loss is None or loss != loss or loss == float("inf"):
+            return f"{written(value)} (cannot be reached)"
+        return f"{written(value)} ({-loss:+.2f})"
+
+    rows = [
+        (
+            each["strategy"],
+            f"{each['model']} on {each['dataset']}",
+            each["seed"],
+            end(each["held"], each["held_loss"]),
+            end(each["not_held"], each["not_held_loss"]),
+            each["cells"],
+            each["note"],
+        )
+        for each in frame.to_dict("records")
+    ]
+    headers = ("strategy", "network", "seed", "held", "did not hold", "cells", "")
+    return tabulate(rows, headers, disable_numparse=True)
+
+
+def _ratio(text: str) -> float:
+    """A number above 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 1 < value <= 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed: give a ratio above 1")
+    return value
