@@ -63,13 +63,11 @@ def _describe(action: argparse.Action, names: Mapping[str, list[str]]) -> None:
     """Have an option say what it may be followed by; nothing is parsed with it any more."""
     import shtab
 
-    from ..catalogue.shipped import settings_file
-
     if action.choices is not None:
         return
     place = action.dest.rpartition(".")[2]
     kind = _KINDS.get(place, place if place in names else f"{place}s")
-    if action.type is settings_file:
+    if place == "config" and action.type is None:
         action.complete = _config(names["experiments"])  # type: ignore[attr-defined]
     elif place == "kind":
         action.choices = list(names)

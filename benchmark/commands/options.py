@@ -18,12 +18,9 @@ _LEAST_MEMORY = 1_000_000
 
 
 def add_config(parser: Any, **further: Any) -> None:
-    """The YAML file of experiments."""
-    from ..catalogue.shipped import settings_file
-
+    """The YAML file of experiments, as somebody writes it; ``settings_file`` says which it is."""
     parser.add_argument(
         "config",
-        type=settings_file,
         help="YAML file with settings, or the name of one of `prunebench list experiments`",
         **further,
     )

@@ -100,10 +100,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Run what is not finished yet and report on all of it; fail if a cell failed."""
+    from ..catalogue.shipped import settings_file
     from ..grid import grid, read_settings
     from ..sweeps import fork_server
 
     options.dry_run |= options.estimate
+    options.config = settings_file(options.config) if options.config else None
     executor, workers = chosen_ray(options), options.workers or 1
     limited = options.timeout is not None or options.memory_limit is not None
     apart = executor is None and (workers > 1 or limited)

@@ -29,9 +29,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def execute(options: argparse.Namespace) -> int:
     """Prune each class alone, draw what that changes, and write the table of it."""
     from ...results.sensitivity import plot_sensitivity
+    from ..catalogue.shipped import settings_file
     from ..grid import grid, read_settings
     from ..studies.sensitivity import sensitivity
 
-    experiments = grid(**read_settings(options.config))
+    experiments = grid(**read_settings(settings_file(options.config)))
     frame = sensitivity(experiments, options.sparsity, runs=options.runs, data=options.data)
     return write_table_and_plot(frame, plot_sensitivity, options.output / "sensitivity")
