@@ -63,7 +63,7 @@ def report(frame: pd.DataFrame, path: str | Path, records: Iterable[Record] = ()
         definitions=COLUMNS,
         most_drawn=MOST_COMPARISONS,
         most_strategies=MOST_STRATEGIES,
-        style=_source("report.css"),
+        style=Markup(theme()) + _source("report.css"),
         scripts=[_source("report_first.js"), Markup().join(map(_source, _SCRIPTS))],
     )
     write_atomically(Path(path), page.encode())
@@ -110,6 +110,11 @@ def _template() -> Any:
     environment.filters["breakable"] = _breakable
     environment.filters["digest"] = _digest
     return environment.from_string(_source("report.html.jinja"))
+
+
+def theme() -> str:
+    """The style that this page shares with others: colours, type, cards."""
+    return str(_source("theme.css"))
 
 
 def _source(name: str) -> Markup:

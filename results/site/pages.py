@@ -12,13 +12,15 @@ from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
-from ..report import report
+from ..report import report, theme
 from .entry import REPORT, Entry, Table, introduced, titled
 from .links import Links, relative
 from .markdown import anchor_of, anchors, as_html, divided
 from .standings import Standing, summary
 
 INDEX, STYLE = "index.html", "style.css"
+REGISTER = "<!-- literature -->"
+"""What stands on a page before the register of published numbers."""
 _SOURCES = files(__package__)
 
 
@@ -63,7 +65,7 @@ class Pages:
 
     def write(self) -> None:
         """Write all pages, and the files that they link to."""
-        self._save(STYLE, _SOURCES.joinpath(STYLE).read_text(encoding="utf-8"))
+        self._save(STYLE, theme() + _SOURCES.joinpath(STYLE).read_text(encoding="utf-8"))
         for entry in self._content.entries:
             self._write_entry(entry)
         self._write_notes()
@@ -91,6 +93,18 @@ class Pages:
             for anchor in anchors(f"## {heading}\n{text}"):
                 self._links.anchors.setdefault(anchor, pages[heading])
         return pages
+
+    @cached_property
+    def _navigation(self) -> dict[str, str]:
+        """Where the site's main pages are, by what they are called."""
+        sections = divided(self._content.notes, 2)[1].items()
+        register = [self._note_pages[heading] for heading, text in sections if REGISTER in text]
+        return {
+            "Comparisons": INDEX,
+            "Methods": f"methods/{INDEX}",
+            **({"Literature": register[0]} if register else {}),
+            **({"Notes": f"notes/{INDEX}"} if sections else {}),
+        }
 
     @cached_property
     def _titles(self) -> dict[str, str]:
@@ -173,7 +187,7 @@ class Pages:
             title=name,
             anchor=anchor_of(name),
             words=as_html(self._methods[name], self._links.within(page, self._published)),
-            places=places,
+            compared=places,
             summary=summary(each for place in places for each in place.line),
         )
 
@@ -204,7 +218,7 @@ class Pages:
     def _render(self, page: str, template: str, **values: Any) -> None:
         source = self._environment.get_template(f"{template}.html.jinja")
         html = source.render(
-            **values, here=page, root="../" * page.count("/"), has_notes=bool(self._note_pages)
+            **values, here=page, root="../" * page.count("/"), places=self._navigation
         )
         self._save(page, html)
 

@@ -47,6 +47,8 @@ class Page(HTMLParser):
         if tag not in VOID:
             self.open.append(tag)
         for name, value in attributes:
+            if (tag, name) == ("a", "href") and value.startswith("https://"):
+                continue
             if name in ("href", "src"):
                 self.links.append(value)
             if name == "id":
@@ -144,7 +146,9 @@ def test_every_link_of_a_site_leads_somewhere_within_it(published, tmp_path, cap
 def test_a_site_is_the_same_bytes_each_time_and_takes_the_place_of_an_earlier_one(
     published, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(pages, "report", lambda frame, path: path.write_text("<!DOCTYPE html>"))
+    monkeypatch.setattr(
+        pages, "report", lambda frame, path, records: path.write_text("<!DOCTYPE html>")
+    )
     bytes_of = []
     for _ in range(2):
         assert command(published, tmp_path / "site") == 0
@@ -164,11 +168,13 @@ def test_a_folder_with_other_files_is_left_as_it_is(published, tmp_path, capsys)
 
 
 def test_a_site_that_cannot_be_finished_leaves_the_earlier_one(published, tmp_path, monkeypatch):
-    monkeypatch.setattr(pages, "report", lambda frame, path: path.write_text("<!DOCTYPE html>"))
+    monkeypatch.setattr(
+        pages, "report", lambda frame, path, records: path.write_text("<!DOCTYPE html>")
+    )
     assert command(published, tmp_path / "site") == 0
     (published / "first/leaderboard.csv").unlink()
 
-    def full(frame, path):
+    def full(frame, path, records):
         raise OSError("no space left on device")
 
     monkeypatch.setattr(pages, "report", full)
@@ -186,7 +192,9 @@ def test_what_is_lacking_is_said_before_anything_is_written(published, tmp_path,
 
 
 def test_a_page_says_why_a_comparison_is_stale(published, tmp_path, monkeypatch):
-    monkeypatch.setattr(pages, "report", lambda frame, path: path.write_text("<!DOCTYPE html>"))
+    monkeypatch.setattr(
+        pages, "report", lambda frame, path, records: path.write_text("<!DOCTYPE html>")
+    )
     entries = [Entry(published / "first", ["an <old> reason"]), Entry(published / "second", [])]
     write_site(pages.Content(entries, published, "", METHODS), tmp_path / "site")
     found = crawled(tmp_path / "site")
@@ -243,7 +251,9 @@ def test_markdown_obeys_no_html_and_no_link_that_leads_nowhere():
 @pytest.mark.slow
 def test_all_that_is_published_makes_a_site_without_a_dead_link(tmp_path, monkeypatch):
     published = ROOT / "results/published"
-    monkeypatch.setattr(pages, "report", lambda frame, path: path.write_text("<!DOCTYPE html>"))
+    monkeypatch.setattr(
+        pages, "report", lambda frame, path, records: path.write_text("<!DOCTYPE html>")
+    )
     entries = [Entry(folder) for folder in sorted(published.iterdir()) if folder.is_dir()]
     notes = (published / "README.md").read_text()
     write_site(pages.Content(entries, published, notes, METHODS), tmp_path / "site")
@@ -253,3 +263,27 @@ def test_all_that_is_published_makes_a_site_without_a_dead_link(tmp_path, monkey
     row = frame[(frame["strategy"] == "GlobalMagnitude") & (frame["target_compression"] == 32)]
     mean = f"{100 * row['top1_mean'].item():.2f}"
     assert f"32×: GlobalMagnitude, {mean}" in found["index.html"].words
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_fit_a_phone_and_complain_of_nothing(
+    published, tmp_path, monkeypatch, browser, scheme
+):
+    monkeypatch.setattr(pages, "report", lambda frame, path, records: path.write_text(""))
+    assert command(published, tmp_path / "site") == 0
+    context = browser.new_context(viewport={"width": 390, "height": 800}, color_scheme=scheme)
+    page, said = context.new_page(), []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("requestfailed", lambda request: said.append(request.url))
+    for place in ("index.html", "results/first/index.html", "methods/GlobalMagnitude.html"):
+        page.goto((tmp_path / "site" / place).as_uri())
+        root = "document.documentElement"
+        assert page.evaluate(f"{root}.scrollWidth <= {root}.clientWidth"), place
+        ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert (ground == "rgb(17, 21, 26)") == (scheme == "dark")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "To the content"
+    context.close()
+    assert said == []
