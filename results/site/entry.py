@@ -12,6 +12,7 @@ import pandas as pd
 from .. import cells
 from ..aggregation import leaderboard
 from ..comparison import Comparison, comparisons
+from ..manifest import provenance
 from ..naming import with_labels
 from ..record import Record
 from .markdown import last_section
@@ -63,6 +64,11 @@ class Entry:
         if self.stale is None:
             return "not known"
         return "stale" if self.stale else "fresh"
+
+    @property
+    def provenance(self) -> str:
+        """Where its results come from, in a sentence; empty where nobody says."""
+        return provenance(self.folder)
 
     @cached_property
     def frame(self) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from prunebench.benchmark.command_line import main
 from prunebench.errors import UsageError
 from prunebench.results import leaderboard, write_csv
 from prunebench.results.comparison import comparisons
+from prunebench.results.manifest import describe, write_manifest
 from prunebench.results.record_file import write_records
 
 pytest.importorskip("markdown_it", reason="sites come with the extra site")
@@ -98,6 +99,9 @@ def published(make_sweep, tmp_path):
     write_records(records, folder / "first/records.jsonl.gz")
     for name in ("first", "second"):
         write_csv(leaderboard(records), folder / name / "leaderboard.csv")
+    write_manifest(
+        folder / "first", describe(folder / "first", records, label="self-reported", by="Ada")
+    )
     (folder / "study/schemes.png").write_bytes(b"\x89PNG")
     (tmp_path / "experiments").mkdir()
     (tmp_path / "experiments/x.yaml").write_text("a: 1\n")
@@ -138,6 +142,8 @@ def test_every_link_of_a_site_leads_somewhere_within_it(published, tmp_path, cap
     assert "A race & its end" in page.words
     assert "Words of it" in page.words
     assert "(0/3)" not in page.words
+    for place in ("index.html", "results/first/index.html"):
+        assert found[place].words.count("Reported by Ada (self-reported).") == 1
     assert "../../methods/GlobalMagnitude.html" in page.links
     assert "../../methods/Mine.html" not in page.links
     assert "The deep one: study" in found["results/study/index.html"].words
