@@ -22,6 +22,7 @@ from ...results import Record
 from ...results.changes import CHANGES
 from ...results.manifest import METHODS, summary
 from ...results.publication import tables, unlike_manifest
+from ...results.record_file import RECORDS_FILE, read_records
 from ...results.report import report
 from ...results.tables import as_csv
 from ..cell.record import described
@@ -267,7 +268,7 @@ def the_page_is_what_the_records_give(published: Published) -> Iterator[str]:
         yield "there is no report.html"
         return
     labels = tuple(published.labels().items())
-    records = tuple(record.model_dump_json() for record in published.records)
+    records = (published.folder / RECORDS_FILE).read_bytes()
     said, given = path.read_text(encoding="utf-8"), _page(records, labels)
     known = set(_in_tables(given))
     for number in _in_tables(said):
@@ -279,13 +280,14 @@ def the_page_is_what_the_records_give(published: Published) -> Iterator[str]:
 
 
 @lru_cache(maxsize=2)
-def _page(records: tuple[str, ...], labels: tuple[tuple[str, str], ...]) -> str:
-    """The page of records, which takes seconds to draw."""
-    read = [Record.from_json(each) for each in records]
+def _page(records: bytes, labels: tuple[tuple[str, str], ...]) -> str:
+    """The page of the records in a file of such bytes, which takes seconds to draw."""
     with TemporaryDirectory() as folder:
-        path = Path(folder) / "report.html"
-        report(tables(read, dict(labels))["leaderboard.csv"], path, read)
-        return path.read_text(encoding="utf-8")
+        file, page = Path(folder) / RECORDS_FILE, Path(folder) / "report.html"
+        file.write_bytes(records)
+        read = list(read_records(file))
+        report(tables(read, dict(labels))["leaderboard.csv"], page, read)
+        return page.read_text(encoding="utf-8")
 
 
 def _in_tables(page: str) -> list[str]:
