@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Iterator, Mapping
+from functools import cached_property, lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -440,7 +440,7 @@ class Experiment(_WithTarget):  # type: ignore[misc]
         """How far to prune: the kind of target that is given, and its value."""
         return given(vars(self))[0]
 
-    @property
+    @cached_property
     def id(self) -> str:
         """The identity: 16 hex digits of a hash of all that can change the result.
 
@@ -448,6 +448,14 @@ class Experiment(_WithTarget):  # type: ignore[misc]
         component from a user's own file the contents count, not the path.
         """
         return _digest(self.identified())
+
+    def model_copy(
+        self, *, update: Mapping[str, Any] | None = None, deep: bool = False
+    ) -> Experiment:
+        """A copy with other settings, which has an identity of its own."""
+        copied = super().model_copy(update=update, deep=deep)
+        vars(copied).pop("id", None)
+        return copied
 
     @property
     def pretraining_id(self) -> str:

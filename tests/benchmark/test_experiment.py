@@ -25,6 +25,15 @@ def test_the_identity_is_pinned_so_that_old_records_are_found_by_new_versions(ex
     assert made.comparison == hashlib.sha256(rest.encode()).hexdigest()[:8]
 
 
+def test_a_copy_with_other_settings_has_an_identity_of_its_own(experiment):
+    one = experiment()
+    identity = one.id
+    assert one.model_copy(update={"seed": 3}).id == experiment(seed=3).id != identity
+    assert one == experiment()
+    assert one.model_copy() == one
+    assert "id" not in one.model_dump()
+
+
 def test_settings_at_their_default_do_not_change_the_identity(experiment):
     explicit = experiment(rounds=1, schedule="Geometric", recovery="FineTune", threads=1)
     assert explicit.id == experiment().id
