@@ -201,6 +201,7 @@ class _Rounds:
         """The dense network's, which all cells share that prune it by the same method."""
         experiment = self._experiment
         return _SCORINGS.of(
+            experiment.id,
             self._pretrained.path.absolute(),
             experiment.start_epoch,
             experiment.strategy.identity,

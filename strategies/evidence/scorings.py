@@ -18,12 +18,16 @@ Scores = Mapping[str, Tensor]
 
 
 class _Scoring(NamedTuple):
-    """What a scoring left: scores, what was remembered with them, random state, and its time."""
+    """What a scoring left: scores, what was remembered with them, random state, and its time.
+
+    ``users`` are those that have had it.
+    """
 
     scores: dict[str, Tensor]
     memory: dict[str, Any]
     generator: Tensor
     seconds: float
+    users: set[Hashable]
 
 
 class Scorings:
@@ -37,15 +41,22 @@ class Scorings:
         self._most_bytes = most_bytes
         self._kept: dict[Hashable, _Scoring] = {}
 
-    def of(self, *key: Hashable) -> SharedScoring:
-        """The scoring of a network by a method: all that scores depend on is in ``key``."""
-        return SharedScoring(self, key)
+    def of(self, user: Hashable, *key: Hashable) -> SharedScoring:
+        """The scoring of a network by a method: all that scores depend on is in ``key``.
 
-    def take(self, key: Hashable) -> _Scoring | None:
+        Args:
+            user: who asks; whoever asks again, since it is run once more, has it made once more.
+            key: what is scored, and how.
+        """
+        return SharedScoring(self, user, key)
+
+    def take(self, user: Hashable, key: Hashable) -> _Scoring | None:
         """A copy of a scoring, for whoever is given scores may write into them."""
-        if key not in self._kept:
+        scoring = self._kept.pop(key, None)
+        if scoring is None or user in scoring.users:
             return None
-        self._kept[key] = scoring = self._kept.pop(key)  # the last one used is the last one to go
+        scoring.users.add(user)
+        self._kept[key] = scoring  # the last one used is the last one to go
         return deepcopy(scoring)
 
     def keep(self, key: Hashable, scoring: _Scoring) -> None:
@@ -67,8 +78,8 @@ class SharedScoring:
         seconds_before: what it took when it was made before; 0 if it was not.
     """
 
-    def __init__(self, scorings: Scorings, key: Hashable) -> None:
-        self._scorings, self._key = scorings, key
+    def __init__(self, scorings: Scorings, user: Hashable, key: Hashable) -> None:
+        self._scorings, self._user, self._key = scorings, user, key
         self.seconds_before = 0.0
 
     def scores(
@@ -81,7 +92,7 @@ class SharedScoring:
             memory: what is remembered beside them.
             generator: the source of their randomness.
         """
-        known = self._scorings.take(self._key)
+        known = self._scorings.take(self._user, self._key)
         if known is not None:
             memory.update(known.memory)
             generator.set_state(known.generator)
@@ -90,7 +101,8 @@ class SharedScoring:
         start = time.perf_counter()
         scores = dict(score())
         seconds = time.perf_counter() - start
-        self._scorings.keep(self._key, _Scoring(scores, memory, generator.get_state(), seconds))
+        state = generator.get_state()
+        self._scorings.keep(self._key, _Scoring(scores, memory, state, seconds, {self._user}))
         return scores
 
 

@@ -141,10 +141,14 @@ def test_no_text_of_a_record_reaches_the_terminal_as_a_command(tmp_path, content
 
 
 def test_no_text_of_a_record_reaches_a_page_as_a_command(tmp_path, make_record):
-    record = make_record(strategy="Random" + ESCAPES, model=ESCAPES + "<script>")
-    report(leaderboard([record]), tmp_path / "x.html")
-    page = (tmp_path / "x.html").read_text(encoding="utf-8")
-    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]|<script", page)
+    def page(**settings):
+        report(leaderboard([make_record(**settings)]), tmp_path / "x.html")
+        return (tmp_path / "x.html").read_text(encoding="utf-8")
+
+    odd = page(strategy="Random" + ESCAPES, model=ESCAPES + "<script>")
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]", odd)
+    plain = page(strategy="Random", model="LeNet5")
+    assert odd.count("<script") == plain.count("<script") > 0
 
 
 def test_a_measurement_that_a_plug_in_calls_oddly_is_saved_and_read_with_escapes(

@@ -13,13 +13,14 @@ from safetensors.torch import load_file
 from torch.nn.utils import prune as torch_prune
 
 import prunebench
+from prunebench.benchmark.cell import rounds
 from prunebench.benchmark.cell.evaluation import quality
 from prunebench.benchmark.cell.pretraining import Pretrained, build
 from prunebench.metrics import Flops, Latency, Storage
 from prunebench.results import Store, leaderboard
 from prunebench.results.summary import summary
 from prunebench.seeding import generator
-from prunebench.strategies import LastRound, NoRecovery
+from prunebench.strategies import Context, LastRound, NoRecovery, Scorings
 
 
 @pytest.fixture(scope="module")
@@ -254,8 +255,6 @@ def test_a_users_metric_is_recorded_for_the_dense_and_the_pruned_network(
 
 def test_scoring_never_sees_the_validation_or_the_test_split(experiment, runs, digits):
     made = experiment(strategy="GlobalGradientMagnitude", recovery="NoRecovery")
-    from prunebench.benchmark.cell.rounds import prune
-
     watched = copy.copy(digits)
     seen = []
     batches = digits.batches
@@ -265,8 +264,6 @@ def test_scoring_never_sees_the_validation_or_the_test_split(experiment, runs, d
         return batches(split, *arguments)
 
     watched.batches = watching
-    from prunebench.strategies import Context
-
     original = Context.gradients
     splits_in_scoring = []
 
@@ -278,7 +275,8 @@ def test_scoring_never_sees_the_validation_or_the_test_split(experiment, runs, d
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Context, "gradients", gradients)
-        assert not list(prune(made, watched, Pretrained(made, watched, runs)))
+        patch.setattr(rounds, "_SCORINGS", Scorings(0))
+        assert not list(rounds.prune(made, watched, Pretrained(made, watched, runs)))
     assert set(splits_in_scoring) == {"train"}
 
 

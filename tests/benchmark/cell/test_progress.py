@@ -46,7 +46,13 @@ class Notes:
 )
 def test_a_training_tells_of_as_many_epochs_as_were_expected(experiment, tmp_path, settings):
     jobs = [
-        Job(experiment(compression=compression, **settings), tmp_path, Path(), weights=False)
+        Job(
+            experiment(compression=compression, **settings),
+            tmp_path,
+            Path(),
+            weights=False,
+            forced=True,
+        )
         for compression in (2.0, 4.0)
     ]
     experiments = [job.experiment for job in jobs]

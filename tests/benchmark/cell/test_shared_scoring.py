@@ -107,6 +107,15 @@ def test_it_is_scored_once(results):
     assert min(each.timings["scoring_seconds"] for each in records) >= PAUSE
 
 
+def test_a_cell_that_is_run_once_more_scores_once_more(experiment, runs, results):
+    results(2**28, strategy=own(Counted))
+    again = experiment(
+        sparsity=TARGETS[1], strategy=own(Counted), recovery="NoRecovery", measurements=["Size"]
+    )
+    prunebench.run(again, runs=runs, force=True)
+    assert len(Counted.asked) == 2
+
+
 @pytest.mark.parametrize(("strategy", "most_bytes"), [(NotToBeCopied, 2**28), (Counted, 1)])
 def test_what_cannot_be_kept_is_scored_again(results, strategy, most_bytes):
     results(most_bytes, strategy=own(strategy))
@@ -140,7 +149,7 @@ def test_the_scoring_used_longest_ago_goes_first():
             made.append(key)
             return {"weight": torch.zeros(10)}
 
-        scorings.of(key).scores(score, {}, torch.Generator())
+        scorings.of(len(made), key).scores(score, {}, torch.Generator())
 
     for key in "abacab":
         scores(key)

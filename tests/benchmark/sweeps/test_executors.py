@@ -112,7 +112,7 @@ class TestEveryExecutor:
         assert Store(made[0].runs).load(failed.id) == failed
 
     def test_a_failure_is_told_of_where_a_finished_record_stays(self, executor, run, jobs, methods):
-        (job,) = jobs({"strategy": f"{methods}:Raising"})
+        (job,) = jobs({"strategy": f"{methods}:Raising"}, forced=True)
         (finished,) = run(ThisProcess(), jobs({"strategy": "Random"})).values()
         Store(job.runs).save(before := finished.model_copy(update={"id": job.experiment.id}))
         (found,) = run(executor, [job]).values()
