@@ -1,8 +1,8 @@
 """Finding out which channels of a network can only be removed together.
 
-The network is run once (:mod:`.tracing`). Then half of the channels are removed for a try: those of
-which the network's code loses track, since it has their number written into it, stay. Heads of
-attention go as a whole.
+The network is run once (:mod:`.tracing`). Then each half of the channels is removed for a try:
+those of which the network's code loses track, since it has their number written into it, stay.
+Heads of attention go as a whole.
 """
 
 from __future__ import annotations
@@ -146,9 +146,25 @@ def _misread(
 
     A network may have a number of channels written into it, where it splits or reshapes. So half
     of the channels are removed, and what is left is traced: everywhere there have to be the nodes
-    that stay.
+    that stay. Then the other half is: code that drops channels is right about those it drops.
     """
-    kept = some.half("channels", "tracing")
+    half = some.half("channels", "tracing")
+    tried = (
+        _misread_without(model, example, nodes, traced, channel, some, k) for k in (half, ~half)
+    )
+    return next((misread for misread in tried if misread is not None), None)
+
+
+def _misread_without(
+    model: nn.Module,
+    example: Tensor,
+    nodes: Nodes,
+    traced: Trace,
+    channel: Tensor,
+    some: Coupling,
+    kept: Tensor,
+) -> Tensor | None:
+    """The same, of the network with the channels in ``kept`` alone."""
     stays = torch.cat([kept, kept.new_ones(1)])[channel]
     left = {
         name: {dim: each[stays[each]] for dim, each in dims.items()} for name, dims in nodes.items()

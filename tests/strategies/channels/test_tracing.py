@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
@@ -180,6 +180,7 @@ PARTS = {
 @pytest.mark.slow
 @settings(max_examples=25)
 @given(st.lists(st.sampled_from(sorted(PARTS)), min_size=1, max_size=6))
+@example(["branches", "depthwise", "padded", "padded"])
 def test_whatever_a_network_is_made_of_it_can_be_shrunk(names):
     torch.manual_seed(0)
     parts = [PARTS[name]() for name in names]
