@@ -136,7 +136,7 @@ def _seconds(executor: Executor, cells: list[Experiment]) -> float:
 
 
 def _records(executor: Executor, cells: list[Experiment], folder: Path) -> Iterator[Record]:
-    jobs = [Job(each, folder, folder, weights=False) for each in cells]
+    jobs = [Job(each, folder, folder, weights=False, forced=True) for each in cells]
     bar = SweepBar(cells=len(cells), finished=0, epochs=0, hidden=True)
     return executor.run(jobs, bar)
 

@@ -48,7 +48,8 @@ def main() -> None:
 
 
 def _compare(experiments: list[Experiment], runs: Path, options: argparse.Namespace) -> None:
-    jobs = [Job(each, runs, data_folder(options.data), weights=False) for each in experiments]
+    data = data_folder(options.data)
+    jobs = [Job(each, runs, data, weights=False, forced=True) for each in experiments]
     jobs[0].pretrain()
     ways: dict[str, Callable[[], list[Record]]] = {
         _APART: lambda: [record for job in jobs for record in run_stack((job,))],
