@@ -17,6 +17,7 @@ from ..experiment import Experiment
 from . import distributed
 from .checkpoint import Checkpoints
 from .digests import digest_of_data
+from .interrupts import raise_interrupt
 from .pretraining import Pretrained, require_learned
 from .process import repeatable, threads
 from .record import failed_record, finished_record
@@ -65,6 +66,7 @@ def cell(
     except (KeyboardInterrupt, GeneratorExit):
         raise
     except BaseException as error:  # a user's code may raise anything, SystemExit too
+        raise_interrupt()
         record, state = failed_record(experiment, error), {}
     if distributed.rank() == 0:
         contiguous = {name: tensor.contiguous() for name, tensor in state.items()}

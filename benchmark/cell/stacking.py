@@ -22,6 +22,7 @@ from ...seeding import generator
 from ...strategies import GradualTraining, SparseTraining
 from . import distributed
 from .epochs import EpochDone, TrainingSteps, clip_gradients
+from .interrupts import raise_interrupt
 from .optimisation import WeightAverage, make_optimizer, make_scheduler
 from .progress import advance
 from .training import Choice, Trained, Training, train
@@ -62,6 +63,7 @@ def _outcomes(
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a user's code may raise anything, SystemExit too
+        raise_interrupt()
         return [error] * len(trainings)
 
 

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import math
 import os
-import signal
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import ClassVar, Protocol
 
 from ...errors import UsageError, lacking
 from ...metrics import keep_memory
 from ...results.naming import shown
+from ..cell.interrupts import heard, raise_interrupt
 from ..cell.progress import Watcher, listen
 from . import fork_server
 from .jobs import Job, Stack, run_stack, stacks
@@ -56,7 +53,7 @@ class ThisProcess:
         keep_memory()
         listen(watcher.train)
         try:
-            with _no_interrupt_lost() as raise_interrupt:
+            with heard():
                 for stack in stacks(jobs, self.stack):
                     watcher.describe(_strategies(stack))
                     yield from run_stack(stack)
@@ -157,33 +154,3 @@ def _strategies(stack: Stack) -> str:
     """What a stack runs, in a word or a few."""
     first, *others = dict.fromkeys(shown(str(job.experiment.strategy)) for job in stack)
     return f"{first} and {len(others)} more" if others else first
-
-
-@contextmanager
-def _no_interrupt_lost() -> Iterator[Callable[[], None]]:
-    """Within it Ctrl-C is remembered; what it gives raises the one that came.
-
-    Python drops the exception where it meets the end of an object or a call from a library, and the
-    sweep would go on.
-    """
-    came = False
-
-    def remember(number: int, frame: FrameType | None) -> None:
-        nonlocal came
-        came = True
-        signal.default_int_handler(number, frame)
-
-    def raise_interrupt() -> None:
-        if came:
-            raise KeyboardInterrupt
-
-    before = signal.getsignal(signal.SIGINT)
-    is_ours = before is signal.default_int_handler
-    if not is_ours or threading.current_thread() is not threading.main_thread():
-        yield raise_interrupt
-        return
-    signal.signal(signal.SIGINT, remember)
-    try:
-        yield raise_interrupt
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -278,6 +278,26 @@ def test_ctrl_c_that_python_drops_is_heard_after_the_cell(tmp_path):
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_ctrl_c_that_a_library_makes_an_error_of_is_no_failure_of_the_cell(tmp_path):
+    path = tmp_path / "answering.py"
+    path.write_text(
+        "import os, signal\n"
+        "from prunebench.strategies import GlobalMagnitude\n"
+        "class Answering(GlobalMagnitude):\n"
+        "    '''Has an error of its own for Ctrl-C.'''\n"
+        "    def score(self, context):\n"
+        "        try:\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "        except KeyboardInterrupt:\n"
+        "            raise SystemError('a call returned with an exception set') from None\n"
+    )
+    with pytest.raises(KeyboardInterrupt):
+        prunebench.sweep(
+            few(strategy=[f"{path}:Answering"]), runs=tmp_path / "runs", progress=False
+        )
+    assert list(Store(tmp_path / "runs").records()) == []
+
+
 def test_a_network_of_normalised_weights_is_refused_before_anything_is_trained(
     experiment, tmp_path
 ):
