@@ -39,24 +39,24 @@ def run_in(
     # No place is to be idle because others have all there is in their stacks.
     most = min(stack, -(-len(jobs) // pool.places))
     try:
-        while tasks or pool.busy:
-            if waiting:
-                watcher.describe(f"dense networks to train: {len(waiting)}")
-            for ended in _ended(pool, tasks, watcher):
-                ran = ended.task.jobs
-                if ended.task.function is run_stack:
-                    if ended.error is None:
-                        yield from ended.records
-                    elif len(ran) == 1:
-                        yield _failure(ran[0], ended.error)
-                    else:  # one of them may have done it: each has a process to itself now
-                        tasks.extend(_tasks(ran, 1, timeout))
-                    continue
-                # A network that could not be trained fails again, on record, in each job.
-                same = waiting.pop(ran[0].experiment.pretraining_id)
-                tasks.extend(_tasks(same, most, timeout))
-                if not waiting:
-                    watcher.describe("dense networks trained")
+        watcher.describe(f"dense networks to train: {len(waiting)}")
+        for ended in _ended(pool, tasks, watcher):
+            ran = ended.task.jobs
+            if ended.task.function is run_stack:
+                if ended.error is None:
+                    yield from ended.records
+                elif len(ran) == 1:
+                    yield _failure(ran[0], ended.error)
+                else:  # one of them may have done it: each has a process to itself now
+                    tasks.extend(_tasks(ran, 1, timeout))
+                continue
+            # A network that could not be trained fails again, on record, in each job.
+            same = waiting.pop(ran[0].experiment.pretraining_id)
+            tasks.extend(_tasks(same, most, timeout))
+            left = len(waiting)
+            watcher.describe(
+                f"dense networks to train: {left}" if left else "dense networks trained"
+            )
     finally:
         pool.close()
 
@@ -73,14 +73,14 @@ def _pretrain(jobs: Stack) -> Sequence[Record]:
     return ()
 
 
-def _ended(pool: Pool, tasks: deque[Task], watcher: Watcher) -> list[Ended]:
-    """Wait until some task has ended, and tell meanwhile how much is trained."""
-    while True:
-        before = pool.trained
+def _ended(pool: Pool, tasks: deque[Task], watcher: Watcher) -> Iterator[Ended]:
+    """Each task as it ends, until none is left; and tell meanwhile how much is trained."""
+    told = pool.trained
+    while tasks or pool.busy:
         done = pool.work(tasks, _LISTENING_SECONDS)
-        watcher.train(pool.trained - before)
-        if done:
-            return done
+        before, told = told, pool.trained
+        watcher.train(told - before)
+        yield from done
 
 
 def _failure(job: Job, error: Exception) -> Record:
