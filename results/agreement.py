@@ -13,11 +13,12 @@ from __future__ import annotations
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from .aggregation import comparable
+from .differences import Difference, differing
 from .manifest import conditions
 from .record import Record
 
@@ -39,17 +40,6 @@ _RELATIVE = {
 
 _EXACT = ("parameters", "prunable_parameters", "flops")
 _NO_NUMBERS = ("id", "experiment", "stacked", "revision")
-
-
-class Difference(NamedTuple):
-    """A number that differs: where it is in the record, as recorded, and as found again."""
-
-    place: str
-    recorded: object
-    found: object
-
-    def __str__(self) -> str:
-        return f"{self.place} is {self.recorded} in the record and {self.found} here"
 
 
 @dataclass(frozen=True)
@@ -127,21 +117,9 @@ def differences(recorded: Record, found: Record) -> Iterator[Difference]:
     first, second = recorded.result(), found.result()
     for name in _NO_NUMBERS:
         first.pop(name), second.pop(name)
-    yield from _unlike("", first, second)
+    yield from differing(first, second)
     for name in recorded.digests.keys() & found.digests.keys():
-        yield from _unlike(f"digests.{name}", recorded.digests[name], found.digests[name])
-
-
-def _unlike(place: str, first: Any, second: Any) -> Iterator[Difference]:
-    if isinstance(first, Mapping) and isinstance(second, Mapping):
-        for name in dict.fromkeys([*first, *second]):
-            inner = f"{place}.{name}" if place else str(name)
-            yield from _unlike(inner, first.get(name), second.get(name))
-    elif isinstance(first, list) and isinstance(second, list) and len(first) == len(second):
-        for number, (one, other) in enumerate(zip(first, second, strict=True), 1):
-            yield from _unlike(f"{place}[{number}]", one, other)
-    elif first != second:
-        yield Difference(place, first, second)
+        yield from differing(recorded.digests[name], found.digests[name], f"digests.{name}")
 
 
 def other_conditions(recorded: Record, found: Record) -> list[str]:

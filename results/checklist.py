@@ -19,6 +19,8 @@ from .comparison import Comparison, comparisons, is_magnitude_baseline, is_rando
 
 LEAST_POINTS = 5
 LEAST_SEEDS = 3
+"""Seeds that a row needs, for the checklist and as a submission."""
+
 LEAST_TASKS = 3
 _DECLINE = 0.01
 _NO_DENSE = "the unpruned network was not measured"

@@ -11,21 +11,19 @@ import gzip
 import hashlib
 import json
 import os
-import sys
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 
 import pandas as pd
 
 from ..errors import UsageError
-from ..folders import cache_folder
+from ..folders import cache_folder, source_digest
 from .record_file import RECORDS_FILE
 from .store import write_atomically
 
 _LEAST_FILES = 1000
-_ROOT = Path(__file__).resolve().parents[1]
+_SOURCES = ("*.py", "results/*.py", "results/statistics/*.py")
 
 
 def remembered(folder: Path, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
@@ -64,19 +62,11 @@ def _state(folder: Path) -> str | None:
     files = [each for each in files if each[1].endswith(".json")]
     if len(files) < _LEAST_FILES:
         return None
-    digest = hashlib.sha256(f"{sys.version} {pd.__version__} {_source()}".encode())
+    digest = hashlib.sha256(f"{pd.__version__} {source_digest(*_SOURCES)}".encode())
     for place, name, s in sorted(files, key=lambda each: each[:2]):
         digest.update(
             f"{place}/{name} {s.st_size} {s.st_mtime_ns} {s.st_ctime_ns} {s.st_ino}\n".encode()
         )
-    return digest.hexdigest()
-
-
-@cache
-def _source() -> str:
-    digest = hashlib.sha256()
-    for path in sorted([*_ROOT.glob("*.py"), *_ROOT.glob("results/*.py")]):
-        digest.update(path.read_bytes())
     return digest.hexdigest()
 
 

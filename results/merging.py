@@ -8,13 +8,14 @@ that was interrupted is simply done again; sources are read and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from ..errors import UsageError, shown
+from .differences import differing
 from .naming import named
 from .record import Record
 from .record_file import read_records
@@ -157,11 +158,11 @@ def _agreeing(record_id: str, places: Sequence[_Place]) -> list[_Place]:
         result = _result(record)
         first = first or (place, result)
         if result != first[1]:
-            where, one, other = next(_differences(first[1], result))
+            where, one, other = next(differing(first[1], result))
             raise UsageError(
-                f"two results of the run {record_id}: {where} is {one} in "
-                f"{first[0].name(record_id)} and {other} in {place.name(record_id)}; nothing was "
-                "merged"
+                f"two results of the run {record_id}: {where} is {shown(one)} in "
+                f"{first[0].name(record_id)} and {shown(other)} in {place.name(record_id)}; "
+                "nothing was merged"
             )
         agreeing.append(place)
     return agreeing or [places[0]]
@@ -175,19 +176,6 @@ def _result(record: Record) -> dict[str, Any]:
         name: named(value) if isinstance(value, str) else value for name, value in settings
     }
     return result
-
-
-def _differences(one: Any, other: Any, where: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """All that differs in two documents, each with its place."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        for name in {**one, **other}:
-            inner = f"{where}.{name}" if where else str(name)
-            yield from _differences(one.get(name), other.get(name), inner)
-    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
-        for number, pair in enumerate(zip(one, other, strict=True)):
-            yield from _differences(*pair, f"{where}.{number}")
-    elif one != other:
-        yield where, shown(one), shown(other)
 
 
 def _weights(record_id: str, places: Iterable[_Place]) -> bytes | None:

@@ -34,7 +34,7 @@ from .seeds import single_seeds
 from .sensitivity import SENSITIVITY_COLUMNS
 from .store import write_atomically
 from .study import CLASS_COLUMNS, MEDIAN_COLUMNS, SCHEME_COLUMNS
-from .tables import as_csv, as_text, write_csv
+from .tables import LEADERBOARD_FILE, as_csv, as_text, write_csv
 
 _OTHER_TABLES = {
     "inference.csv": INFERENCE_COLUMNS,
@@ -56,7 +56,7 @@ Labels = Mapping[str, str]
 def tables(records: Sequence[Record], labels: Labels) -> dict[str, pd.DataFrame]:
     """The tables of a publication by the names of their files."""
     return {
-        "leaderboard.csv": with_labels(leaderboard(records), labels),
+        LEADERBOARD_FILE: with_labels(leaderboard(records), labels),
         "seeds.csv": single_seeds(records),
     }
 
@@ -82,9 +82,9 @@ def publish(
     for name, frame in frames.items():
         write_csv(frame, folder / name)
         paths.append(folder / name)
-    paths += draw_plots(frames["leaderboard.csv"], folder).paths
+    paths += draw_plots(frames[LEADERBOARD_FILE], folder).paths
     paths.append(folder / "report.html")
-    report(frames["leaderboard.csv"], paths[-1], records)
+    report(frames[LEADERBOARD_FILE], paths[-1], records)
     paths += note(folder, records, config, **said)
     return paths
 

@@ -15,6 +15,9 @@ from .comparison import Comparison, comparisons
 from .naming import printable_texts
 from .store import write_atomically
 
+LEADERBOARD_FILE = "leaderboard.csv"
+"""What a leaderboard is called beside its records."""
+
 # What a text begins with that a spreadsheet takes for a formula.
 _FORMULAS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 

@@ -23,10 +23,8 @@ from .gathering import gathered
 from .naming import with_labels
 from .record import Outcome
 from .record_file import RECORDS_FILE
+from .tables import LEADERBOARD_FILE
 from .targets import TARGETS
-
-LEADERBOARD_FILE = "leaderboard.csv"
-"""What the table is called in a published folder."""
 
 _BY_SEED = "_by_seed"
 _COMPRESSION = "compression_mean"

@@ -6,21 +6,17 @@ remembered: their source may be anywhere.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from importlib.metadata import entry_points
-from pathlib import Path
 
 from ...errors import UsageError
-from ...folders import cache_folder
+from ...folders import cache_folder, source_digest
 
 Asked = tuple[str | None, str | None]
 """A kind of components, if it is one, and the name of one of them, if it is that."""
 
-_ROOT = Path(__file__).resolve().parents[2]
 _SOURCES = ("*.py", "benchmark/catalogue/*.py", "datasets/**/*.py", "metrics/**/*.py",
             "models/**/*.py", "strategies/**/*.py", "experiments/*.yaml",
             "examples/*.py")  # fmt: skip
@@ -30,7 +26,7 @@ def answers() -> Mapping[Asked, str]:
     """The texts that ``prunebench list`` knows by heart, by what it is asked."""
     if any(group.startswith("prunebench.") for group in entry_points().groups):
         return {}
-    path, source = cache_folder() / "catalogue.json", _source()
+    path, source = cache_folder() / "catalogue.json", source_digest(*_SOURCES)
     with suppress(OSError, ValueError, LookupError, TypeError):  # it is not there, or is damaged
         known = json.loads(path.read_bytes())
         if known["source"] == source:
@@ -43,13 +39,3 @@ def answers() -> Mapping[Asked, str]:
         rows = [(*asked, answer) for asked, answer in found.items()]
         write_atomically(path, json.dumps({"source": source, "answers": rows}).encode())
     return found
-
-
-def _source() -> str:
-    """A digest of all that the answers are made of."""
-    digest = hashlib.sha256(sys.version.encode())
-    for pattern in _SOURCES:
-        for path in sorted(_ROOT.glob(pattern)):
-            digest.update(f"{path.relative_to(_ROOT)}\0".encode())
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()

@@ -211,6 +211,7 @@ def _report(records: Sequence[Record], runs: Path, labels: Mapping[str, str]) ->
     from ...results.changes import staleness
     from ...results.naming import with_labels
     from ...results.report import report
+    from ...results.tables import LEADERBOARD_FILE
 
     store = Store(runs)
     shown, frame = with_labels(leaderboard(records), labels), leaderboard(_readable(store))
@@ -218,7 +219,7 @@ def _report(records: Sequence[Record], runs: Path, labels: Mapping[str, str]) ->
         frame = with_labels(frame, labels)
     except UsageError as error:
         say(f"prunebench: no labels in {runs}, where there are more strategies: {error}")
-    write_csv(frame, runs / "leaderboard.csv")
+    write_csv(frame, runs / LEADERBOARD_FILE)
     failures = [record for record in records if record.error is not None]
     if len(failures) < len(records):
         print(as_text(shown))

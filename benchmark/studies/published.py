@@ -20,7 +20,7 @@ from ...results.record_file import RECORDS_FILE, read_records
 from ...user_code import admitting
 from ..experiment import Experiment
 from ..grid import grid, read_labels, read_settings
-from .restoring import experiment_of
+from .restoring import admission, experiment_of
 
 
 @dataclass(frozen=True)
@@ -79,16 +79,10 @@ class Published:
     def admitting(self) -> Iterator[None]:
         """Have no other code executed inside the block than what was run, and that if trusted."""
 
-        def admit(code: str, digest: str | None) -> None:
-            if not self.trust:
-                raise UsageError(
-                    f"{self.folder} would execute {code}, which is no part of prunebench: read it, "
-                    "and give --trust (in Python trust=True) to have it executed"
-                )
-            if digest is not None and digest not in self.sources:
-                raise UsageError(f"{code} is not what was run: no record has its digest")
+        def changed(code: str) -> UsageError:
+            return UsageError(f"{code} is not what was run: no record has its digest")
 
-        with admitting(admit):
+        with admitting(admission(str(self.folder), self.sources, self.trust, changed)):
             yield
 
     def _here(self, record: Record) -> Record:

@@ -24,6 +24,7 @@ from ...results.publication import (
     unlike_manifest,
 )
 from ...results.record_file import RECORDS_FILE, read_records
+from ...results.tables import LEADERBOARD_FILE
 from ..experiment import Experiment
 from ..grid import grid, read_labels, read_settings
 from ..sweeps.sweep import sweep, unfinished
@@ -157,7 +158,7 @@ def publications(configs: Sequence[Path], folder: Path) -> list[Publication]:
 
 def _config(folder: Path) -> Path | None:
     """The YAML file of a comparison's experiments: ours, or what a submission brought along."""
-    if not (folder / "leaderboard.csv").is_file():
+    if not (folder / LEADERBOARD_FILE).is_file():
         return None
     ours = Path("experiments") / f"{folder.name}.yaml"
     return next((path for path in (ours, folder / CONFIG_FILE) if path.is_file()), None)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -192,20 +193,34 @@ def experiment_of(record: Record, *, trust: bool = False) -> Experiment:
     return experiment
 
 
-def _admission(record: Record, trust: bool) -> Admission:
-    """What decides on code from outside prunebench that a record names, before it is executed."""
-    recorded = _recorded_sources(record).values()
+def admission(
+    what: str, sources: Container[object], trust: bool, changed: Callable[[str], UsageError]
+) -> Admission:
+    """What decides on code from outside prunebench, before it is executed.
+
+    Args:
+        what: who would execute it, in words.
+        sources: SHA-256 of the files that were run.
+        trust: whether those may be executed.
+        changed: what is raised of code that is none of them.
+    """
 
     def admit(code: str, digest: str | None) -> None:
         if not trust:
             raise UsageError(
-                f"the run {record.id} would execute {code}, which is no part of prunebench: read "
-                "it, and give --trust (in Python trust=True) to have it executed"
+                f"{what} would execute {code}, which is no part of prunebench: read it, and give "
+                "--trust (in Python trust=True) to have it executed"
             )
-        if digest is not None and digest not in recorded:
-            raise _changed(record, code)
+        if digest is not None and digest not in sources:
+            raise changed(code)
 
     return admit
+
+
+def _admission(record: Record, trust: bool) -> Admission:
+    """That of a record."""
+    sources = _recorded_sources(record).values()
+    return admission(f"the run {record.id}", sources, trust, partial(_changed, record))
 
 
 def _recorded_sources(record: Record) -> Mapping[str, Any]:

@@ -24,7 +24,7 @@ from ...results.manifest import METHODS, summary
 from ...results.publication import tables, unlike_manifest
 from ...results.record_file import RECORDS_FILE, read_records
 from ...results.report import report
-from ...results.tables import as_csv
+from ...results.tables import LEADERBOARD_FILE, as_csv
 from ..cell.record import described
 from ..experiment import Experiment
 from .published import Published
@@ -286,7 +286,7 @@ def _page(records: bytes, labels: tuple[tuple[str, str], ...]) -> str:
         file, page = Path(folder) / RECORDS_FILE, Path(folder) / "report.html"
         file.write_bytes(records)
         read = list(read_records(file))
-        report(tables(read, dict(labels))["leaderboard.csv"], page, read)
+        report(tables(read, dict(labels))[LEADERBOARD_FILE], page, read)
         return page.read_text(encoding="utf-8")
 
 

@@ -13,14 +13,12 @@ from collections.abc import Iterator
 from ...results import Record
 from ...results.aggregation import Point, comparable
 from ...results.changes import staleness
+from ...results.checklist import LEAST_SEEDS
 from ...results.comparison import is_random_baseline
 from ...results.manifest import conditions
 from ..cell.environment import knows_commit
 from .published import Published
 from .rules import Rule
-
-LEAST_SEEDS = 3
-"""Seeds that a row of a submission needs."""
 
 
 def it_is_self_reported(published: Published) -> Iterator[str]:

@@ -19,6 +19,7 @@ from typing import Any
 from ...results import Record
 from ...results.agreement import Agreement, Tolerances, agreement
 from ...results.brief import title
+from ...results.differences import Difference
 from ...results.manifest import Verification, describe, write_manifest
 from ...results.record_file import RECORDS_FILE
 from ..cell.environment import environment
@@ -51,11 +52,11 @@ class Repeated:
             return f"{said}: identical bits"
         if found.verdict == "equal":
             return (
-                f"{said}: within the tolerance; first, {found.first} "
+                f"{said}: within the tolerance; first, {_in_words(found.first)} "
                 f"(with {'; '.join(found.conditions)})"
             )
         where = f" (with {'; '.join(found.conditions)})" if found.conditions else ""
-        return f"{said}: {found.beyond}{where}"
+        return f"{said}: {_in_words(found.beyond)}{where}"
 
     def as_json(self) -> dict[str, Any]:
         """The same as plain data."""
@@ -64,11 +65,23 @@ class Repeated:
             "id": self.record.id,
             "cell": title(self.record.experiment),
             "verdict": self.agreement.verdict,
-            "first_difference": first and first._asdict(),
-            "beyond_tolerance": beyond and beyond._asdict(),
+            "first_difference": _as_data(first),
+            "beyond_tolerance": _as_data(beyond),
             "conditions": list(self.agreement.conditions),
             "seconds": round(self.seconds, 1),
         }
+
+
+def _in_words(difference: Difference | None) -> str:
+    assert difference is not None  # of cells that are not identical
+    return f"{difference.place} is {difference.first} in the record and {difference.second} here"
+
+
+def _as_data(difference: Difference | None) -> dict[str, Any] | None:
+    if difference is None:
+        return None
+    place, recorded, found = difference
+    return {"place": place, "recorded": recorded, "found": found}
 
 
 @dataclass(frozen=True)

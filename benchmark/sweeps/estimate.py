@@ -241,6 +241,11 @@ def _seconds_each(call: Callable[[Any], object], values: Iterable[Any]) -> float
 class _Untrained(Pretrained):
     """A dense network that has not been trained, and is in no file."""
 
+    @property
+    def path(self) -> Path:
+        """No file, so that nobody takes its scores for those of a trained one."""
+        return Path(os.devnull) / super().path.name
+
     def state(self) -> State:
         """Random weights."""
         return build(self._experiment, self._task).state_dict()

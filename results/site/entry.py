@@ -15,10 +15,10 @@ from ..comparison import Comparison, comparisons
 from ..manifest import provenance
 from ..naming import with_labels
 from ..record import Record
+from ..tables import LEADERBOARD_FILE
 from .markdown import last_section
 from .standings import Standing, leaders, standings
 
-TABLE = "leaderboard.csv"
 REPORT = "report.html"
 
 
@@ -56,7 +56,7 @@ class Entry:
     @property
     def is_comparison(self) -> bool:
         """Whether strategies are compared; else another command wrote it."""
-        return (self.folder / TABLE).is_file()
+        return (self.folder / LEADERBOARD_FILE).is_file()
 
     @property
     def freshness(self) -> str:
@@ -75,7 +75,7 @@ class Entry:
         """The leaderboard: of the records, or as it was published where there are none."""
         if self.records:
             return with_labels(leaderboard(list(self.records)), self.labels)
-        return pd.read_csv(self.folder / TABLE)
+        return pd.read_csv(self.folder / LEADERBOARD_FILE)
 
     @cached_property
     def tables(self) -> list[Table]:
