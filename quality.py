@@ -75,6 +75,7 @@ ACCURACY = {
 PERPLEXITY = {
     "perplexity": Quality("lower", "Perplexity"),
     "perplexity_per_word": Quality("lower", "Perplexity per word"),
+    "perplexity_per_byte": Quality("lower", "Perplexity per byte"),
     "loss": LOSS,
 }
 BLEU_SCORE = {"bleu": Quality("higher", "BLEU")}

@@ -5,9 +5,11 @@ from .cifar import CIFAR10, CIFAR100, SVHN
 from .classification import Classification, sampled_labels
 from .digits import Digits
 from .image_folder import ImageFolder, ImageNet, TinyImageNet
+from .language import LanguageModelling
 from .mnist import KMNIST, MNIST, FashionMNIST
 from .parallel_text import Multi30k, ParallelText
 from .task import DATASETS, Batch, Dataset, Split, Task, register
+from .text import Multi30kText, Text
 from .translation import Translation
 
 __all__ = [
@@ -24,10 +26,13 @@ __all__ = [
     "FashionMNIST",
     "ImageFolder",
     "ImageNet",
+    "LanguageModelling",
     "Multi30k",
+    "Multi30kText",
     "ParallelText",
     "Split",
     "Task",
+    "Text",
     "TinyImageNet",
     "Translation",
     "discard",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -15,6 +14,7 @@ from ..folders import cache_folder
 from .cache import in_one_go
 from .subwords import Subwords
 from .task import Dataset, Split, Task, register
+from .text_files import read_text, text_file
 from .translation import Translation
 
 
@@ -90,13 +90,7 @@ class ParallelText(Dataset):
         Raises:
             UsageError: there is none.
         """
-        found = [path for path in (folder / name, folder / f"{name}.gz") if path.exists()]
-        if not found:
-            raise UsageError(
-                f"dataset {type(self).__name__}: there is no {folder / name}, and no such file "
-                "that ends with .gz"
-            )
-        return found[0]
+        return text_file(type(self).__name__, folder, name)
 
 
 @register
@@ -174,13 +168,8 @@ def _lines(path: Path) -> list[str]:
     Raises:
         UsageError: it is no UTF-8 text, has no lines, or one of them is empty.
     """
-    try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        text = content.decode("utf-8")
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read as UTF-8 text: {error}") from None
     # Only line feeds: some texts have other characters within a line that Python would split at.
-    lines = [line.strip() for line in text.removesuffix("\n").split("\n")]
+    lines = [line.strip() for line in read_text(path).removesuffix("\n").split("\n")]
     for number, line in enumerate(lines, 1):
         if not line:
             raise UsageError(f"{path}: line {number} is empty: each line must have a sentence")

@@ -6,7 +6,7 @@ import hashlib
 import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from ..errors import UsageError
 from .cache import kept
@@ -21,6 +21,11 @@ class Subwords:
     Args:
         model: what SentencePiece's training gave; see :meth:`learned`.
     """
+
+    special: ClassVar[int] = 4
+    """How many tokens stand for no text that was seen."""
+    training: ClassVar[dict[str, Any]] = {}
+    """What SentencePiece is told beside what holds for all subwords."""
 
     def __init__(self, model: bytes) -> None:
         import sentencepiece  # it comes with the extra translation
@@ -37,7 +42,7 @@ class Subwords:
 
         Args:
             sentences: what it is learned from.
-            size: number of tokens, the four that stand for no text included.
+            size: number of tokens, those that stand for no text included.
             cache: folder in which vocabularies are kept.
 
         Raises:
@@ -47,6 +52,7 @@ class Subwords:
 
         text = hashlib.sha256("\n".join(sentences).encode())
         text.update(f"{size} {sentencepiece.__version__}".encode())
+        text.update(repr(cls.training).encode() if cls.training else b"")
         path = cache / f"{text.hexdigest()[:16]}.model"
 
         def read(path: Path) -> Subwords:
@@ -56,9 +62,10 @@ class Subwords:
             return vocabulary
 
         try:
-            return kept(path, read, lambda part: part.write_bytes(_trained(sentences, size)))
+            return kept(path, read, lambda part: part.write_bytes(cls._trained(sentences, size)))
         except OSError:
-            return cls(_trained(sentences, size))  # nothing is kept where nothing can be written
+            # Nothing is kept where nothing can be written.
+            return cls(cls._trained(sentences, size))
 
     def __len__(self) -> int:
         """The number of tokens."""
@@ -74,34 +81,47 @@ class Subwords:
         decoded: str = self._processor.decode(list(tokens))
         return decoded
 
+    @classmethod
+    def _trained(cls, sentences: Sequence[str], size: int) -> bytes:
+        import sentencepiece
 
-def _trained(sentences: Sequence[str], size: int) -> bytes:
-    import sentencepiece
+        model = io.BytesIO()
+        characters = len({character for sentence in sentences for character in sentence})
+        try:
+            sentencepiece.SentencePieceTrainer.train(
+                sentence_iterator=iter(sentences),
+                model_writer=model,
+                model_type="bpe",
+                vocab_size=size,
+                character_coverage=1.0,
+                normalization_rule_name="identity",
+                max_sentence_length=1_000_000,
+                pad_id=PADDING,
+                unk_id=UNKNOWN,
+                bos_id=BEGIN,
+                eos_id=END,
+                num_threads=1,
+                minloglevel=2,
+                **cls.training,
+            )
+        except (RuntimeError, OSError) as error:
+            # The library's own words name its source file, and the largest size at their end.
+            _, _, largest = str(error).rpartition("<= ")
+            at_most = f" and at most {largest.rstrip('.')}" if largest[:1].isdecimal() else ""
+            raise UsageError(
+                f"vocabulary: {size} is not allowed for this text: it has {characters} different "
+                f"characters, so that at least {characters + cls.special}{at_most} are needed"
+            ) from None
+        return model.getvalue()
 
-    model = io.BytesIO()
-    characters = len({character for sentence in sentences for character in sentence})
-    try:
-        sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(sentences),
-            model_writer=model,
-            model_type="bpe",
-            vocab_size=size,
-            character_coverage=1.0,
-            normalization_rule_name="identity",
-            max_sentence_length=1_000_000,
-            pad_id=PADDING,
-            unk_id=UNKNOWN,
-            bos_id=BEGIN,
-            eos_id=END,
-            num_threads=1,
-            minloglevel=2,
-        )
-    except (RuntimeError, OSError) as error:
-        # The library's own words name its source file, and the largest size at their end.
-        _, _, largest = str(error).rpartition("<= ")
-        at_most = f" and at most {largest.rstrip('.')}" if largest[:1].isdecimal() else ""
-        raise UsageError(
-            f"vocabulary: {size} is not allowed for this text: it has {characters} different "
-            f"characters, so that at least {characters + 4}{at_most} are needed"
-        ) from None
-    return model.getvalue()
+
+class ExactSubwords(Subwords):
+    """Subwords in which any text can be written, so that it is given back to the letter.
+
+    White space is kept as it is, and a character that is not in the vocabulary is written as its
+    bytes in UTF-8, which take 256 of the tokens. (The one exception is U+2581, which becomes a
+    space.)
+    """
+
+    special = Subwords.special + 256
+    training = {"byte_fallback": True, "remove_extra_whitespaces": False}

@@ -74,6 +74,10 @@ class Task(ABC):
         """How many words the texts of a split have, an end for each; None where words are none."""
         return None
 
+    def bytes(self, split: Split) -> int | None:
+        """How many bytes the texts of a split have in UTF-8; None where it is no text."""
+        return None
+
     @abstractmethod
     def batches(
         self, split: Split, batch_size: int, generator: torch.Generator | None = None

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from ..errors import UsageError
-from .classification import sampled_labels
 from .subwords import BEGIN, END, PADDING, UNKNOWN, Subwords
 from .task import Batch, Split, Task
+from .tokens import NextToken
 
 Pairs = tuple[Sequence[str], Sequence[str]]
 """Sentences and their translations."""
@@ -19,7 +18,7 @@ Pairs = tuple[Sequence[str], Sequence[str]]
 _MOST_UNKNOWN = 0.1
 
 
-class Translation(Task):
+class Translation(NextToken):
     """Translation with cross-entropy over subwords, scored by perplexity.
 
     An input is a pair of sequences of tokens (2 × steps): the source with the end after it, and the
@@ -39,7 +38,6 @@ class Translation(Task):
         UsageError: many characters of a split are not in the vocabulary.
     """
 
-    quality = "Perplexity"
     padding = PADDING
     begin = BEGIN
     end = END
@@ -86,10 +84,6 @@ class Translation(Task):
         """Number of batches in one pass over the training split."""
         return len(self._cut("train", batch_size)[1])
 
-    def examples(self, batch: Batch) -> int:
-        """Number of tokens of the target, each of which is an example."""
-        return int((batch[1] != PADDING).sum())
-
     def batches(
         self, split: Split, batch_size: int, generator: torch.Generator | None = None
     ) -> Iterator[Batch]:
@@ -104,25 +98,6 @@ class Translation(Task):
             turns = torch.randperm(len(batches), generator=generator)
         for turn in turns.tolist():
             yield self._batch(split, batches[turn])
-
-    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Mean cross-entropy of the tokens of the target, the end included."""
-        return self.smoothed_loss(model, batch, 0.0)
-
-    def smoothed_loss(self, model: nn.Module, batch: Batch, label_smoothing: float) -> Tensor:
-        """The same with smoothed labels; see :meth:`Task.smoothed_loss`."""
-        logits, labels = model(batch[0]), batch[1]
-        return F.cross_entropy(
-            logits.flatten(0, 1),
-            labels.flatten(),
-            ignore_index=PADDING,
-            label_smoothing=label_smoothing,
-        )
-
-    def sampled_loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
-        """Mean cross-entropy of tokens drawn from the model; see :meth:`Task.sampled_loss`."""
-        logits = model(batch[0])[batch[1] != PADDING]
-        return F.cross_entropy(logits, sampled_labels(logits, generator))
 
     def inputs(self, batch_size: int) -> Tensor:
         """The first ``batch_size`` test pairs, from the start again if there are fewer."""

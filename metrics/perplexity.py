@@ -23,21 +23,24 @@ from .modes import inference
 class Perplexity(Metric):
     """Perplexity of a split: exp of the mean cross-entropy of its tokens, or other examples.
 
-    The task says what its examples are: of a translation each token, predicted from those before
-    it. The end of a sentence is a token like any other, what fills a batch up is none, and labels
-    are not smoothed.
+    The task says what its examples are: of a translation or a text each token, predicted from
+    those before it. The end of a sentence is a token like any other, what fills a batch up is none,
+    and labels are not smoothed.
 
     Args:
-        batch_size: sentences in a forward pass, on average; it changes no result but by rounding.
+        batch_size: sentences (on average) or blocks in a forward pass; it changes no result but by
+            rounding.
     """
 
     batch_size: Annotated[int, Field(ge=1)] = 100
 
     definitions = {
         "perplexity": "exp(cross-entropy in nats per example of the task: per subword of a "
-        "translation, ends included)",
+        "translation, ends included; per token of a text)",
         "perplexity_per_word": "exp(cross-entropy per word of the text by white space, ends "
         "included), which does not depend on the vocabulary (only where the task counts words)",
+        "perplexity_per_byte": "exp(cross-entropy per byte of the text in UTF-8), which does not "
+        "depend on the vocabulary either (only where the task counts bytes)",
         "loss": "mean cross-entropy in nats per example of the task",
     }
     quality = PERPLEXITY
@@ -72,10 +75,10 @@ class Perplexity(Metric):
                 count = task.examples(batch)
                 total += float(task.loss(subject.model, batch)) * count
                 examples += count
-        words = task.words(subject.split)
+        counts = {"word": task.words(subject.split), "byte": task.bytes(subject.split)}
         return {
             "perplexity": _exp(total / examples),
-            **({"perplexity_per_word": _exp(total / words)} if words else {}),
+            **{f"perplexity_per_{each}": _exp(total / n) for each, n in counts.items() if n},
             "loss": total / examples,
         }
 
