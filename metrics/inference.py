@@ -99,6 +99,7 @@ def inference_times(
     runtimes: Sequence[Runtime],
     batch_sizes: Sequence[int] = (1, 256),
     protocol: Protocol = STANDARD,
+    examples: Tensor | None = None,
 ) -> Iterator[InferenceTime]:
     """Time all networks in all runtimes, batch size by batch size, against each other.
 
@@ -113,6 +114,8 @@ def inference_times(
         runtimes: in what to run them.
         batch_sizes: examples in a forward pass.
         protocol: for how long.
+        examples: a batch of training examples, for runtimes that must know what values there will
+            be; without it they learn that from what they are timed on.
 
     Raises:
         UsageError: a batch would need more memory than there is.
@@ -121,7 +124,7 @@ def inference_times(
     with inference(networks["dense"]):
         _check_memory(networks["dense"], inputs, max(batch_sizes, default=0))
     for batch, memory_format, ready in _prepared_batches(networks, inputs, batch_sizes):
-        yield from _at_batch_size(ready, batch, everywhere, protocol, memory_format)
+        yield from _at_batch_size(ready, batch, examples, everywhere, protocol, memory_format)
 
 
 def pass_times(
@@ -205,6 +208,7 @@ def _check_memory(model: nn.Module, inputs: Callable[[int], Tensor], size: int) 
 def _at_batch_size(
     networks: Mapping[_Kind, nn.Module],
     inputs: Tensor,
+    examples: Tensor | None,
     runtimes: Sequence[Runtime],
     protocol: Protocol,
     memory_format: torch.memory_format,
@@ -217,7 +221,9 @@ def _at_batch_size(
         for kind in _kinds(runtime, networks):
             place = (runtime, kind)
             try:
-                runs[place], differences[place] = _prepared(runtime, networks[kind], inputs)
+                runs[place], differences[place] = _prepared(
+                    runtime, networks[kind], inputs, examples
+                )
             except UnsupportedError as unsupported:
                 reasons[place] = str(unsupported)
     baselines = {place: _baseline(place, runs) for place in runs}
@@ -291,11 +297,13 @@ def _baseline(place: _Place, runs: Mapping[_Place, Run]) -> _Place:
     return same if same in runs else _REFERENCE
 
 
-def _prepared(runtime: Runtime, model: nn.Module, inputs: Tensor) -> tuple[Run, float]:
+def _prepared(
+    runtime: Runtime, model: nn.Module, inputs: Tensor, examples: Tensor | None
+) -> tuple[Run, float]:
     """What runs the model, once it is known to compute the same."""
     expected = model(inputs).float()
     try:
-        run = runtime.prepare(model, inputs)
+        run = runtime.prepare(model, inputs, examples)
         got = run().float()
     except UnsupportedError:
         raise

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 from tabulate import tabulate
 
+from ..quality import known, titled
 from . import cells
 from .aggregation import comparable, leaderboard
 from .comparison import KEY, comparisons
@@ -55,6 +56,9 @@ INFERENCE_COLUMNS: dict[str, str] = {
     "load": "Share of the processor that other processes took meanwhile, the largest of all seeds.",
     "doubt": "Why the speedups cannot be believed, so that they say nothing; empty where they can. "
     "That of the first seed where all are in doubt.",
+    "quality_metric": "What the task is scored by.",
+    "quality": "What that is on the test split, mean over seeds: of the network as this runtime "
+    "computes it where the runtime rounds (`OnnxInt8`), and else as the record has it.",
     "peak_bytes": "Memory at the peak of a forward pass: parameters, inputs, and what PyTorch "
     "allocates; known in `Eager` only.",
     "file_bytes": "Bytes of a safetensors file of this network, of the masked one with a bitmask "
@@ -69,7 +73,10 @@ INFERENCE_COLUMNS: dict[str, str] = {
 
 _COMPARISON = ("dataset", "model", "settings", "differences", "conditions")
 
-_NEWER = ("passes", "pass_seconds", "control", "control_low", "control_high", "doubt")
+_NEWER = (
+    *("passes", "pass_seconds", "control", "control_low", "control_high", "doubt"),
+    *("quality_metric", "quality"),
+)
 
 
 def inference_table(records: Iterable[Outcome]) -> pd.DataFrame:
@@ -141,7 +148,7 @@ def inference_as_text(frame: pd.DataFrame, width: int = 100) -> str:
         align = ["left", *["right"] * (3 + len(columns))]
         table = tabulate(lines, headers=headers, disable_numparse=True, colalign=align)
         notes = [*_notes(rows, "—", "reason"), *_notes(pruned, "? no verdict:", "doubt")]
-        notes += _controls(rows)
+        notes += [*_rounded(rows), *_controls(rows)]
         parts.append("\n".join([*heading, "", table, "", *notes]))
     return "\n\n".join(parts)
 
@@ -150,6 +157,23 @@ def _notes(rows: pd.DataFrame, mark: str, column: str) -> list[str]:
     """Each thing that a column says of a runtime, once."""
     said = rows[rows[column] != ""].groupby(["runtime", column], sort=False)
     return [f"{mark} {runtime}: {text}" for (runtime, text), _ in said]
+
+
+def _rounded(rows: pd.DataFrame) -> list[str]:
+    """What becomes of the quality of each network in a runtime that rounds."""
+    notes = []
+    alike = ["strategy", *TARGET_COLUMNS, "network"]
+    for _, same in rows.dropna(subset=["quality"]).groupby(alike, sort=False, dropna=False):
+        first = same.iloc[0]  # in Eager
+        metric = known(first["quality_metric"]) or titled(first["quality_metric"], "higher")
+        name = f"{first['strategy']}, {cells.target(first)}"
+        name = "dense" if first["network"] == "dense" else name
+        notes += [
+            f"{row['runtime']} rounds: {metric.heading} of {name} is "
+            f"{metric.written(row['quality'])} instead of {metric.written(first['quality'])}"
+            for _, row in same[same["quality"] != first["quality"]].iterrows()
+        ]
+    return list(dict.fromkeys(notes))
 
 
 def _controls(rows: pd.DataFrame) -> list[str]:
@@ -230,6 +254,7 @@ def _row(
         "control_high": control and control.control_high,
         "load": _over_seeds(max, measured, "load"),
         "doubt": measured[0].doubt if measured else "",
+        **_quality(members),
         "peak_bytes": max((each.peak_bytes or 0 for each in measured), default=0) or None,
         "file_bytes": statistics.fmean(
             _file_bytes(outcome, first.network) for outcome, _ in members
@@ -239,6 +264,18 @@ def _row(
         "processor": record.inference_environment.get("processor"),
         "reason": "; ".join(dict.fromkeys(each.reason for _, each in members if each.reason)),
     }
+
+
+def _quality(members: Sequence[tuple[Outcome, Inference]]) -> dict[str, Any]:
+    """How good the network is in the runtime."""
+    name = next(iter(members[0][0].quality), "")
+    computed = [
+        each.quality or (outcome.dense if each.network == "dense" else outcome.final)
+        for outcome, each in members
+        if each.speedup is not None
+    ]
+    values = [value for each in computed if (value := each.get(name)) is not None]
+    return {"quality_metric": name, "quality": statistics.fmean(values) if values else None}
 
 
 def _over_seeds(

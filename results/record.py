@@ -214,7 +214,8 @@ class Inference(_Frozen):
     in the same runtime (in eager PyTorch, where the runtime is no use to a dense network), with its
     95 % confidence interval; ``speedup_over_eager`` that over the dense network in eager PyTorch.
     ``peak_bytes`` is the memory at the peak of a forward pass, and ``difference`` the largest one
-    of outputs from those in eager PyTorch, relative to the largest output.
+    of outputs from those in eager PyTorch, relative to the largest output. Where the runtime
+    rounds, ``quality`` is what the task's own metric says of the network as it computes there.
 
     Where it was whole passes over the test split that were timed, ``passes`` says how many, and
     ``pass_seconds`` is the mean of them. ``control`` is the speedup of an identical copy of the
@@ -246,6 +247,7 @@ class Inference(_Frozen):
     control_high: float | None = None
     load: float | None = None
     doubt: str = ""
+    quality: Mapping[str, float] = {}
 
 
 class QualityMetric(_Frozen):

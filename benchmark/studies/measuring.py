@@ -13,8 +13,11 @@ from ...metrics import (
     RUNTIMES,
     STANDARD,
     InferenceTime,
+    Measurements,
+    NetworkKind,
     Protocol,
     Runtime,
+    inference,
     inference_times,
     keep_memory,
     pass_times,
@@ -22,10 +25,14 @@ from ...metrics import (
 )
 from ...results import Inference, Record, Store
 from ...results.brief import title
+from ...seeding import generator
 from ..cell.environment import environment, processor
+from ..cell.evaluation import quality
 from ..cell.process import threads
 from ..sweeps.sweep import data_folder
 from .restoring import Restored, experiment_of, restore
+
+_EXAMPLES = 128
 
 DEFAULT_RUNTIMES = ("Eager", "Compiled", "OnnxRuntime", "SparseCSR")
 
@@ -98,20 +105,45 @@ def _measured(
     def split(batch_size: int) -> Iterator[Tensor]:
         return (inputs for inputs, _ in restored.task.batches("test", batch_size))
 
+    examples = _examples(restored)
     with threads(count), pinned(count) as cores:
         times = list(
             inference_times(
-                restored.networks, restored.task.inputs, runtimes, batch_sizes, protocol
+                restored.networks, restored.task.inputs, runtimes, batch_sizes, protocol, examples
             )
         )
         if passes:
             times += pass_times(restored.networks, split, passes, batch_sizes)
-        rows = tuple(as_inference(each) for each in times)
+        qualities = _qualities(restored, times, runtimes, examples)
+        rows = tuple(
+            Inference(**each._asdict(), quality=qualities.get((each.runtime, each.network), {}))
+            for each in times
+        )
         where = {**environment(), "pinned_to_cores": cores}
         where["processor"] = processor(restored.task.device)
     return record.model_copy(update={"inference": rows, "inference_environment": where})
 
 
-def as_inference(time: InferenceTime) -> Inference:
-    """A measurement as it stands in a record."""
-    return Inference(**time._asdict())
+def _examples(restored: Restored) -> Tensor:
+    """Training examples, for runtimes that must know what values there will be."""
+    lots = generator(restored.experiment.seed, "measure", "examples")
+    return next(iter(restored.task.batches("train", _EXAMPLES, lots)))[0]
+
+
+def _qualities(
+    restored: Restored,
+    times: Iterable[InferenceTime],
+    runtimes: Sequence[Runtime],
+    examples: Tensor,
+) -> dict[tuple[str, NetworkKind], Measurements]:
+    """What becomes of the quality of those networks that ran in a runtime that rounds."""
+    ran = {(each.runtime, each.network) for each in times if not each.reason}
+    found: dict[tuple[str, NetworkKind], Measurements] = {}
+    for runtime in runtimes:
+        for kind, network in restored.networks.items():
+            if (str(runtime), kind) in ran:
+                with inference(network):
+                    rounded = runtime.rounded(network, examples)
+                if rounded is not None:
+                    found[str(runtime), kind] = quality(rounded, restored.task, "test")
+    return found

@@ -44,7 +44,7 @@ class SparseDirect(Runtime):
     runs_dense = False
     uses_zeros = True
 
-    def prepare(self, model: nn.Module, inputs: Tensor) -> Run:
+    def prepare(self, model: nn.Module, inputs: Tensor, examples: Tensor | None = None) -> Run:
         """The network's graph, with a sparse layer for each that is faster as one."""
         if inputs.is_cuda:
             raise UnsupportedError("the kernel runs on the CPU only")

@@ -18,7 +18,7 @@ from .runtime import Run, Runtime, UnsupportedError, quietly, register
 class OnnxRuntime(Runtime):
     """ONNX Runtime on the CPU, as many threads as torch has; ``pip install '.[onnx]'``."""
 
-    def prepare(self, model: nn.Module, inputs: Tensor) -> Run:
+    def prepare(self, model: nn.Module, inputs: Tensor, examples: Tensor | None = None) -> Run:
         """A session on the exported network, with the inputs given to it beforehand."""
         refuse_elsewhere(inputs)
         return in_onnx_runtime(as_onnx(model, inputs), inputs)

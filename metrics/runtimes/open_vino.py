@@ -19,7 +19,7 @@ class OpenVINO(Runtime):
     Without being told it would compute in half precision where the processor can.
     """
 
-    def prepare(self, model: nn.Module, inputs: Tensor) -> Run:
+    def prepare(self, model: nn.Module, inputs: Tensor, examples: Tensor | None = None) -> Run:
         """The exported network compiled for the CPU, with the inputs given to it beforehand."""
         if inputs.is_cuda:
             raise UnsupportedError("OpenVINO is run on the CPU only")

@@ -17,7 +17,7 @@ from .runtime import Run, Runtime, UnsupportedError, quietly, register
 class Eager(Runtime):
     """PyTorch as it comes: one operation after the other, zeros multiplied like all else."""
 
-    def prepare(self, model: nn.Module, inputs: Tensor) -> Run:
+    def prepare(self, model: nn.Module, inputs: Tensor, examples: Tensor | None = None) -> Run:
         """The forward pass itself."""
         return lambda: model(inputs)
 
@@ -27,7 +27,7 @@ class Eager(Runtime):
 class Compiled(Runtime):
     """``torch.compile`` for this batch size; on a CPU it needs a C++ compiler."""
 
-    def prepare(self, model: nn.Module, inputs: Tensor) -> Run:
+    def prepare(self, model: nn.Module, inputs: Tensor, examples: Tensor | None = None) -> Run:
         """The compiled forward pass; compiling takes from seconds to minutes."""
         if not inputs.is_cuda and not any(map(shutil.which, ("c++", "g++", "clang++", "cl"))):
             raise UnsupportedError("torch.compile needs a C++ compiler, and there is none")
@@ -52,7 +52,7 @@ class SemiStructured(Runtime):
     uses_zeros = True
     tolerance = 5e-2
 
-    def prepare(self, model: nn.Module, inputs: Tensor) -> Run:
+    def prepare(self, model: nn.Module, inputs: Tensor, examples: Tensor | None = None) -> Run:
         """The model in half precision, linear layers in the 2:4 pattern in the sparse format."""
         if not inputs.is_cuda:
             raise UnsupportedError("2:4 sparsity needs an NVIDIA GPU")

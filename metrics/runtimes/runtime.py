@@ -50,13 +50,34 @@ class Runtime(Configured, ABC):
     tolerance: ClassVar[float] = 1e-3
 
     @abstractmethod
-    def prepare(self, model: nn.Module, inputs: Tensor) -> Run:
+    def prepare(self, model: nn.Module, inputs: Tensor, examples: Tensor | None = None) -> Run:
         """What runs ``model``, which is in evaluation mode, on ``inputs`` and gives its output.
+
+        Args:
+            model: the network.
+            inputs: a batch.
+            examples: a batch of training examples, for a runtime that has to know beforehand what
+                values there will be; the inputs themselves if left out.
 
         Raises:
             UnsupportedError: the runtime is not installed, or has no use or no support for the
                 model.
         """
+
+    def rounded(self, model: nn.Module, examples: Tensor) -> nn.Module | None:
+        """The network as it computes in this runtime, for batches of any size.
+
+        Args:
+            model: the network, in evaluation mode.
+            examples: a batch of training examples.
+
+        Returns:
+            None where outputs are those of ``Eager``, as they are within ``tolerance``.
+
+        Raises:
+            UnsupportedError: as :meth:`prepare`.
+        """
+        return None
 
     def forget(self) -> None:
         """Drop what is remembered of networks prepared before, which are not run again."""

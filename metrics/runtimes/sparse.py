@@ -29,7 +29,7 @@ class SparseCSR(Runtime):
     runs_dense = False
     uses_zeros = True
 
-    def prepare(self, model: nn.Module, inputs: Tensor) -> Run:
+    def prepare(self, model: nn.Module, inputs: Tensor, examples: Tensor | None = None) -> Run:
         """The model with a sparse copy of each linear layer that is faster with one."""
         return _prepared(model, inputs, Tensor.to_sparse_csr, self.everywhere)
 
@@ -52,7 +52,7 @@ class SparseBSR(Runtime):
     runs_dense = False
     uses_zeros = True
 
-    def prepare(self, model: nn.Module, inputs: Tensor) -> Run:
+    def prepare(self, model: nn.Module, inputs: Tensor, examples: Tensor | None = None) -> Run:
         """The model with a sparse copy of each linear layer that is faster with one."""
         return _prepared(model, inputs, self._in_blocks, self.everywhere)
 

@@ -101,7 +101,7 @@ def test_without_removed_channels_the_masked_network_is_run():
 class _Wrong(Runtime):
     """Computes something else."""
 
-    def prepare(self, model, inputs):
+    def prepare(self, model, inputs, examples=None):
         return lambda: model(inputs) + 1
 
 
@@ -109,7 +109,7 @@ class _Wrong(Runtime):
 class _Breaking(Runtime):
     """Does not run."""
 
-    def prepare(self, model, inputs):
+    def prepare(self, model, inputs, examples=None):
         raise RuntimeError("the kernel is not there\nand more that nobody wants to read")
 
 

@@ -19,6 +19,7 @@ from prunebench.benchmark.studies.restoring import restore
 from prunebench.benchmark.sweeps.sweep import data_folder
 from prunebench.errors import UsageError
 from prunebench.metrics import Accuracy, Protocol, Subject, decode
+from prunebench.metrics.runtimes import OnnxInt8
 from prunebench.results import Store, inference_as_text, inference_table
 
 CHANNELS = "StructuredL1(structure=CoupledChannels)"
@@ -73,6 +74,38 @@ def test_a_loaded_network_has_the_weights_and_the_accuracy_of_the_record(runs):
         for inputs, labels in task.batches("test", 500)
     )
     assert correct / task.size("test") == record.final["top1"]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # exporters warn of their own code
+def test_a_runtime_that_rounds_says_what_becomes_of_the_quality(runs):
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    record = record_of(runs, "GlobalMagnitude")
+    restored = restore(record, Store(runs), data_folder(None))
+    (measured,) = measure(
+        [record], runs=runs, runtimes=["OnnxInt8"], batch_sizes=[64], protocol=QUICK, progress=False
+    )
+    rounded = {row.network: row.quality for row in measured.inference if row.quality}
+    assert {row.runtime for row in measured.inference if row.quality} == {"OnnxInt8"}
+    assert rounded.keys() == {"dense", "masked"}
+    examples, _ = next(iter(restored.task.batches("train", 500)))
+    for kind, found in rounded.items():
+        network = OnnxInt8().rounded(restored.networks[kind], examples)
+        right = sum(
+            int((network(inputs).argmax(1) == labels).sum())
+            for inputs, labels in restored.task.batches("test", 100)
+        )
+        size = restored.task.size("test")
+        # Other examples have nearly the same least and largest values.
+        assert abs(found["top1"] - right / size) <= 5 / size
+    frame = inference_table([measured])
+    exact = frame[frame["runtime"] == "Eager"].set_index("network")["quality"]
+    assert exact.to_dict() == {"dense": record.dense["top1"], "masked": record.final["top1"]}
+    eight = frame[frame["runtime"] == "OnnxInt8"].set_index("network")["quality"]
+    assert eight.to_dict() == {kind: found["top1"] for kind, found in rounded.items()}
+    percent = f"{100 * eight['dense']:.2f} instead of {100 * exact['dense']:.2f}"
+    said = f"OnnxInt8 rounds: Top-1 accuracy (%) of dense is {percent}"
+    assert (said in inference_as_text(frame)) == (eight["dense"] != exact["dense"])
 
 
 def test_a_network_is_loaded_without_its_channels_where_they_are_gone(runs):

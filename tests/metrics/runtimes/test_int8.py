@@ -33,3 +33,16 @@ def test_outputs_differ_by_rounding_and_by_how_much_is_told(capfd):
         # Two roundings to one of 256 values, through a few layers.
         assert 1e-4 < row.difference < 0.15
     assert capfd.readouterr().out == ""
+
+
+@pytest.mark.filterwarnings("default")
+def test_scales_are_those_of_the_examples():
+    layer = torch.nn.Linear(4, 2, bias=False).eval()
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([[1.0, 0, 0, 0], [0, 1, 0, 0]]))
+    examples = torch.tensor([[0.0, 2.55, 0, 0], [1.0, 0.5, 0, 0], [0.3, 0.2, 0, 0]])
+    inputs = torch.tensor([[9.0, 0.5149, 0, 0]])  # the first beyond all examples
+    expected = torch.tensor([[2.55, 0.51]])  # clipped, and a multiple of 2.55 / 255
+    runtime = OnnxInt8()
+    assert torch.allclose(runtime.rounded(layer, examples)(inputs), expected, atol=1e-3)
+    assert torch.allclose(runtime.prepare(layer, inputs, examples)(), expected, atol=1e-3)
