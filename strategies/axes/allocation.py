@@ -137,17 +137,27 @@ class Layerwise(Allocation):
 
     def keep(self, layers: Layers, budget: int, generator: torch.Generator) -> dict[str, Tensor]:
         """Keep each layer's highest scores; see :meth:`Allocation.keep`."""
+        shares = self.shares(layers, budget)
+        return {name: self.best(each, shares[name], generator) for name, each in layers.items()}
+
+    def shares(self, layers: Layers, budget: int) -> dict[str, int]:
+        """How many weights each layer keeps, whatever its scores."""
         densities = self.layer_densities(layers, budget)
         counts = self.counts(layers, densities, budget)
-        chosen = {}
+        shares = {}
         for name, each in layers.items():
             if each.sizes is None:
-                chosen[name] = keep_largest(each.scores, counts[name], generator)
+                shares[name] = counts[name] * each.size
             else:
-                share = round(densities[name] * each.weights)
                 least = self.least(len(each.scores)) * each.size
-                chosen[name] = _keep_within(each.scores, each.sizes, max(share, least), generator)
-        return chosen
+                shares[name] = max(round(densities[name] * each.weights), least)
+        return shares
+
+    def best(self, layer: Units, share: int, generator: torch.Generator) -> Tensor:
+        """Choose a layer's units of highest score that have ``share`` weights together."""
+        if layer.sizes is None:
+            return keep_largest(layer.scores, share // layer.size, generator)
+        return _keep_within(layer.scores, layer.sizes, share, generator)
 
     def counts(self, layers: Layers, densities: Mapping[str, float], budget: int) -> dict[str, int]:
         """How many units each layer keeps, so that ``budget`` weights are kept in all."""
@@ -188,6 +198,38 @@ class Uniform(Layerwise):
     def counts(self, layers: Layers, densities: Mapping[str, float], budget: int) -> dict[str, int]:
         """The rounded fraction of each layer."""
         return self.rounded(layers, densities)
+
+
+@ALLOCATIONS.register
+@dataclass(frozen=True)
+class PerOutput(Uniform):
+    """The same fraction of every output of every layer: single weights compete with their row's.
+
+    The comparison group of ``Wanda`` as it was published. What the fraction of a row is beyond a
+    whole number of weights goes to the rows whose next weights have the highest scores, so that a
+    layer keeps as many as with ``Uniform``.
+
+    Args:
+        minimum: weights that every layer keeps at least.
+    """
+
+    def best(self, layer: Units, share: int, generator: torch.Generator) -> Tensor:
+        """Choose from all rows alike; see :meth:`Layerwise.best`."""
+        if len(layer.scores) != layer.weights:
+            raise UsageError(
+                "allocation PerOutput: a structure of more than single weights is not allowed: "
+                "use Unstructured or NM"
+            )
+        rows = layer.scores.reshape(len(layer.weight), -1)
+        ranks = _ranks(rows, generator)
+        reached = (rows > -torch.inf).sum(1).bincount(minlength=rows.shape[1] + 1)
+        # How many rows have a weight left of each rank, and how many weights there are up to it.
+        together = (len(rows) - reached.cumsum(0))[:-1].cumsum(0)
+        full = int((together <= share).sum())
+        rest = share - (int(together[full - 1]) if full else 0)
+        last = rows.masked_fill(ranks != full, -torch.inf)
+        chosen = (ranks < full) | keep_largest(last, rest, generator)
+        return (chosen & (rows > -torch.inf)).flatten()
 
 
 @ALLOCATIONS.register
@@ -388,6 +430,14 @@ class Shuffled(Allocation):
             name: _redrawn(chosen[name], layers[name].scores > -torch.inf, generator)
             for name in layers
         }
+
+
+def _ranks(rows: Tensor, generator: torch.Generator) -> Tensor:
+    """The rank of each score in its row, 0 for the highest; lots decide among equals."""
+    lots = torch.randperm(rows.shape[1], generator=generator).to(rows.device)
+    order = rows[:, lots].argsort(dim=1, descending=True, stable=True)
+    ranks = torch.arange(rows.shape[1], device=rows.device).expand_as(order)
+    return torch.empty_like(order).scatter_(1, lots[order], ranks)
 
 
 def _in_proportion(layers: Layers, shares: Mapping[str, float], budget: int) -> dict[str, float]:

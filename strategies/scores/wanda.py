@@ -22,7 +22,7 @@ class Wanda(ScoredStrategy):
     """Prune the smallest weights times the norm of their inputs in each layer (Sun et al. 2023).
 
     For linear, convolutional, recurrent and embedding layers. The paper compares weights of the
-    same output only; here the allocation says what is compared.
+    same output only, as with ``allocation=PerOutput()``, or of the groups of ``structure=NM()``.
 
     Formula: |w_ij| · ‖x_j‖₂, the norm of input j over the scoring examples and their positions.
     Source: Sun, Liu, Bair, Kolter: A Simple and Effective Pruning Approach for Large Language

@@ -19,9 +19,11 @@ from prunebench.strategies import (
     ClassUniform,
     ErdosRenyi,
     Explicit,
+    Filters,
     Global,
     GlobalMagnitude,
     LayerMagnitude,
+    PerOutput,
     Shuffled,
     Uniform,
     UniformPlus,
@@ -474,3 +476,45 @@ def test_shuffling_gives_nothing_back_that_was_pruned_before():
     second = masks_of(GlobalMagnitude(allocation=Shuffled()), model, 100, first)
     assert kept(second) == 100
     assert not any((mask & ~first[name]).any() for name, mask in second.items())
+
+
+def rows_kept(scores, budget, weight=None):
+    """How many of each row an allocation per output keeps, and the mask."""
+    weight = torch.empty(scores.shape) if weight is None else weight
+    layer = {"layer": Units(scores.flatten(), 1, weight)}
+    mask = PerOutput().keep(layer, budget, generator(0, "test"))["layer"].view(scores.shape)
+    return mask.sum(1).tolist(), mask
+
+
+@pytest.mark.parametrize("budget", [4, 24, 37, 39, 40])
+def test_per_output_keeps_the_best_of_every_row(budget):
+    scores = (
+        torch.rand(4, 10, generator=torch.Generator().manual_seed(0)) + torch.arange(4)[:, None]
+    )
+    counts, mask = rows_kept(scores, budget)
+    assert sum(counts) == budget
+    assert max(counts) - min(counts) <= 1
+    for row, chosen in zip(scores, mask, strict=True):
+        assert chosen.all() or row[chosen].min() > row[~chosen].max()
+    # What is left over goes where the next scores are highest, here to the last rows.
+    assert counts == sorted(counts)
+
+
+def test_per_output_takes_elsewhere_what_a_row_has_no_more():
+    scores = torch.arange(12.0).view(3, 4)
+    scores[0, 1:] = -torch.inf
+    assert rows_kept(scores, 6)[0] == [1, 2, 3]
+    assert rows_kept(scores, 9)[0] == [1, 4, 4]
+    assert rows_kept(torch.zeros(3, 4), 6)[0] == [2, 2, 2]
+
+
+def test_per_output_keeps_as_much_of_a_layer_as_uniform_and_refuses_units_of_several_weights():
+    model = network()
+    per_output = masks_of(LayerMagnitude(allocation=PerOutput()), model, 363)
+    uniform = masks_of(LayerMagnitude(), model, 363)
+    for name, mask in per_output.items():
+        assert mask.sum() == uniform[name].sum()
+        counts = mask.flatten(1).sum(1)
+        assert counts.max() - counts.min() <= 1
+    with pytest.raises(UsageError, match="PerOutput: a structure of more than single weights"):
+        masks_of(LayerMagnitude(allocation=PerOutput(), structure=Filters()), model, 363)

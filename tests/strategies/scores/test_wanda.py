@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from prunebench.datasets import Task
-from prunebench.strategies import Wanda
+from prunebench.strategies import NM, PerOutput, Wanda, kept
 from prunebench.strategies.evidence.activations import input_norms
 
 
@@ -186,3 +186,36 @@ def test_layers_of_a_transformer_are_seen_although_torch_could_fuse_them():
     found = norms(layer, torch.randn(3, 5, 8, dtype=torch.float64))
     assert (found["linear1.weight"] > 0).all()
     assert (found["linear2.weight"] > 0).any()
+
+
+def by_the_paper(model, inputs, groups_of):
+    """Each layer in turn: of each row of |w|·‖x‖ the lowest part of every group goes, by a loop."""
+    masks = {}
+    for module, seen in zip(model[::2], (inputs, model[:2](inputs)), strict=True):
+        norms = [seen[:, j].square().sum().sqrt().item() for j in range(seen.shape[1])]
+        mask = torch.ones_like(module.weight, dtype=torch.bool)
+        width = groups_of or seen.shape[1]
+        for i, row in enumerate(module.weight):
+            for start in range(0, seen.shape[1], width):
+                group = range(start, start + width)
+                order = sorted(group, key=lambda j, row=row: abs(row[j].item()) * norms[j])
+                mask[i, order[: width // 2]] = False
+        masks[module] = mask
+    return masks
+
+
+@pytest.mark.parametrize(
+    ("strategy", "groups_of"),
+    [(Wanda(allocation=PerOutput()), None), (Wanda(structure=NM()), 4)],
+    ids=["in each output", "2:4"],
+)
+def test_weights_compete_where_the_paper_has_them_compete(strategy, groups_of):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(16, 12), nn.Tanh(), nn.Linear(12, 6))
+    inputs = torch.randn(50, 16) * torch.rand(16)
+    with torch.no_grad():
+        expected = by_the_paper(model, inputs, groups_of)
+    masks = strategy.masks(context_of(model, Inputs(inputs)), (16 * 12 + 12 * 6) // 2)
+    assert kept(masks) == (16 * 12 + 12 * 6) // 2
+    assert torch.equal(masks["0.weight"], expected[model[0]])
+    assert torch.equal(masks["2.weight"], expected[model[2]])
