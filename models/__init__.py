@@ -1,6 +1,7 @@
 """What is pruned on: the networks. Any ``nn.Module`` can be one."""
 
 from .architecture import MODELS, register
+from .gpt import GPT
 from .initialisation import INITIALISATIONS, Initialisation, load_state
 from .lenet import LeNet5, LeNet5Classic, LeNet300100, LeNetDropout, LeNetSmall
 from .libraries import timm_model, torchvision_model
@@ -12,6 +13,7 @@ from .vgg import CifarVGG
 from .wide_resnet import WideResNet
 
 __all__ = [
+    "GPT",
     "INITIALISATIONS",
     "MODELS",
     "CifarMobileNetV2",

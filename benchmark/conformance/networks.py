@@ -79,12 +79,23 @@ class _OnImages(nn.Module):
         return logits
 
 
+def _on_tokens(model: nn.Module) -> nn.Module:
+    """A model of tokens, itself, on the kit's task: the class is what follows the last token.
+
+    Hooks leave it what it says of its channels.
+    """
+    model.register_forward_pre_hook(lambda _, inputs: (inputs[0].sigmoid() * _CLASSES).long())
+    model.register_forward_hook(lambda _, __, logits: logits[:, -1])
+    return model
+
+
 def registered_network(model: str, input_shape: tuple[int, ...] | None = None) -> Network:
     """The registered model of that name as a network on which strategies are tried.
 
     Args:
         model: as in an experiment.
-        input_shape: of one image; by default that of the model's constructor.
+        input_shape: of one image; by default that of the model's constructor. One number means a
+            sequence of tokens, of the kit's length.
 
     Raises:
         UsageError: there is no such model, or it says no shape and none is given.
@@ -96,6 +107,8 @@ def registered_network(model: str, input_shape: tuple[int, ...] | None = None) -
     shape: tuple[int, ...] = input_shape or default.default  # type: ignore[union-attr]
 
     def make() -> nn.Module:
+        if len(shape) == 1:
+            return _on_tokens(component.create(input_shape=(_INPUTS,), classes=_CLASSES))
         return _OnImages(component.create(input_shape=shape, classes=_CLASSES), shape)
 
     return Network(model, make)
