@@ -205,7 +205,7 @@ def stored(size: int, folder: Path) -> Store:
     """A folder with so many records of ever more seeds."""
     store = Store(folder)
     for record in _records(size, "seeds"):
-        path = store.record_path(record.id)
+        path = folder / record.id[:2] / f"{record.id}.json"
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(record.to_json())
     return store

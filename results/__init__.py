@@ -13,6 +13,7 @@ from ..lazy import lazily
 if TYPE_CHECKING:
     from .aggregation import leaderboard
     from .columns import COLUMNS, columns_as_markdown
+    from .files import remove_abandoned, write_atomically
     from .inference import inference_as_text, inference_table
     from .record import (
         Distribution,
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
         Record,
         Round,
     )
+    from .remote import Place, place_of
     from .statistics import Statistics, describe
-    from .store import Store, remove_abandoned, write_atomically
+    from .store import Store
     from .tables import as_text, write_csv
 
 __all__ = [
@@ -39,6 +41,7 @@ __all__ = [
     "Layer",
     "Measurements",
     "Outcome",
+    "Place",
     "QualityMetric",
     "Record",
     "Round",
@@ -50,6 +53,7 @@ __all__ = [
     "inference_as_text",
     "inference_table",
     "leaderboard",
+    "place_of",
     "remove_abandoned",
     "write_atomically",
     "write_csv",
@@ -60,13 +64,15 @@ __getattr__ = lazily(
     {
         ".aggregation": ("leaderboard",),
         ".columns": ("COLUMNS", "columns_as_markdown"),
+        ".files": ("remove_abandoned", "write_atomically"),
         ".inference": ("inference_as_text", "inference_table"),
         ".record": (
             *("Distribution", "Epoch", "Failure", "Inference", "Layer", "Measurements"),
             *("Outcome", "QualityMetric", "Record", "Round"),
         ),
+        ".remote": ("Place", "place_of"),
         ".statistics": ("Statistics", "describe"),
-        ".store": ("Store", "remove_abandoned", "write_atomically"),
+        ".store": ("Store",),
         ".tables": ("as_text", "write_csv"),
     },
 )

@@ -14,7 +14,6 @@ import re
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import pandas as pd
@@ -26,6 +25,7 @@ from .memory import remembered
 from .naming import digest, named, source_of
 from .qualities import description, description_columns
 from .record import Outcome
+from .remote import Place, place_of
 from .settings import columns_of, further_settings
 from .statistics import describe
 from .targets import TARGET_NAMES, TARGETS, given
@@ -54,11 +54,11 @@ _LATENCY = re.compile(LATENCY_COLUMN.format(r"([1-9][0-9]{0,8})"))
 _NOT_SETTINGS = frozenset({"dataset", "model", "strategy", *TARGET_NAMES, "seed"})
 
 
-def leaderboard(records: Iterable[Outcome] | str | Path | Sequence[str | Path]) -> pd.DataFrame:
+def leaderboard(records: Iterable[Outcome] | str | Place | Sequence[str | Place]) -> pd.DataFrame:
     """One row per data set, model, strategy, target and settings, over seeds.
 
-    ``records`` is a folder of runs, a published folder or a file of records, a list of such places,
-    or the records themselves in any order. The columns are those of
+    ``records`` is a folder of runs, the URL of one, a published folder or a file of records, a list
+    of such places, or the records themselves in any order. The columns are those of
     :data:`prunebench.results.COLUMNS`; the rows are ordered by data set, model, settings, strategy
     and target, and depend on nothing but the set of records.
 
@@ -66,12 +66,12 @@ def leaderboard(records: Iterable[Outcome] | str | Path | Sequence[str | Path]) 
         UsageError: a place does not exist or holds what cannot be read, or two of them have
             different results of one experiment.
     """
-    if isinstance(records, str | Path):
+    if isinstance(records, str | Place):
         records = [records]
     known = records if isinstance(records, Sequence) else ()
-    places = [each for each in known if isinstance(each, str | Path)]
+    places = [each for each in known if isinstance(each, str | Place)]
     if len(places) == 1:
-        return remembered(Path(places[0]), lambda: _table(gathered(places)))
+        return remembered(place_of(places[0]), lambda: _table(gathered(places)))
     return _table(gathered(places) if places else cast("Iterable[Outcome]", records))
 
 

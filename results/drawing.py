@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.style import context
 
-from .store import write_atomically
+from .files import write_atomically
 
 DOTS_PER_INCH = 160
 _TITLE_CHARACTERS = 56

@@ -5,33 +5,33 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from ..errors import UsageError
 from .record import Outcome, Record
 from .record_file import RECORDS_FILE, read_records
+from .remote import Place, place_of
 from .store import Store
 
 
-def gathered(places: Sequence[str | Path]) -> Iterator[Outcome]:
+def gathered(places: Sequence[str | Place]) -> Iterator[Outcome]:
     """What a leaderboard needs of all records in some places, each run once.
 
     A run that failed in one place and was finished in another is finished.
 
     Args:
         places: folders of runs, folders with a file of records such as those published, or such
-            files.
+            files; URLs are those of folders elsewhere.
 
     Raises:
         UsageError: a place is not there, something in it cannot be read, or two places have
             different results of one experiment.
     """
     if len(places) == 1:
-        yield from _outcomes(Path(places[0]))
+        yield from _outcomes(place_of(places[0]))
         return
-    finished: dict[str, tuple[Path, bytes]] = {}
+    finished: dict[str, tuple[Place, bytes]] = {}
     failed: dict[str, Outcome] = {}
-    for place in map(Path, places):
+    for place in map(place_of, places):
         for each in _outcomes(place):
             if not each.finished:
                 failed.setdefault(each.id, each)
@@ -46,14 +46,14 @@ def gathered(places: Sequence[str | Path]) -> Iterator[Outcome]:
     yield from (each for each in failed.values() if each.id not in finished)
 
 
-def whole_records(places: Sequence[str | Path]) -> Iterator[Record]:
+def whole_records(places: Sequence[str | Place]) -> Iterator[Record]:
     """The records of finished runs in some places, each run once, with all that is in them.
 
     Raises:
         UsageError: a place is not there, or something in it cannot be read.
     """
     known: set[str] = set()
-    for place in map(Path, places):
+    for place in map(place_of, places):
         file = place / RECORDS_FILE
         for record in read_records(file if file.is_file() else place):
             if record.finished and record.id not in known:
@@ -67,7 +67,7 @@ def numbers(outcome: Outcome) -> bytes:
     return hashlib.sha256(json.dumps(result, sort_keys=True).encode()).digest()
 
 
-def _outcomes(place: Path) -> Iterator[Outcome]:
+def _outcomes(place: Place) -> Iterator[Outcome]:
     if (place / RECORDS_FILE).is_file():
         return read_records(place / RECORDS_FILE)
     return read_records(place) if place.is_file() else Store(place).outcomes()

@@ -17,9 +17,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..errors import UsageError
+from .files import write_atomically
 from .record import Record
 from .record_file import RECORDS_FILE
-from .store import write_atomically
 
 MANIFEST_FILE = "manifest.json"
 """What it is called in a published folder."""

@@ -19,55 +19,63 @@ import pandas as pd
 
 from ..errors import UsageError
 from ..folders import cache_folder, source_digest
+from .files import write_atomically
 from .record_file import RECORDS_FILE
-from .store import write_atomically
+from .remote import Place, RemotePath
 
 _LEAST_FILES = 1000
 _SOURCES = ("*.py", "results/*.py", "results/statistics/*.py")
 
 
-def remembered(folder: Path, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+def remembered(place: Place, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
     """What ``make`` gives of the records in a folder, or what it gave of the very same files.
 
     Args:
-        folder: a folder of records; of few of them nothing is remembered.
+        place: where the records are; of few of them nothing is remembered.
         make: makes a table of them and of nothing else.
     """
-    before = _state(folder)
+    before = _state(place)
     if before is None:
         return make()
-    name = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]
+    name = hashlib.sha256(os.fsencode(str(place.resolve()))).hexdigest()[:16]
     path = cache_folder() / "leaderboards" / f"{name}.json.gz"
     with suppress(OSError, EOFError, ValueError, LookupError, TypeError):  # not there, or damaged
         known = json.loads(gzip.decompress(path.read_bytes()))
         if known["state"] == before:
             return _frame(known["columns"])
     frame = make()
-    if _state(folder) == before:
+    if _state(place) == before:
         with suppress(OSError, UsageError):  # it is only slower without
             content = json.dumps({"state": before, "columns": _columns(frame)})
             write_atomically(path, gzip.compress(content.encode(), compresslevel=1))
     return frame
 
 
-def _state(folder: Path) -> str | None:
+def _state(place: Place) -> str | None:
     """A digest of all that a table is made of; None where that is little."""
-    files: list[tuple[str, str, os.stat_result]] = []
-    if (folder / RECORDS_FILE).is_file():  # which is read instead
+    if (place / RECORDS_FILE).is_file():  # which is read instead
         return None
-    with suppress(OSError):
-        for each in os.scandir(folder):
-            if len(each.name) == len("ab") and each.is_dir():
-                files += [(each.name, file.name, file.stat()) for file in os.scandir(each.path)]
-    files = [each for each in files if each[1].endswith(".json")]
+    states = place.files() if isinstance(place, RemotePath) else _files(place)
+    files = sorted((name, state) for name, state in states.items() if name.endswith(".json"))
     if len(files) < _LEAST_FILES:
         return None
     digest = hashlib.sha256(f"{pd.__version__} {source_digest(*_SOURCES)}".encode())
-    for place, name, s in sorted(files, key=lambda each: each[:2]):
-        digest.update(
-            f"{place}/{name} {s.st_size} {s.st_mtime_ns} {s.st_ctime_ns} {s.st_ino}\n".encode()
-        )
+    for name, state in files:
+        digest.update(f"{name} {state}\n".encode())
     return digest.hexdigest()
+
+
+def _files(folder: Path) -> dict[str, str]:
+    """The files in the folders of records, with what tells each from an earlier one."""
+    states = {}
+    with suppress(OSError):
+        for each in os.scandir(folder):
+            if len(each.name) == len("ab") and each.is_dir():
+                for file in os.scandir(each.path):
+                    s = file.stat()
+                    state = f"{s.st_size} {s.st_mtime_ns} {s.st_ctime_ns} {s.st_ino}"
+                    states[f"{each.name}/{file.name}"] = state
+    return states
 
 
 def _columns(frame: pd.DataFrame) -> list[tuple[str, str, list[object]]]:

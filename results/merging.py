@@ -11,15 +11,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 from ..errors import UsageError, shown
 from .differences import differing
+from .files import write_atomically
 from .naming import named
 from .record import Record
 from .record_file import read_records
-from .store import Store, write_atomically
+from .remote import Place, place_of
+from .store import Store
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Merged:
     repeated: int
 
 
-def merge(sources: Sequence[str | Path], folder: str | Path) -> Merged:
+def merge(sources: Sequence[str | Place], folder: str | Place) -> Merged:
     """Unite the records of several folders in one, and the weights beside them.
 
     Args:
@@ -50,17 +51,15 @@ def merge(sources: Sequence[str | Path], folder: str | Path) -> Merged:
         UsageError: a source is the folder itself, or two of them have different results of a run,
             and nothing was written; or one is missing or damaged.
     """
-    target = _Folder(Store(folder))
-    for source in sources:
-        if Path(source).resolve() == Path(folder).resolve():
+    target, given = _Folder(Store(folder)), [place_of(each) for each in sources]
+    for source in given:
+        if source.resolve() == target.store.place.resolve():
             raise UsageError(
                 f"{source} is to be merged into itself: leave it out of the sources, since what is "
                 "in that folder stays there"
             )
-    places: list[_Place] = [target] if Path(folder).is_dir() else []
-    places += [
-        _File(Path(each)) if Path(each).is_file() else _Folder(Store(each)) for each in sources
-    ]
+    places: list[_Place] = [target] if target.store.place.is_dir() else []
+    places += [_File(each) if each.is_file() else _Folder(Store(each)) for each in given]
     holders: dict[str, list[_Place]] = {}
     for place in places:
         for record_id in place.ids():
@@ -111,7 +110,7 @@ class _Folder:
     def record(self, record_id: str) -> Record:
         record = self.store.load(record_id)
         if record is None:
-            raise UsageError(f"the record {record_id} in {self.store.folder} is gone")
+            raise UsageError(f"the record {record_id} in {self.store.place} is gone")
         return record
 
     def weights(self, record_id: str) -> bytes | None:
@@ -126,7 +125,7 @@ class _Folder:
 class _File:
     """A file of records, which are few enough to be held."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Place) -> None:
         self._path = path
         self._records = {record.id: record for record in read_records(path)}
 

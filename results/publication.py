@@ -12,6 +12,7 @@ from .aggregation import leaderboard
 from .break_even import BREAK_EVEN_COLUMNS
 from .curves import CURVE_COLUMNS
 from .distributions import DISTRIBUTION_COLUMNS
+from .files import write_atomically
 from .heatmap import HEATMAP_COLUMNS
 from .inference import INFERENCE_COLUMNS
 from .literature import compared, read_register
@@ -32,7 +33,6 @@ from .record_file import RECORDS_FILE, write_records
 from .report import report
 from .seeds import single_seeds
 from .sensitivity import SENSITIVITY_COLUMNS
-from .store import write_atomically
 from .study import CLASS_COLUMNS, MEDIAN_COLUMNS, SCHEME_COLUMNS
 from .tables import LEADERBOARD_FILE, as_csv, as_text, write_csv
 

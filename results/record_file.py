@@ -13,8 +13,10 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from ..errors import UsageError
+from .files import write_atomically
 from .record import Record
-from .store import Store, write_atomically
+from .remote import Place, place_of
+from .store import Store
 
 RECORDS_FILE = "records.jsonl.gz"
 """What such a file is called beside a published table."""
@@ -31,13 +33,13 @@ def write_records(records: Iterable[Record], path: str | Path) -> None:
     write_atomically(Path(path), gzip.compress(content, mtime=0))
 
 
-def read_records(path: str | Path) -> Iterator[Record]:
+def read_records(path: str | Place) -> Iterator[Record]:
     """The records in such a file, or in the folder of a store, by ascending id.
 
     Raises:
         UsageError: there is neither, or something in it cannot be read.
     """
-    path = Path(path)
+    path = place_of(path)
     if not path.is_file():
         yield from Store(path).records()
         return

@@ -20,11 +20,11 @@ from .checklist import Check, checklists
 from .columns import COLUMNS
 from .comparison import Comparison, comparisons
 from .drawing import Look
+from .files import write_atomically
 from .page_chart import as_script, batches, chart_data, page_looks
 from .page_runs import MOST_ROWS, Machine, Runs
 from .plots import MOST_COMPARISONS, MOST_STRATEGIES, as_svg
 from .record import Record
-from .store import write_atomically
 
 _UNKNOWN = "—"
 _SCRIPTS = ("report_chart.js", "report_details.js", "report.js")

@@ -1,125 +1,75 @@
-"""The store: one immutable JSON file per record in a folder, written atomically.
+"""The store: one immutable JSON file per record in a folder or below a URL, written atomically.
 
-``<folder>/<first two digits of the id>/<id>.json``, with the pruned weights beside it as
+``<place>/<first two digits of the id>/<id>.json``, with the pruned weights beside it as
 ``<id>.safetensors``. The record of a run that failed is ``<id>.failed.json``, a file of its own, so
 that no failure ever takes the place of a result, whoever saves what at the same time. A crash
-leaves either no record or a whole one, and any number of processes on a shared file system may
-write at once, so there is no index and no lock.
+leaves either no record or a whole one, and any number of processes on a shared file system or an
+object store may write at once, so there is no index and no lock.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 from uuid import uuid4
 
 from pydantic import ValidationError
 
-from ..errors import UsageError
+from ..errors import UsageError, tell
+from .files import read_all, write_atomically
 from .record import RECORD_ID_PATTERN, Outcome, Record
+from .remote import Place, RemotePath, UnreachableError, place_of, working_folder
 
 AnyOutcome = TypeVar("AnyOutcome", bound=Outcome)
 
 _SHOWN_CANDIDATES = 5
+_READ_AT_ONCE = 128
 _FILES_OF_A_RECORD = (".json", ".safetensors")
-_ABANDONED_SECONDS = 24 * 60 * 60
-_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}~")
+_FAILED, _FINISHED = ".failed.json", ".json"
+_ID = re.compile(RECORD_ID_PATTERN)
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write ``content`` to ``path`` so that a reader or a crash sees the old file or the new one.
-
-    Missing folders are made. When this returns, the content is on the disk. A symbolic link stays,
-    and what it leads to is written; devices and pipes, such as ``/dev/stdout``, are written to.
-
-    Raises:
-        UsageError: ``path`` is a folder, or lies below a file.
-        OSError: it could not be written; ``path`` is as it was and nothing else is left behind.
-    """
-    if path.is_dir():
-        raise UsageError(f"{path} is a folder and cannot be written as a file")
-    if _is_stream(path):
-        _write_to_stream(path, content)
-        return
-    path = path.resolve()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise UsageError(f"{path} cannot be written: {path.parent} is no folder") from None
-    temporary = path.with_name(f".{path.name}.{uuid4().hex}~")
-    try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _flush_folder(path.parent)
+def _refuse(record_id: str, error: UsageError) -> None:
+    raise error
 
 
-def remove_abandoned(folder: Path) -> None:
-    """Delete what processes that were killed had been writing in a folder and those below it.
-
-    Only what nobody has written to for a day: on whichever host, writing takes seconds.
-    """
-    limit = time.time() - _ABANDONED_SECONDS
-    for path in folder.rglob(".*~"):
-        with suppress(OSError):  # another process has deleted it, or it is not ours to delete
-            if _TEMPORARY.fullmatch(path.name) and path.lstat().st_mtime < limit:
-                path.unlink()
-
-
-def _is_stream(path: Path) -> bool:
-    """Whether what is there can only be written to: a device, a pipe, or what we print to."""
-    return path.exists() and (not path.is_file() or _descriptor(path) is not None)
-
-
-def _write_to_stream(path: Path, content: bytes) -> None:
-    """Write after what has been printed, and at its end if that is where we print."""
-    descriptor = _descriptor(path)
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    target = path if descriptor is None else os.dup(descriptor)
-    with open(target, "wb") as file:  # noqa: PTH123 # a Path opens no descriptor
-        file.write(content)
-
-
-def _descriptor(path: Path) -> int | None:
-    """The number of our own output stream, if ``path`` leads to one, as ``/dev/stdout`` does."""
-    for descriptor in (1, 2):
-        try:
-            if os.path.samestat(path.stat(), os.fstat(descriptor)):
-                return descriptor
-        except OSError:  # the stream is closed
-            continue
-    return None
+def _pass_over_damaged(record_id: str, error: UsageError) -> None:
+    if not isinstance(error, DamagedRecordError):
+        raise error
 
 
 class Store:
-    """The records in a folder. Making a store touches no file; the first save makes the folder."""
+    """The records in a place. Making a store touches no file; the first save makes the folder.
 
-    def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
+    Args:
+        place: a folder, or a URL that fsspec knows, such as ``s3://bucket/runs``.
 
-    def record_path(self, record_id: str) -> Path:
+    Attributes:
+        place: the same.
+        folder: the folder of this machine for what is needed beside records, dense networks,
+            checkpoints and tables: the same one, if records are on this machine.
+    """
+
+    def __init__(self, place: str | Place) -> None:
+        self.place = place_of(place)
+        self.folder = working_folder(self.place)
+
+    def record_path(self, record_id: str) -> Place:
         """Where the record of the finished run of this id is or would be."""
-        return self.folder / record_id[:2] / f"{record_id}.json"
+        return self.place / record_id[:2] / f"{record_id}{_FINISHED}"
 
-    def failure_path(self, record_id: str) -> Path:
+    def failure_path(self, record_id: str) -> Place:
         """Where the record of a failed run of this id is or would be."""
-        return self.folder / record_id[:2] / f"{record_id}.failed.json"
+        return self.place / record_id[:2] / f"{record_id}{_FAILED}"
 
-    def weights_path(self, record_id: str) -> Path:
+    def weights_path(self, record_id: str) -> Place:
         """Where the pruned weights of the record of this id are or would be."""
-        return self.folder / record_id[:2] / f"{record_id}.safetensors"
+        return self.place / record_id[:2] / f"{record_id}.safetensors"
 
     def load(self, record_id: str) -> Record | None:
         """The record of this id, that of a finished run if there is one, or None.
@@ -127,7 +77,7 @@ class Store:
         Raises:
             UsageError: the file is damaged, or of another schema version.
         """
-        return self._load(Record, record_id)
+        return self._parsed(Record, record_id, *self._contents([record_id])[0])
 
     def is_finished(self, record_id: str) -> bool:
         """Whether the run of this id came to its end; a failed or a damaged one did not.
@@ -135,22 +85,188 @@ class Store:
         Raises:
             UsageError: the file is of another schema version.
         """
-        try:
-            record = self.load(record_id)
-        except DamagedRecordError:
-            return False
-        return record is not None and record.finished
+        return bool(self.finished([record_id]))
 
-    def save(self, record: Record, weights: bytes | None = None) -> Path:
+    def finished(self, record_ids: Sequence[str]) -> set[str]:
+        """Those of several runs that came to their end.
+
+        Raises:
+            UsageError: a file is of another schema version.
+        """
+        found = self.several(record_ids, _pass_over_damaged)
+        return {record.id for record in found if record.finished}
+
+    def save(self, record: Record, weights: bytes | None = None) -> Place:
         """Write the record, and the pruned weights before it, and return the record's path.
 
         It takes the place of an earlier one of the same id, but a failed run never that of a
-        finished one: the record that is there then stays, and its path is returned.
+        finished one: the record that is there then stays, and its path is returned. What belongs
+        elsewhere and cannot be written there now is kept in the store's folder, and that is said.
 
         Raises:
             UsageError: it would be written through a symbolic link.
             OSError: it could not be written.
         """
+        try:
+            return self._save(record, weights)
+        except UnreachableError as error:
+            kept = Store(self.folder).save(record, weights)
+            tell(
+                f"{error}; the record is kept as {kept} and sent when a sweep with --runs "
+                f"{self.place} begins here"
+            )
+            return kept
+
+    def send_kept(self) -> None:
+        """Write where they belong the records that could not be written there before.
+
+        Raises:
+            UnreachableError: they cannot be now.
+        """
+        if isinstance(self.place, Path) or not self.folder.is_dir():
+            return
+        here = Store(self.folder)
+        for record in here.records():
+            weights = here.weights_path(record.id)
+            self._save(record, weights.read_bytes() if weights.exists() else None)
+            for path in (here.record_path, here.failure_path, here.weights_path):
+                path(record.id).unlink(missing_ok=True)
+
+    def require_writable(self) -> None:
+        """Make sure that records can be written elsewhere, before there are any.
+
+        Raises:
+            UnreachableError: they cannot.
+        """
+        if isinstance(self.place, RemotePath):
+            probe = self.place / f".{uuid4().hex}~"
+            probe.write_bytes(b"")
+            probe.unlink(missing_ok=True)
+
+    def refuse_links(self, record_id: str) -> None:
+        """Make sure that what is saved under this id will lie in the store's folder.
+
+        Raises:
+            UsageError: a symbolic link is in the way.
+        """
+        path, weights = self.record_path(record_id), self.weights_path(record_id)
+        for each in (path.parent, path, self.failure_path(record_id), weights):
+            if each.is_symlink():
+                raise UsageError(
+                    f"{each} is a symbolic link, through which records would be written outside "
+                    f"{self.place}; replace it by what it leads to"
+                )
+
+    def set_aside(self, record_id: str) -> list[Place]:
+        """Give the damaged files of a record other names, under which nothing looks for it.
+
+        Returns:
+            The names that they had.
+
+        Raises:
+            UsageError: a file is of another schema version.
+        """
+        damaged = []
+        for path in (self.record_path(record_id), self.failure_path(record_id)):
+            try:
+                _read(path, record_id)
+            except FileNotFoundError:
+                continue
+            except DamagedRecordError:
+                aside = path.with_name(f"{path.name}.damaged-{uuid4().hex[:8]}")
+            else:
+                continue
+            with suppress(FileNotFoundError):  # another process has set it aside
+                _move(path, aside)
+                damaged.append(path)
+                with suppress(DamagedRecordError):
+                    _read(aside, record_id)
+                    _move(aside, path)  # another process had mended it in between
+        return damaged
+
+    def records(self, unreadable: Callable[[str, UsageError], None] = _refuse) -> Iterator[Record]:
+        """All records by ascending id, a few of which are held at a time.
+
+        Args:
+            unreadable: is told the id of each record that is damaged or of another schema version,
+                and what is wrong; by default it raises that.
+
+        Raises:
+            UsageError: the folder does not exist, or ``unreadable`` raises it.
+        """
+        return self._each(Record, self.ids(), unreadable)
+
+    def outcomes(
+        self, unreadable: Callable[[str, UsageError], None] = _refuse
+    ) -> Iterator[Outcome]:
+        """What a leaderboard needs of all records; see :meth:`records`."""
+        return self._each(Outcome, self.ids(), unreadable)
+
+    def several(
+        self,
+        record_ids: Sequence[str],
+        unreadable: Callable[[str, UsageError], None] = _refuse,
+    ) -> Iterator[Record]:
+        """The records of those ids that have one, in the order of the ids; see :meth:`records`."""
+        if isinstance(self.place, RemotePath) and len(record_ids) > _READ_AT_ONCE:
+            there = _ids(self.place)  # asking for each that is not there takes longer
+            record_ids = [each for each in record_ids if each in there]
+        return self._each(Record, record_ids, unreadable)
+
+    def find(self, reference: str | Place) -> Record:
+        """The record that ``reference`` means: an id, a unique beginning of one, or a path.
+
+        The path is that of its file, of its weights, or of its folder with the beginning of an id,
+        such as ``runs/digits/ab1c``.
+
+        Raises:
+            UsageError: there is no such record, there is more than one, or it cannot be read.
+        """
+        path = place_of(reference)
+        if path.suffix in _FILES_OF_A_RECORD:
+            path = path.with_suffix(".json")
+            try:
+                return _read(path, path.name.partition(".")[0])
+            except FileNotFoundError:
+                raise UsageError(f"there is no record {path}") from None
+        prefix = path.name.lower().removeprefix("sha256:")  # as tables have it
+        candidates = [record_id for record_id in self.ids() if record_id.startswith(prefix)]
+        if not candidates:
+            raise UsageError(f"there is no record {reference!s} in {self.place}")
+        if len(candidates) > 1 and prefix not in candidates:
+            more = ", …" if len(candidates) > _SHOWN_CANDIDATES else ""
+            shown = ", ".join(candidates[:_SHOWN_CANDIDATES]) + more
+            raise UsageError(f"{reference!s} begins the ids of {len(candidates)} records: {shown}")
+        found = self.load(prefix if prefix in candidates else candidates[0])
+        if found is None:
+            raise UsageError(f"there is no record {reference!s} in {self.place}")
+        return found
+
+    @classmethod
+    def holding(cls, reference: str | Place, place: str | Place) -> Store:
+        """The store of the record that ``reference`` means: a path says it itself.
+
+        Args:
+            reference: as for :meth:`find`.
+            place: where records are, where ``reference`` is no path.
+        """
+        path = place_of(reference)
+        if path.suffix in _FILES_OF_A_RECORD:
+            return cls(path.absolute().parent.parent)
+        return cls(path.parent if path.name != str(reference) else place)
+
+    def ids(self) -> Iterator[str]:
+        """The ids that have a record, ascending; other files and folders are not looked at.
+
+        Raises:
+            UsageError: the folder does not exist.
+        """
+        found = _ids(self.place)
+        if not found and not self.place.is_dir():
+            raise UsageError(f"there is no folder {self.place} to read records from")
+        yield from sorted(found)
+
+    def _save(self, record: Record, weights: bytes | None) -> Place:
         self.refuse_links(record.id)
         path, failure = self.record_path(record.id), self.failure_path(record.id)
         if not record.finished:
@@ -164,149 +280,88 @@ class Store:
         failure.unlink(missing_ok=True)
         return path
 
-    def refuse_links(self, record_id: str) -> None:
-        """Make sure that what is saved under this id will lie in the store's folder.
+    def _each(
+        self,
+        model: type[AnyOutcome],
+        record_ids: Iterable[str],
+        unreadable: Callable[[str, UsageError], None],
+    ) -> Iterator[AnyOutcome]:
+        """What ``model`` holds of the records of these ids."""
+        waiting = iter(record_ids)
+        while some := list(islice(waiting, _READ_AT_ONCE)):
+            for record_id, contents in zip(some, self._contents(some), strict=True):
+                try:
+                    found = self._parsed(model, record_id, *contents)
+                except UsageError as error:
+                    unreadable(record_id, error)
+                    continue
+                if found is not None:
+                    yield found
 
-        Raises:
-            UsageError: a symbolic link is in the way.
-        """
-        path, weights = self.record_path(record_id), self.weights_path(record_id)
-        for each in (path.parent, path, self.failure_path(record_id), weights):
-            if each.is_symlink():
-                raise UsageError(
-                    f"{each} is a symbolic link, through which records would be written outside "
-                    f"{self.folder}; replace it by what it leads to"
-                )
-
-    def set_aside(self, record_id: str) -> list[Path]:
-        """Give the damaged files of a record other names, under which nothing looks for it.
-
-        Returns:
-            The names that they had.
-
-        Raises:
-            UsageError: a file is of another schema version.
-        """
-        damaged = []
-        for path in (self.record_path(record_id), self.failure_path(record_id)):
-            try:
-                _read(Record, path)
-            except FileNotFoundError:
-                continue
-            except DamagedRecordError:
-                aside = path.with_name(f"{path.name}.damaged-{uuid4().hex[:8]}")
-            else:
-                continue
-            with suppress(FileNotFoundError):  # another process has set it aside
-                path.rename(aside)
-                damaged.append(path)
-                with suppress(DamagedRecordError):
-                    _read(Record, aside)
-                    aside.rename(path)  # another process had mended it in between
-        return damaged
-
-    def records(self) -> Iterator[Record]:
-        """All records by ascending id, read one at a time.
-
-        Raises:
-            UsageError: the folder does not exist, or a file in it is damaged or of another schema
-                version.
-        """
-        yield from filter(None, (self._load(Record, record_id) for record_id in self.ids()))
-
-    def outcomes(self) -> Iterator[Outcome]:
-        """What a leaderboard needs of all records, by ascending id, read one at a time.
-
-        Raises:
-            UsageError: the folder does not exist, or a file in it is damaged or of another schema
-                version.
-        """
-        yield from filter(None, (self.outcome(record_id) for record_id in self.ids()))
-
-    def outcome(self, record_id: str) -> Outcome | None:
-        """What a leaderboard needs of the record of this id; None where there is none.
-
-        Raises:
-            UsageError: the file is damaged, or of another schema version.
-        """
-        return self._load(Outcome, record_id)
-
-    def find(self, reference: str | Path) -> Record:
-        """The record that ``reference`` means: an id, a unique beginning of one, or a path.
-
-        The path is that of its file, of its weights, or of its folder with the beginning of an id,
-        such as ``runs/digits/ab1c``.
-
-        Raises:
-            UsageError: there is no such record, there is more than one, or it cannot be read.
-        """
-        path = Path(reference)
-        if path.suffix in _FILES_OF_A_RECORD:
-            try:
-                return _read(Record, path.with_suffix(".json"))
-            except FileNotFoundError:
-                raise UsageError(f"there is no record {path.with_suffix('.json')}") from None
-        prefix = path.name.lower().removeprefix("sha256:")  # as tables have it
-        candidates = [record_id for record_id in self.ids() if record_id.startswith(prefix)]
-        if not candidates:
-            raise UsageError(f"there is no record {reference!s} in {self.folder}")
-        if len(candidates) > 1 and prefix not in candidates:
-            more = ", …" if len(candidates) > _SHOWN_CANDIDATES else ""
-            shown = ", ".join(candidates[:_SHOWN_CANDIDATES]) + more
-            raise UsageError(f"{reference!s} begins the ids of {len(candidates)} records: {shown}")
-        found = self.load(prefix if prefix in candidates else candidates[0])
-        if found is None:
-            raise UsageError(f"there is no record {reference!s} in {self.folder}")
-        return found
-
-    @classmethod
-    def holding(cls, reference: str | Path, folder: str | Path) -> Store:
-        """The store of the record that ``reference`` means: a path says it itself.
-
-        Args:
-            reference: as for :meth:`find`.
-            folder: the folder of records, where ``reference`` is no path.
-        """
-        path = Path(reference)
-        if path.suffix in _FILES_OF_A_RECORD:
-            return cls(path.absolute().parent.parent)
-        return cls(path.parent if path.name != str(reference) else folder)
-
-    def ids(self) -> Iterator[str]:
-        """The ids that have a record, ascending; other files and folders are not looked at.
-
-        Raises:
-            UsageError: the folder does not exist.
-        """
-        if not self.folder.is_dir():
-            raise UsageError(f"there is no folder {self.folder} to read records from")
-        for folder in sorted(self.folder.glob("[0-9a-f][0-9a-f]")):
-            names = (path.name.removesuffix(".json") for path in folder.glob("*.json"))
-            for record_id in sorted({name.removesuffix(".failed") for name in names}):
-                if record_id.startswith(folder.name) and re.match(RECORD_ID_PATTERN, record_id):
-                    yield record_id
-
-    def _load(self, model: type[AnyOutcome], record_id: str) -> AnyOutcome | None:
-        """What ``model`` holds of the record of this id."""
+    def _contents(self, record_ids: Sequence[str]) -> list[tuple[bytes | None, bytes | None]]:
+        """What is in the file of the failure and in that of the result of each of these ids."""
         # The failure first: when it is gone, the finished record that took its place is there.
-        failure = finished = None
-        stem = os.path.join(self.folder, record_id[:2], record_id)  # noqa: PTH118 # much faster
-        with suppress(FileNotFoundError):
-            failure = _read(model, f"{stem}.failed.json")
-        with suppress(FileNotFoundError):
-            finished = _read(model, f"{stem}.json")
-        if finished is not None and finished.finished:
-            return finished
-        return failure or finished  # failures had the same name once
+        ends = (_FAILED, _FINISHED)
+        names = [f"{each[:2]}/{each}{end}" for each in record_ids for end in ends]
+        contents = read_all(self.place, names)
+        return list(zip(contents[::2], contents[1::2], strict=True))
+
+    def _parsed(
+        self,
+        model: type[AnyOutcome],
+        record_id: str,
+        failed: bytes | None,
+        finished: bytes | None,
+    ) -> AnyOutcome | None:
+        """What ``model`` holds of a record, of which both files are read."""
+        stem = f"{self.place}/{record_id[:2]}/{record_id}"
+        failure = result = None
+        if failed is not None:
+            failure = _parsed(model, failed, record_id, f"{stem}{_FAILED}")
+        if finished is not None:
+            result = _parsed(model, finished, record_id, f"{stem}{_FINISHED}")
+        if result is not None and result.finished:
+            return result
+        return failure or result  # failures had the same name once
 
 
 class DamagedRecordError(UsageError):
     """The file of a record holds none, or that of another experiment."""
 
 
-def _read(model: type[AnyOutcome], path: Path | str) -> AnyOutcome:
-    with open(path, "rb") as file:  # noqa: PTH123 # a Path for each of 100,000 takes seconds
-        content = file.read()
+def _ids(place: Place) -> set[str]:
+    """The ids of which there are files of records."""
+    found = set()
+    for folder, name in _files(place):
+        record_id = name.removesuffix(_FINISHED).removesuffix(".failed")
+        if name.endswith(_FINISHED) and record_id.startswith(folder) and _ID.match(record_id):
+            found.add(record_id)
+    return found
+
+
+def _files(place: Place) -> Iterator[tuple[str, str]]:
+    """The names of the folders with records, with those of each of the files in them."""
+    if isinstance(place, Path):
+        for folder in place.glob("[0-9a-f][0-9a-f]"):
+            yield from ((folder.name, name) for name in os.listdir(folder))
+        return
+    for path in place.files():
+        first, slash, name = path.partition("/")
+        if slash and len(first) == len("ab"):
+            yield first, name
+
+
+def _read(path: Place, record_id: str) -> Record:
+    return _parsed(Record, path.read_bytes(), record_id, str(path))
+
+
+def _move(path: Place, new: Place) -> None:
+    write_atomically(new, path.read_bytes())
+    path.unlink()
+
+
+def _parsed(model: type[AnyOutcome], content: bytes, record_id: str, path: str) -> AnyOutcome:
+    """What ``model`` holds of a file, whose path is for sentences."""
     try:
         record = model.from_json(content)
     except ValidationError as error:
@@ -319,15 +374,6 @@ def _read(model: type[AnyOutcome], path: Path | str) -> AnyOutcome:
             for each in errors
         )
         raise (UsageError if foreign else DamagedRecordError)(sentence) from None
-    if record.id != os.path.basename(path).partition(".")[0]:  # noqa: PTH119
+    if record.id != record_id:
         raise DamagedRecordError(f"{path} holds the record of another experiment, {record.id}")
     return record
-
-
-def _flush_folder(folder: Path) -> None:
-    """Make the renaming itself survive a power failure."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -12,8 +12,8 @@ from tabulate import tabulate
 from . import cells
 from .columns import FLOAT_FORMAT
 from .comparison import Comparison, comparisons
+from .files import write_atomically
 from .naming import printable_texts
-from .store import write_atomically
 
 LEADERBOARD_FILE = "leaderboard.csv"
 """What a leaderboard is called beside its records."""

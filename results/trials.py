@@ -6,10 +6,10 @@ their seeds: there they are paired by their order, in rows that lack none.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -23,6 +23,7 @@ from .gathering import gathered
 from .naming import with_labels
 from .record import Outcome
 from .record_file import RECORDS_FILE
+from .remote import Place
 from .tables import LEADERBOARD_FILE
 from .targets import TARGETS
 
@@ -61,7 +62,7 @@ class Trials:
         return wide.reindex(columns=self.targets).sort_index()
 
 
-def trials(place: Path, labels: Mapping[str, str]) -> list[Trials]:
+def trials(place: Place, labels: Mapping[str, str]) -> list[Trials]:
     """The runs of each comparison in a place, by its primary metric and those chosen beside it.
 
     Args:
@@ -90,7 +91,7 @@ def trials(place: Path, labels: Mapping[str, str]) -> list[Trials]:
     return [Trials(each, _runs_of_records(each, groups[key_of(each)])) for each in everything]
 
 
-def _table_in(place: Path) -> Path | None:
+def _table_in(place: Place) -> Place | None:
     """The CSV of a leaderboard in a place that has no records; None where it has."""
     if place.suffix == ".csv":
         return place
@@ -98,9 +99,9 @@ def _table_in(place: Path) -> Path | None:
     return published if published.is_file() and not (place / RECORDS_FILE).is_file() else None
 
 
-def _read_table(path: Path) -> pd.DataFrame:
+def _read_table(path: Place) -> pd.DataFrame:
     try:
-        frame = pd.read_csv(path)
+        frame = pd.read_csv(io.BytesIO(path.read_bytes()))
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read as the CSV of a leaderboard: {error}") from None
     if not {"strategy", "strategy_source", "quality", "seeds"} <= {*frame.columns}:

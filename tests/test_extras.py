@@ -22,7 +22,7 @@ SETTINGS = configparser.ConfigParser()
 SETTINGS.read(Path(__file__).resolve().parents[1] / "setup.cfg")
 EXTRAS = {
     extra: re.findall(r"^[a-z]+", SETTINGS["options.extras_require"][extra], re.MULTILINE)
-    for extra in ("onnx", "openvino", "ray", "timm", "translation")
+    for extra in ("onnx", "openvino", "ray", "remote", "timm", "translation")
 }
 PACKAGES = [package for packages in EXTRAS.values() for package in packages]
 
@@ -81,6 +81,14 @@ def test_ray_names_its_extra_before_anything_runs(lean, tmp_path, capsys):
     arguments = ["run", "digits", "--executor", "ray", "--runs", str(tmp_path)]
     assert main(arguments) == 2
     assert re.search(f"executor ray: {sentence('ray', 'ray')}", capsys.readouterr().err)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_url_names_its_extra_before_anything_runs(lean, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", "digits", "--runs", "memory://bucket/runs"]) == 2
+    said = capsys.readouterr().err
+    assert re.search(f"memory://bucket/runs: {sentence('remote', 'fsspec')}", said)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from .options import add_labels, file_path
+from .options import add_labels, file_path, place
 
 HELP = "compare two runs, or two strategies of a run, seed by seed"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
-    for place, which in (("a", "first"), ("b", "second")):
+    for name, which in (("a", "first"), ("b", "second")):
         parser.add_argument(
-            place,
+            name,
             help=f"the {which}: a folder of runs, a published folder, a file of records or the CSV "
             "of a leaderboard; with --runs a strategy",
         )
     parser.add_argument(
-        "--runs", type=Path, help="the runs in which two strategies are to be compared"
+        "--runs", type=place, help="the runs in which two strategies are to be compared"
     )
     add_test(parser)
     parser.add_argument("-o", "--output", type=file_path, help="write the table to this CSV file")
@@ -54,7 +53,7 @@ def execute(options: argparse.Namespace) -> int:
         found = trials(options.runs, labels)
         cells = strategies_compared(found, options.a, options.b, options.test)
     else:
-        first, second = (trials(Path(place), labels) for place in (options.a, options.b))
+        first, second = (trials(place(each), labels) for each in (options.a, options.b))
         cells = runs_compared(first, second, options.test)
     print(compare_as_text(cells, (options.a, options.b), options.test))
     if options.output:

@@ -35,7 +35,7 @@ def execute(options: argparse.Namespace) -> int:
     suffix = {"onnx": "onnx", "pt": "pt2"}.get(options.format, "safetensors")
     path = options.output or Path(f"{record.id}.{suffix}")
     size = export(
-        record, options.format, path, runs=store.folder, data=options.data, trust=options.trust
+        record, options.format, path, runs=store.place, data=options.data, trust=options.trust
     )
     print(f"{path}: {size:,} bytes")
     return 0

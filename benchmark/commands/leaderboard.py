@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from ...errors import UsageError
-from .options import add_labels, add_layout, chosen_layout, file_path, folder_path
+from .options import add_labels, add_layout, chosen_layout, file_path, folder_path, place
 from .output import draw_quality_plots
 
 HELP = "make a leaderboard from records"
@@ -16,9 +16,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
     parser.add_argument(
         "runs",
-        type=Path,
+        type=place,
         nargs="*",
-        help="folders of records, published folders or files of records (default: runs)",
+        help="folders of records, published folders, files of records, or URLs of these such as "
+        "s3://bucket/runs (default: runs)",
     )
     parser.add_argument(
         "--where",

@@ -12,6 +12,7 @@ from .options import (
     add_trust,
     chosen_device,
     chosen_protocol,
+    place,
     positive_or_zero,
 )
 from .output import say
@@ -23,7 +24,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
     parser.add_argument(
         "runs",
-        type=Path,
+        type=place,
         nargs="?",
         default=Path("runs"),
         help="records folder, or the path of one record's file",
@@ -55,7 +56,7 @@ def execute(options: argparse.Namespace) -> int:
     records = [store.find(options.runs)] if one else store.records()
     measured = measure(
         (r for r in records if options.seed is None or r.experiment.get("seed") in options.seed),
-        runs=store.folder,
+        runs=store.place,
         data=options.data,
         runtimes=options.runtimes or DEFAULT_RUNTIMES,
         batch_sizes=options.batch_sizes,

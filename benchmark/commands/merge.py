@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from .options import folder_path
+from .options import folder_or_url, place
 
 HELP = "unite folders of records, each run with one result"
 
@@ -15,14 +14,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "sources",
         nargs="+",
-        type=Path,
+        type=place,
         metavar="RUNS",
-        help="records folders, or published files of records; they are only read",
+        help="records folders, their URLs, or published files of records; they are only read",
     )
     parser.add_argument(
         "-o",
         "--output",
-        type=folder_path,
+        type=folder_or_url,
         required=True,
         metavar="FOLDER",
         help="records folder that gets all of them; what it has stays",

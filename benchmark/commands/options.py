@@ -10,6 +10,7 @@ from ...errors import UsageError, shown
 
 if TYPE_CHECKING:
     from ...metrics import Protocol
+    from ...results import Place
     from ...results.layout import Layout
     from ..sweeps.shards import Shard
 
@@ -28,7 +29,12 @@ def add_config(parser: Any, **further: Any) -> None:
 
 def add_runs(parser: Any) -> None:
     """The folder of records."""
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="records folder")
+    parser.add_argument(
+        "--runs",
+        type=place,
+        default=Path("runs"),
+        help="records folder, or a URL such as s3://bucket/runs (default: runs)",
+    )
 
 
 def add_record(parser: Any) -> None:
@@ -203,11 +209,24 @@ def fraction(text: str) -> float:
     return value
 
 
+def place(text: str) -> Place:
+    """Where records are: a folder, or a URL of one elsewhere."""
+    from ...results import place_of
+
+    return place_of(text)
+
+
 def file_path(text: str) -> Path:
     """A file to write, which is no folder: better said before hours of work than after."""
     if Path(text).is_dir():
         raise argparse.ArgumentTypeError(f"{text} is a folder: give the name of a file")
     return Path(text)
+
+
+def folder_or_url(text: str) -> Place:
+    """Where records are to be written: a folder, which need not be there, or a URL."""
+    found = place(text)
+    return folder_path(text) if isinstance(found, Path) else found
 
 
 def folder_path(text: str) -> Path:

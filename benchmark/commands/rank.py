@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ...errors import UsageError
 from .compare import add_test
-from .options import add_labels, file_path, number_from_zero
+from .options import add_labels, file_path, number_from_zero, place
 
 HELP = "rank strategies, as far as their seeds can tell them apart"
 
@@ -18,7 +18,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
     parser.add_argument(
         "runs",
-        type=Path,
+        type=place,
         nargs="*",
         default=[Path("runs")],
         help="folders of runs, published folders, files of records or CSVs of leaderboards",

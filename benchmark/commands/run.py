@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ...errors import UsageError, message_of
@@ -26,7 +24,7 @@ from .ray_options import add_ray, chosen_ray
 from .settings import add_settings, chosen_labels, overlaid
 
 if TYPE_CHECKING:
-    from ...results import Outcome, Record, Store
+    from ...results import Place, Record
     from ..experiment import Experiment
 
 INTERRUPTED = 130
@@ -132,7 +130,7 @@ def execute(options: argparse.Namespace) -> int:
         )
     if options.dry_run:
         return _rehearse(experiments, options, elsewhere=bool(options.address))
-    trackers = [tracker(name, options.runs) for name in dict.fromkeys(options.track)]
+    trackers = [tracker(name, Store(options.runs).folder) for name in dict.fromkeys(options.track)]
     try:
         records = sweep(
             experiments,
@@ -185,13 +183,14 @@ def _rehearse(
 
 def _estimate(experiments: Sequence[Experiment], options: argparse.Namespace) -> None:
     """Say how long experiments will take."""
+    from ...results import Store
     from ...results.brief import duration
     from ..sweeps.estimate import estimate
     from ..sweeps.sweep import data_folder
 
     say("prunebench: trying out how fast this machine is, for some 20 seconds …")
     workers = options.workers or 1
-    found = estimate(experiments, options.runs, data_folder(options.data), workers)
+    found = estimate(experiments, Store(options.runs).folder, data_folder(options.data), workers)
     total = sum(found.parts.values())
     shares = [f"{name} {100 * each / total:.0f} %" for name, each in found.parts.items() if each]
     print(f"dense networks to train: {found.dense_networks}")
@@ -204,7 +203,7 @@ def _estimate(experiments: Sequence[Experiment], options: argparse.Namespace) ->
         say(f"prunebench: no time to try out the pruning of {', '.join(found.untimed)}")
 
 
-def _report(records: Sequence[Record], runs: Path, labels: Mapping[str, str]) -> int:
+def _report(records: Sequence[Record], runs: Place, labels: Mapping[str, str]) -> int:
     """Print what was run, write and draw all that is in its folder, and say what is amiss."""
     from ...results import Store, as_text, leaderboard, write_csv
     from ...results.brief import title
@@ -214,22 +213,23 @@ def _report(records: Sequence[Record], runs: Path, labels: Mapping[str, str]) ->
     from ...results.tables import LEADERBOARD_FILE
 
     store = Store(runs)
-    shown, frame = with_labels(leaderboard(records), labels), leaderboard(_readable(store))
+    shown, frame = with_labels(leaderboard(records), labels), leaderboard(store.outcomes(_left_out))
     try:
         frame = with_labels(frame, labels)
     except UsageError as error:
         say(f"prunebench: no labels in {runs}, where there are more strategies: {error}")
-    write_csv(frame, runs / LEADERBOARD_FILE)
+    folder = store.folder
+    write_csv(frame, folder / LEADERBOARD_FILE)
     failures = [record for record in records if record.error is not None]
     if len(failures) < len(records):
         print(as_text(shown))
-        print(f"\nleaderboard: {runs / 'leaderboard.csv'}")
+        print(f"\nleaderboard: {folder / LEADERBOARD_FILE}")
         try:
-            print(f"plots:       {', '.join(map(str, draw_quality_plots(frame, runs)))}")
+            print(f"plots:       {', '.join(map(str, draw_quality_plots(frame, folder)))}")
         except UsageError as error:
             say(f"prunebench: no plots: {error}")
-        report(frame, runs / "report.html", _whole(store))
-        print(f"report:      {runs / 'report.html'}")
+        report(frame, folder / "report.html", store.records(_pass_over))
+        print(f"report:      {folder / 'report.html'}")
         print(f"records:     {runs}/??/*.json")
     for sentence in staleness(records):
         say(f"prunebench: stale results, {sentence}; --force runs them again")
@@ -242,22 +242,9 @@ def _report(records: Sequence[Record], runs: Path, labels: Mapping[str, str]) ->
     return 1 if failures else 0
 
 
-def _whole(store: Store) -> Iterator[Record]:
-    """All records of a folder that can be read; :func:`_readable` has named those that cannot."""
-    for record_id in store.ids():
-        with suppress(UsageError):
-            record = store.load(record_id)
-            if record is not None:
-                yield record
+def _left_out(record_id: str, error: UsageError) -> None:
+    say(f"prunebench: left out of the leaderboard: {error}")
 
 
-def _readable(store: Store) -> Iterator[Outcome]:
-    """All of a folder that can be read; what cannot, is named."""
-    for record_id in store.ids():
-        try:
-            outcome = store.outcome(record_id)
-        except UsageError as error:
-            say(f"prunebench: left out of the leaderboard: {error}")
-            continue
-        if outcome is not None:
-            yield outcome
+def _pass_over(record_id: str, error: UsageError) -> None:
+    """Say nothing of a record that cannot be read, which :func:`_left_out` has named."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .options import add_layout, add_output, chosen_layout, fraction
+from .options import add_layout, add_output, chosen_layout, fraction, place
 
 HELP = "compare schemes, medians and classes of weights in finished runs"
 
@@ -14,7 +14,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
     parser.add_argument(
         "runs",
-        type=Path,
+        type=place,
         nargs="*",
         default=[Path("runs")],
         help="records folders, or published files of records",

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ...errors import UsageError
 from ...metrics import UnsupportedError, as_onnx, encode
-from ...results import Record, Store, write_atomically
+from ...results import Place, Record, Store, write_atomically
 from ...results.naming import shown
 from ..sweeps.sweep import data_folder
 from .restoring import restore
@@ -24,7 +24,7 @@ def export(
     file_format: str,
     path: Path,
     *,
-    runs: str | Path = "runs",
+    runs: str | Place = "runs",
     data: str | Path | None = None,
     trust: bool = False,
 ) -> int:

@@ -18,7 +18,7 @@ import pandas as pd
 
 from ...errors import UsageError
 from ...quality import titled
-from ...results import Outcome, Store
+from ...results import Outcome, Store, place_of
 from ...results.naming import shown
 from ...results.targets import TARGET_NAMES, TargetKind, given
 from ..cell.record import described
@@ -78,7 +78,7 @@ def find(
             f"{aim.resolution:g}"
         )
     searches = {_key(described(each)): _Search(each, aim) for each in experiments}
-    runs = Path(options.get("runs", "runs"))
+    runs = place_of(options.get("runs", "runs"))
     if runs.is_dir():
         _learn(searches, Store(runs).outcomes(), aim)
     while probes := [probe for each in searches.values() if (probe := each.next(data))]:

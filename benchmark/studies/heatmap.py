@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from safetensors import SafetensorError
-from safetensors.numpy import load_file
+from safetensors.numpy import load
 
 from ...errors import UsageError
-from ...results import Layer, Record, Store
+from ...results import Layer, Place, Record, Store
 
 _MOST_BLOCKS = 32
 
@@ -30,7 +29,7 @@ def kept_in_blocks(record: Record, store: Store) -> pd.DataFrame:
     if not path.exists():
         raise UsageError(f"the run {record.id} has no weights: there is no {path}")
     try:
-        weights = load_file(path)
+        weights = load(path.read_bytes())
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(
             f"{path} is damaged and holds no weights that can be read ({error}): run the "
@@ -52,7 +51,7 @@ def kept_in_blocks(record: Record, store: Store) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _check(layer: Layer, weights: Mapping[str, Any], path: Path) -> None:
+def _check(layer: Layer, weights: Mapping[str, Any], path: Place) -> None:
     if layer.name not in weights:
         raise UsageError(f"{path} does not have the weights of the record: it lacks {layer.name}")
     shape = weights[layer.name].shape

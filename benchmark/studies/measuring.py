@@ -23,7 +23,7 @@ from ...metrics import (
     pass_times,
     pinned,
 )
-from ...results import Inference, Record, Store
+from ...results import Inference, Place, Record, Store
 from ...results.brief import title
 from ...seeding import generator
 from ..cell.environment import environment, processor
@@ -40,7 +40,7 @@ DEFAULT_RUNTIMES = ("Eager", "Compiled", "OnnxRuntime", "SparseCSR")
 def measure(
     records: Iterable[Record],
     *,
-    runs: str | Path = "runs",
+    runs: str | Place = "runs",
     data: str | Path | None = None,
     runtimes: Sequence[str] = DEFAULT_RUNTIMES,
     batch_sizes: Sequence[int] = (1, 256),
@@ -78,7 +78,7 @@ def measure(
     store, folder = Store(runs), data_folder(data)
     finished = [record for record in records if record.finished]
     if not finished:
-        raise UsageError(f"there are no finished runs in {store.folder}")
+        raise UsageError(f"there are no finished runs in {store.place}")
     for record in finished:
         experiment_of(record, trust=trust)  # complains now, and not after hours
     keep_memory()

@@ -11,14 +11,14 @@ from typing import Any
 
 from pydantic import ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load as load_weights
 from torch import nn
 
 from ...datasets import Task
 from ...errors import UsageError, sentence_of
 from ...metrics import NetworkKind
 from ...models import INITIALISATIONS, load_state
-from ...results import Record, Store
+from ...results import Place, Record, Store
 from ...strategies import Strategy
 from ...user_code import Admission, admitting
 from ..cell.loop import load_task
@@ -80,9 +80,9 @@ def restore(
 
 
 def load(
-    run: Record | str | Path,
+    run: Record | str | Place,
     *,
-    runs: str | Path = "runs",
+    runs: str | Place = "runs",
     data: str | Path | None = None,
     trust: bool = False,
     shrunk: bool = False,
@@ -91,7 +91,7 @@ def load(
 
     Args:
         run: the record, its id or a beginning of that, the path of its file or of its weights, or
-            of its folder with the beginning of the id, such as ``runs/digits/ab1c``.
+            of its folder with the beginning of the id, such as ``runs/digits/ab1c``; URLs too.
         runs: the folder of records, where ``run`` is no path.
         data: the folder of data sets, which know the size of the inputs.
         trust: whether Python from outside prunebench that the record names may be executed, as
@@ -136,7 +136,7 @@ def _masked(experiment: Experiment, record_id: str, store: Store, task: Task) ->
     return _network(experiment, store.weights_path(record_id), record_id, task)
 
 
-def _network(experiment: Experiment, weights: Path, record_id: str, task: Task) -> nn.Module:
+def _network(experiment: Experiment, weights: Place, record_id: str, task: Task) -> nn.Module:
     """The experiment's model with the weights in a file."""
     if not weights.exists():
         raise UsageError(
@@ -159,9 +159,9 @@ def _without_channels(experiment: Experiment, masked: nn.Module, task: Task) -> 
     return cut_out(masked, names, nonzero, task)[0]
 
 
-def _load(model: nn.Module, path: Path) -> None:
+def _load(model: nn.Module, path: Place) -> None:
     try:
-        state = load_file(path)
+        state = load_weights(path.read_bytes())
     except (SafetensorError, OSError) as error:
         raise UsageError(
             f"{path} is damaged and holds no weights that can be read ({error}): run the "

@@ -11,6 +11,7 @@ import torch
 from tqdm import tqdm
 
 from ...errors import UsageError
+from ...results import Place, Store
 from ...results.naming import shown, source_of, told_apart
 from ...results.qualities import descriptions, titles
 from ...seeding import generator
@@ -28,7 +29,7 @@ def sensitivity(
     experiments: Sequence[Experiment],
     sparsities: Sequence[float],
     *,
-    runs: str | Path = "runs",
+    runs: str | Place = "runs",
     data: str | Path | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
@@ -64,7 +65,9 @@ def sensitivity(
     for key, experiment in different.items():
         called = names[versions[key]]
         with threads(experiment.threads):
-            rows += _rows(experiment, called, sparsities, Path(runs), data_folder(data), progress)
+            rows += _rows(
+                experiment, called, sparsities, Store(runs).folder, data_folder(data), progress
+            )
     return pd.DataFrame(rows)
 
 

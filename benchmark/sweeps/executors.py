@@ -141,9 +141,10 @@ class RayCluster:
         needs = self.cpus or max(job.experiment.threads for job in jobs)
         cores = needs * self.workers if self.workers else max(needs, os.cpu_count() or 1)
         with connected(self.address, math.ceil(cores)):
+            folder = self.shared_folder or (None if self.elsewhere else jobs[0].store.folder)
             pool = RayPool(
                 jobs,
-                luggage(jobs, self.shared_folder or (None if self.elsewhere else jobs[0].runs)),
+                luggage(jobs, folder),
                 Needs(self.cpus, self.gpus),
                 self.retries,
             )

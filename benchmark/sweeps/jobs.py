@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from ...errors import UsageError, tell
-from ...results import Record, Store
+from ...results import Place, Record, Store
+from ...results.remote import UnreachableError
 from ..cell.loop import Cell, cell, load_task, run_together
 from ..cell.pretraining import Pretrained
 from ..cell.process import threads
@@ -22,7 +24,7 @@ class Job:
 
     Attributes:
         experiment: what to run.
-        runs: the folder of records.
+        runs: where records are.
         data: the folder of data sets.
         weights: whether to save the pruned weights.
         checkpoint_seconds: time between two checkpoints of a training; None makes none.
@@ -30,19 +32,24 @@ class Job:
     """
 
     experiment: Experiment
-    runs: Path
+    runs: Place
     data: Path
     weights: bool
     checkpoint_seconds: float | None = None
     forced: bool = False
+
+    @property
+    def store(self) -> Store:
+        """The store of its record."""
+        return Store(self.runs)
 
     def cell(self) -> Cell:
         """The experiment's cell, which saves its record when it has been run.
 
         One that another sweep has finished meanwhile is not run again.
         """
-        store = Store(self.runs)
-        if not self.forced and store.is_finished(self.experiment.id):
+        store = self.store
+        if not self.forced and self._is_finished():
             _say_shared(self.runs)
             return _finished(store, self.experiment.id)
         return cell(
@@ -56,17 +63,22 @@ class Job:
 
     def _add(self, record: Record, weights: bytes | None) -> None:
         """Save a record, unless another sweep has a result there."""
-        store = Store(self.runs)
-        if store.is_finished(record.id):
+        if self._is_finished():
             _say_shared(self.runs)
         else:
-            store.save(record, weights)
+            self.store.save(record, weights)
+
+    def _is_finished(self) -> bool:
+        """Whether it has a result; of a store that is out of reach just now nothing is known."""
+        with suppress(UnreachableError):
+            return self.store.is_finished(self.experiment.id)
+        return False
 
     def pretrain(self) -> None:
         """Train the experiment's dense network, unless that has been done."""
         with threads(self.experiment.threads):
             task = load_task(self.experiment.dataset, self.data, self.experiment.device)
-            Pretrained(self.experiment, task, self.runs, self.checkpoint_seconds).report()
+            Pretrained(self.experiment, task, self.store.folder, self.checkpoint_seconds).report()
 
     def plain(self) -> tuple[Any, ...]:
         """The job as data that another process can read before it has loaded the user's files."""
@@ -84,7 +96,7 @@ def _finished(store: Store, record_id: str) -> Cell:
 
 
 @cache
-def _say_shared(runs: Path) -> None:
+def _say_shared(runs: Place) -> None:
     tell(
         f"another sweep keeps its records in {runs} too: what it has finished is not run again and "
         "stays as it is; --shard would divide the cells between sweeps"

@@ -197,7 +197,7 @@ class RayPool:
             return Ended(this.task, error=ChildProcessError(wrong))
         if left.dense:
             self._dense.pop(this.network, None)  # there is more of it now
-        return Ended(this.task, keep(left, this.task.jobs[0].runs))
+        return Ended(this.task, keep(left, this.task.jobs[0].store))
 
     def _reason(self, this: _Submitted, error: RayError) -> Exception:
         if this.late:

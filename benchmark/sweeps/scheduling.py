@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 
-from ...results import Record, Store
+from ...results import Record
 from ..cell.progress import Watcher
 from ..cell.record import failed_record
 from .jobs import Job, Stack, run_stack, stacks
@@ -86,5 +86,5 @@ def _ended(pool: Pool, tasks: deque[Task], watcher: Watcher) -> Iterator[Ended]:
 def _failure(job: Job, error: Exception) -> Record:
     """The record, which is saved, of a job whose process did not live to leave one."""
     failure = failed_record(job.experiment, error)
-    Store(job.runs).save(failure)
+    job.store.save(failure)
     return failure

@@ -69,8 +69,8 @@ def luggage(jobs: Iterable[Job], shared_folder: Path | None) -> Luggage:
 def dense_files(job: Job) -> Files:
     """What there is of the dense network of a job, by path in its folder of records."""
     return {
-        str(path.relative_to(job.runs)): path.read_bytes()
-        for path in files_of(job.experiment, job.runs)
+        str(path.relative_to(job.store.folder)): path.read_bytes()
+        for path in files_of(job.experiment, job.store.folder)
     }
 
 
@@ -104,12 +104,12 @@ def perform(
         return Left(records, new)
 
 
-def keep(left: Left, runs: Path) -> list[Record]:
-    """Write what a task has left into the folder of records here, and give its records."""
+def keep(left: Left, store: Store) -> list[Record]:
+    """Write what a task has left where it belongs here, and give its records."""
     for path, content in left.dense.items():
-        write_atomically(runs / path, content)
+        write_atomically(store.folder / path, content)
     for record, weights in left.records:
-        Store(runs).save(record, weights)
+        store.save(record, weights)
     return [record for record, _ in left.records]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ...errors import UsageError, tell
 from ...folders import cache_folder
-from ...results import Record, Store, remove_abandoned
+from ...results import Place, Record, Store, remove_abandoned
 from ...results.store import DamagedRecordError
 from ..cell import distributed
 from ..cell.checkpoint import Checkpoints
@@ -30,7 +30,7 @@ from .shards import Shard
 def run(
     experiment: Experiment,
     *,
-    runs: str | Path = "runs",
+    runs: str | Place = "runs",
     data: str | Path | None = None,
     force: bool = False,
     weights: bool = True,
@@ -39,7 +39,7 @@ def run(
 
     Args:
         experiment: what to run.
-        runs: the folder of records.
+        runs: the folder of records, or a URL that fsspec knows, such as ``s3://bucket/runs``.
         data: the folder of data sets; by default ``PRUNEBENCH_DATA``, else a cache folder.
         force: run it even if it has a finished record.
         weights: whether to save the pruned weights beside the record.
@@ -56,7 +56,7 @@ def run(
 def sweep(
     experiments: Iterable[Experiment],
     *,
-    runs: str | Path = "runs",
+    runs: str | Place = "runs",
     data: str | Path | None = None,
     workers: int = 1,
     timeout: float | None = None,
@@ -80,7 +80,7 @@ def sweep(
 
     Args:
         experiments: what to run; one that occurs twice is run once.
-        runs: the folder of records.
+        runs: the folder of records, or a URL that fsspec knows, such as ``s3://bucket/runs``.
         data: the folder of data sets; by default ``PRUNEBENCH_DATA``, else a cache folder.
         workers: processes that run experiments, each with its experiment's threads; 1 stays in
             this process.
@@ -114,6 +114,8 @@ def sweep(
     for experiment in waiting:
         store.refuse_links(experiment.id)
     if distributed.rank() == 0:
+        if waiting:
+            store.require_writable()
         _tidy(done.keys() - {each.id for each in waiting}, store.folder)
     if memory_limit is not None:
         require_known("memory_limit")
@@ -133,7 +135,7 @@ def sweep(
             store.save(failure)
     waiting = [experiment for experiment in waiting if experiment.id not in failures]
     seconds = 60 * checkpoint_minutes or None
-    jobs = [Job(each, store.folder, folder, weights, seconds, force) for each in waiting]
+    jobs = [Job(each, store.place, folder, weights, seconds, force) for each in waiting]
     bar = SweepBar(
         cells=len(distinct),
         finished=len(distinct) - len(waiting) - len(failures),
@@ -149,9 +151,12 @@ def sweep(
                 failures[record.id] = record
     # Read back rather than remembered: what is returned is what is on the disk, unless that is
     # the result of an earlier sweep and not what was forced now.
+    if distributed.rank() == 0:
+        store.send_kept()
     known = failures if force else done
-    identities = [each.id for each in experiments]
-    found = (known.get(identity) or store.load(identity) for identity in identities)
+    saved = store.several([each.id for each in distinct if each.id not in known])
+    known = {**known, **{record.id: record for record in saved}}
+    found = (known.get(each.id) for each in experiments)
     return [record for record in found if record]
 
 
@@ -161,6 +166,7 @@ def _prepared(experiments: Iterable[Experiment], store: Store) -> dict[str, Reco
         raise UsageError(f"records cannot be kept in {store.folder}, which is a file")
     identities = [each.id for each in experiments]
     if distributed.rank() == 0:
+        store.send_kept()
         done = _finished(identities, store)
     distributed.barrier()
     if distributed.rank() > 0:
@@ -169,19 +175,21 @@ def _prepared(experiments: Iterable[Experiment], store: Store) -> dict[str, Reco
     return done
 
 
-def _finished(identities: Iterable[str], store: Store) -> dict[str, Record]:
+def _finished(identities: Sequence[str], store: Store) -> dict[str, Record]:
     """The finished records, each read once; what is damaged gets another name."""
-    found = {}
-    for identity in identities:
-        try:
-            record = store.load(identity)
-        except DamagedRecordError:
-            for path in store.set_aside(identity):
-                tell(f"{path} is damaged: it is kept under another name, and the cell is run again")
-            record = store.load(identity)
-        if record is not None and record.finished:
-            found[identity] = record
-    return found
+    damaged: list[str] = []
+
+    def note(identity: str, error: UsageError) -> None:
+        if not isinstance(error, DamagedRecordError):
+            raise error
+        damaged.append(identity)
+
+    found = list(store.several(identities, note))
+    for identity in damaged:
+        for path in store.set_aside(identity):
+            tell(f"{path} is damaged: it is kept under another name, and the cell is run again")
+    found += store.several(damaged)
+    return {record.id: record for record in found if record.finished}
 
 
 def _tidy(finished: Iterable[str], folder: Path) -> None:
@@ -193,7 +201,9 @@ def _tidy(finished: Iterable[str], folder: Path) -> None:
 
 def unfinished(experiments: Iterable[Experiment], store: Store) -> list[Experiment]:
     """Those of ``experiments`` that have no finished record in ``store``."""
-    return [experiment for experiment in experiments if not store.is_finished(experiment.id)]
+    waiting = list(experiments)
+    finished = store.finished([experiment.id for experiment in waiting])
+    return [experiment for experiment in waiting if experiment.id not in finished]
 
 
 def epochs_to_train(experiments: Sequence[Experiment], folder: Path) -> int:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from ...errors import message_of, tell
-from ...results import Record, Store
+from ...results import Place, Record, Store
 from ...results.brief import title
 
 Numbers = Mapping[str, float]
@@ -46,7 +45,7 @@ class Tracked:
     epochs: Sequence[Point]
     rounds: Sequence[Point]
     final: Numbers
-    record: Path
+    record: Place
 
 
 class Tracker(Protocol):
