@@ -44,6 +44,7 @@ from .axes.structure import (
     Unstructured,
 )
 from .axes.timing import TIMINGS, BetweenTrainings, DuringTraining, Timing
+from .calibrated import CalibratedStrategy
 from .channels.coupling import Coupling, Group
 from .channels.coupling_search import couple
 from .channels.shrinking import (
@@ -75,6 +76,7 @@ from .evidence.prunable import (
     weight_class,
 )
 from .evidence.scorings import Scorings, SharedScoring
+from .evidence.sequence import in_sequence
 from .evidence.untouched import left_untouched
 from .layer_by_layer import CalibratedLayer, LayerByLayer
 from .masks import MaskedWeights, Masks, PackedMasks, collapsed, full_masks, kept
@@ -139,6 +141,7 @@ __all__ = [
     "BetweenTrainings",
     "Block",
     "CalibratedLayer",
+    "CalibratedStrategy",
     "Capabilities",
     "ChannelStrategy",
     "ChannelTaylor",
@@ -237,6 +240,7 @@ __all__ = [
     "full_masks",
     "gradients",
     "hessian_product",
+    "in_sequence",
     "keep_largest",
     "keep_largest_of_all",
     "kept",

@@ -122,7 +122,7 @@ score and defaults for allocation and structure, which are hyperparameters like 
 experiment names the schedule, the timing and the recovery. Any of one kind goes with any of the
 others: `GlobalMagnitude(allocation=ERK())`, `SNIP(structure=Filters())`,
 `OBD(curvature=Hutchinson(probes=100))`. Scores are ranked, and the lowest go. Those that lack an
-allocation or a structure below go through the layers one by one, or rank nothing.
+allocation or a structure below choose by rules of their own, or rank nothing.
 
 ## Strategies"""
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ...errors import UsageError
 from ...seeding import generator, seeded
 from ...strategies import (
+    CalibratedStrategy,
     Context,
     MaskedWeights,
     Masks,
@@ -92,8 +93,8 @@ def masks_of(
 
 
 def chosen_masks(strategy: Strategy, context: Context, budget: int) -> Masks:
-    """The masks that a strategy makes; one without scores makes them as it prunes, here a copy."""
-    if isinstance(strategy, ScoredStrategy):
+    """The masks that a strategy makes; some make them as they prune, here a copy."""
+    if isinstance(strategy, ScoredStrategy) and not _is_sequential(strategy):
         return strategy.masks(context, budget)
     copied = replace(context, model=copy.deepcopy(context.model))
     return dict(strategy.prune(copied, budget).masks)
@@ -102,6 +103,11 @@ def chosen_masks(strategy: Strategy, context: Context, budget: int) -> Masks:
 def is_ranked(strategy: ScoredStrategy) -> bool:
     """Whether the masks come from scores by way of the allocation, as they do by default."""
     return type(strategy).masks is ScoredStrategy.masks
+
+
+def _is_sequential(strategy: ScoredStrategy) -> bool:
+    """Whether a layer is scored when those before it have been pruned."""
+    return isinstance(strategy, CalibratedStrategy) and strategy.sequential
 
 
 def train_briefly(model: nn.Module, masks: Masks, steps: int = 4) -> None:

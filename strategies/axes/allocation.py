@@ -153,6 +153,11 @@ class Layerwise(Allocation):
                 shares[name] = max(round(densities[name] * each.weights), least)
         return shares
 
+    @property
+    def within(self) -> Layerwise:
+        """The allocation of what a layer keeps within that layer alone."""
+        return Uniform(self.minimum, minimum_density=self.minimum_density)
+
     def best(self, layer: Units, share: int, generator: torch.Generator) -> Tensor:
         """Choose a layer's units of highest score that have ``share`` weights together."""
         if layer.sizes is None:
@@ -190,6 +195,11 @@ class Uniform(Layerwise):
     It is rounded in each layer, so that the total may differ from the budget by half a unit a
     layer, and be more where ``minimum`` or ``minimum_density`` keeps what would have gone.
     """
+
+    @property
+    def within(self) -> Layerwise:
+        """This one."""
+        return self
 
     def layer_densities(self, layers: Layers, budget: int) -> dict[str, float]:
         """The network's density, everywhere."""

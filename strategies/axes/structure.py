@@ -18,7 +18,7 @@ from ..channels.coupling_search import couple
 from ..evidence.context import Context
 from ..evidence.prunable import outputs_first, weight_class
 from ..masks import Masks
-from .allocation import Units
+from .allocation import Layerwise, Units
 from .ranking import Ranking
 
 
@@ -82,6 +82,20 @@ class Structure(Configured, ABC):
         units.clear()
         kept = {name: self.expand(chosen.pop(name), mask) for name, mask in allowed.items()}
         return outputs_first(context.model, kept)
+
+    def shares(self, context: Context, allocation: Layerwise, budget: int) -> dict[str, int]:
+        """How many weights each layer keeps, which no score decides."""
+        masks = outputs_first(context.model, context.masks)
+        layers, most = {}, {}
+        for name, mask in masks.items():
+            equal = torch.zeros((), dtype=torch.half, device=mask.device).expand(mask.shape)
+            allowed = self.admissible(equal, mask)
+            layers[name] = self._units(
+                Ranking(context, allocation, _any, budget), name, equal, allowed
+            )
+            most[name] = int(allowed.count_nonzero())
+        shares = allocation.shares(layers, budget)
+        return {name: min(share, most[name]) for name, share in shares.items()}
 
     def further_masks(self, context: Context, masks: Masks) -> Masks:
         """Masks of what goes with the weights that ``masks`` remove, and is no prunable weight."""
@@ -150,6 +164,20 @@ class CoupledChannels(Filters):
     def masks(self, ranking: Ranking, scores: dict[str, Tensor]) -> Masks:
         """The masks that keep whole channels, as many as cost no more than the budget."""
         return coupled_masks(ranking, _coupling(ranking.context), scores)
+
+    def shares(self, context: Context, allocation: Layerwise, budget: int) -> dict[str, int]:
+        """How many weights each layer keeps, which no score decides."""
+        masks = outputs_first(context.model, context.masks)
+        layers, most = {}, {}
+        for name, mask in masks.items():
+            equal = torch.zeros((), dtype=torch.half, device=mask.device).expand(mask.shape)
+            allowed = self.admissible(equal, mask)
+            layers[name] = self._units(
+                Ranking(context, allocation, _any, budget), name, equal, allowed
+            )
+            most[name] = int(allowed.count_nonzero())
+        shares = allocation.shares(layers, budget)
+        return {name: min(share, most[name]) for name, share in shares.items()}
 
     def further_masks(self, context: Context, masks: Masks) -> Masks:
         """Those of biases, normalisation and all else that belongs to the channels."""
@@ -248,6 +276,11 @@ class Block(Structure):
         blocks = kept_units.view(-1, across)
         matrix = blocks.repeat_interleave(self.height, 0).repeat_interleave(self.width, 1)
         return matrix[: mask.shape[0], :columns].reshape(mask.shape) & mask
+
+
+def _any(units: Tensor) -> Tensor:
+    """A score for each unit that says nothing."""
+    return units[:, 0]
 
 
 def _coupling(context: Context) -> Coupling:

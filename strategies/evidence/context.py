@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -32,6 +32,8 @@ class Context:
         cost: where whole channels go, what those cost that stay, in units of the budget: of the
             channels, and of whether each stays. None is the number of prunable weights.
         scoring: scores that others have of the same network too, if there are any.
+        fixed: scoring batches by their number and size, where they are to be the same again and
+            again; None draws others each time.
     """
 
     model: nn.Module
@@ -41,6 +43,7 @@ class Context:
     generator: torch.Generator
     cost: Callable[[Coupling, Tensor], float] | None = None
     scoring: SharedScoring | None = None
+    fixed: dict[tuple[int, int], list[Batch]] | None = None
     _memory: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @cached_property
@@ -51,6 +54,19 @@ class Context:
 
     def batches(self, count: int, size: int) -> Iterator[Batch]:
         """``count`` batches of ``size`` random training examples, from the start again if short."""
+        if self.fixed is None:
+            return self._drawn(count, size)
+        if (count, size) not in self.fixed:
+            self.fixed[count, size] = list(self._drawn(count, size))
+        return iter(self.fixed[count, size])
+
+    def layers(self, names: Iterable[str]) -> Iterator[Context]:
+        """A context for each of these layers alone, with the same scoring batches for all."""
+        fixed: dict[tuple[int, int], list[Batch]] = {}
+        for name in names:
+            yield replace(self, masks={name: self.masks[name]}, scoring=None, fixed=fixed)
+
+    def _drawn(self, count: int, size: int) -> Iterator[Batch]:
         remaining = count
         while remaining > 0:
             for batch in self.task.batches("train", size, self.generator):

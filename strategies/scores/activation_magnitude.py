@@ -10,15 +10,16 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ..axes.allocation import Allocation, Uniform
+from ..calibrated import CalibratedStrategy
 from ..evidence.activations import CONVOLUTIONS, mean_inputs, owners
 from ..evidence.context import Context
-from ..scored import ScoredStrategy, Scores
+from ..scored import Scores
 from ..strategy import register
 
 
 @register
 @dataclass(frozen=True)
-class GlobalActivationMagnitude(ScoredStrategy):
+class GlobalActivationMagnitude(CalibratedStrategy):
     """Prune the smallest weights times mean inputs of the whole network (Blalock et al. 2020).
 
     ShrinkBench's GlobalMagAct, for linear and convolutional layers. Inputs of opposite sign on
@@ -33,6 +34,8 @@ class GlobalActivationMagnitude(ScoredStrategy):
 
     Args:
         batch_size: training examples, in one batch.
+        sequential: whether layers are scored one after the other, on what the pruned layers before
+            them give out, or all at once on the network as it was.
     """
 
     batch_size: Annotated[int, Field(ge=2)] = 1024
@@ -57,6 +60,8 @@ class LayerActivationMagnitude(GlobalActivationMagnitude):
 
     Args:
         batch_size: training examples, in one batch.
+        sequential: whether layers are scored one after the other, on what the pruned layers before
+            them give out, or all at once on the network as it was.
     """
 
     allocation: Allocation = Uniform()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -10,6 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from ..axes.selection import keep_largest
+from ..axes.structure import NM
 from ..layer_by_layer import CalibratedLayer, LayerByLayer
 from ..strategy import register
 
@@ -22,7 +24,8 @@ class SparseGPT(LayerByLayer):
     For linear layers and convolutions of images (Frantar & Alistarh 2023). Layers are pruned in the
     order in which they run, each on what the pruned layers before it give out. Within a layer every
     block of inputs keeps the same fraction; of inputs that are alike the first lose most, since
-    those after them can make up for it.
+    those after them can make up for it. With ``structure=NM()`` the weights of each group are
+    chosen when the first of its inputs has its turn.
 
     Formula: of each block of inputs the weights of lowest w_j² / [H⁻¹]_jj go, H = Σ x·xᵀ + λI over
         the inputs from j on; when w_j goes, w_k changes by −w_j · [H⁻¹]_jk / [H⁻¹]_jj for k > j.
@@ -36,6 +39,9 @@ class SparseGPT(LayerByLayer):
         allocation: how what is kept is divided among the layers, before any of them is looked at.
         batches: number of scoring batches of training examples.
         batch_size: examples in each of them.
+        structure: single weights, or n of every m.
+        sequential: whether layers are calibrated on what the pruned layers before them give out,
+            one after the other, or all at once on the network as it was.
         block_size: inputs whose weights are compared with each other.
         damping: λ, as a share of the mean of H's diagonal.
     """
@@ -48,17 +54,53 @@ class SparseGPT(LayerByLayer):
         weight = layer.weight.double().clone()
         factor = self._factor(layer.gram)
         mask = torch.zeros_like(layer.mask)
-        alive, left = layer.mask.clone(), kept
-        for start in range(0, weight.shape[2], self.block_size):
-            block = slice(start, min(start + self.block_size, weight.shape[2]))
-            own = alive[..., block]
-            share = round(left * int(own.count_nonzero()) / max(int(alive[..., start:].sum()), 1))
-            diagonal = factor.diagonal(dim1=1, dim2=2)[:, block].unsqueeze(1)
-            scores = (weight[..., block] / diagonal).square().masked_fill(~own, -torch.inf)
-            mask[..., block] = keep_largest(scores, share, layer.generator) & own
-            left -= share
-            self._remove(weight, mask, factor, block)
+        places, left = self._places(layer), kept
+        for parts in self._blocks(layer):
+            block = slice(parts[0].start, parts[-1].stop)
+            errors = []
+            for part in parts:
+                most = int(places[..., part].count_nonzero())
+                share = round(left * most / max(int(places[..., part.start :].sum()), 1))
+                diagonal = factor.diagonal(dim1=1, dim2=2)[:, part].unsqueeze(1)
+                scores = (weight[..., part] / diagonal).square()
+                alive = self._admissible(scores, layer.mask[..., part])
+                scores = scores.masked_fill(~alive, -torch.inf)
+                mask[..., part] = keep_largest(scores, share, layer.generator) & alive
+                left -= share
+                errors.append(_remove(weight, mask, factor, part, block.stop))
+            weight[..., block.stop :] -= torch.cat(errors, 2) @ factor[:, block, block.stop :]
         return mask, (weight * mask).to(layer.weight.dtype)
+
+    def _blocks(self, layer: CalibratedLayer) -> Iterator[list[slice]]:
+        """Blocks of inputs, in the parts within which weights compete for places."""
+        inputs = layer.weight.shape[2]
+        if layer.channels is None or not isinstance(self.structure, NM):
+            for start in range(0, inputs, self.block_size):
+                yield [slice(start, min(start + self.block_size, inputs))]
+            return
+        parts: list[slice] = []
+        for first in range(0, inputs, layer.channels):
+            end = first + layer.channels
+            for start in range(first, end, self.structure.m):
+                parts.append(slice(start, min(start + self.structure.m, end)))
+                if parts[-1].stop - parts[0].start >= self.block_size:
+                    yield parts
+                    parts = []
+        if parts:
+            yield parts
+
+    def _places(self, layer: CalibratedLayer) -> Tensor:
+        """A mask that keeps as many weights of each part as may be kept, whichever they are."""
+        mask = layer.mask
+        if layer.channels is not None:
+            mask = mask.unflatten(2, (-1, layer.channels)).flatten(1, 2)
+        equal = torch.zeros((), dtype=torch.half, device=mask.device).expand(mask.shape)
+        return self._admissible(equal, mask).reshape(layer.mask.shape)
+
+    def _admissible(self, scores: Tensor, mask: Tensor) -> Tensor:
+        """Which of the weights that ``mask`` keeps the structure lets be kept on."""
+        rows = self.structure.admissible(scores.flatten(0, 1), mask.flatten(0, 1))
+        return rows.view(mask.shape)
 
     def _factor(self, gram: Tensor) -> Tensor:
         """The upper factor U of H⁻¹ = Uᵀ·U, whose rows have what removing an input changes."""
@@ -69,12 +111,17 @@ class SparseGPT(LayerByLayer):
         inverse = torch.cholesky_inverse(torch.linalg.cholesky(damped))
         return torch.linalg.cholesky(inverse, upper=True)
 
-    def _remove(self, weight: Tensor, mask: Tensor, factor: Tensor, block: slice) -> None:
-        """Set what the mask does not keep of a block to zero, and change the weights after it."""
-        errors = torch.zeros_like(weight[..., block])
-        for column in range(block.start, block.stop):
-            own = factor[:, column, column : block.stop]
-            error = (weight[..., column] * ~mask[..., column]) / own[:, :1]
-            weight[..., column : block.stop] -= error.unsqueeze(2) * own.unsqueeze(1)
-            errors[..., column - block.start] = error
-        weight[..., block.stop :] -= errors @ factor[:, block, block.stop :]
+
+def _remove(weight: Tensor, mask: Tensor, factor: Tensor, part: slice, end: int) -> Tensor:
+    """Set what the mask does not keep of a part to zero, and change the weights up to ``end``.
+
+    Returns:
+        Of the shape of the part by how much of a row of ``factor`` those after ``end`` change.
+    """
+    errors = torch.zeros_like(weight[..., part])
+    for column in range(part.start, part.stop):
+        own = factor[:, column, column:end]
+        error = (weight[..., column] * ~mask[..., column]) / own[:, :1]
+        weight[..., column:end] -= error.unsqueeze(2) * own.unsqueeze(1)
+        errors[..., column - part.start] = error
+    return errors

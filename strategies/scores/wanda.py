@@ -10,15 +10,16 @@ from pydantic import Field
 from torch import nn
 
 from ..axes.allocation import Allocation, Uniform
+from ..calibrated import CalibratedStrategy
 from ..evidence.activations import OBSERVED, input_norms, owners
 from ..evidence.context import Context
-from ..scored import ScoredStrategy, Scores
+from ..scored import Scores
 from ..strategy import register
 
 
 @register
 @dataclass(frozen=True)
-class Wanda(ScoredStrategy):
+class Wanda(CalibratedStrategy):
     """Prune the smallest weights times the norm of their inputs in each layer (Sun et al. 2023).
 
     For linear, convolutional, recurrent and embedding layers. The paper compares weights of the
@@ -28,11 +29,13 @@ class Wanda(ScoredStrategy):
     Source: Sun, Liu, Bair, Kolter: A Simple and Effective Pruning Approach for Large Language
         Models, ICLR 2024, equation 1.
     Use: on a trained network, without or with little fine-tuning.
-    Cost: one forward pass for each scoring batch.
+    Cost: one forward pass for each scoring batch; if ``sequential`` one for each layer too.
 
     Args:
         batches: number of scoring batches of training examples.
         batch_size: examples in each of them.
+        sequential: whether layers are scored one after the other, on what the pruned layers before
+            them give out, as in the paper, or all at once on the network as it was.
     """
 
     allocation: Allocation = Uniform()

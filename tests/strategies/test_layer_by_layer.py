@@ -15,12 +15,14 @@ from prunebench.models import LeNetSmall
 from prunebench.seeding import generator
 from prunebench.strategies import (
     ERK,
+    NM,
     CalibratedLayer,
     GlobalMagnitude,
     LayerByLayer,
     LayerMagnitude,
     PackedMasks,
     SparseGPT,
+    Unstructured,
     Wanda,
     kept,
 )
@@ -85,6 +87,153 @@ def test_what_was_pruned_before_stays_pruned_and_is_not_counted():
     assert int(later.sum()) == count
     assert not (later & ~mask).any()
     assert not values[~later].any()
+
+
+def by_the_paper(weight, hessian, keep, width):
+    """Column by column: of the next ``width`` columns some weights are to stay, the others go.
+
+    Args:
+        keep: gives a mask from scores of those columns.
+    """
+    weight, columns = weight.clone(), weight.shape[1]
+    mask = torch.ones_like(weight, dtype=torch.bool)
+    saliencies = [torch.linalg.inv(hessian[j:, j:])[0, 0] for j in range(columns)]
+    for j in range(columns):
+        if j % width == 0:
+            group = range(j, j + width)
+            mask[:, group] = keep(
+                torch.stack([weight[:, k] ** 2 / saliencies[k] for k in group], 1)
+            )
+        inverse = torch.linalg.inv(hessian[j:, j:])
+        for row in range(len(weight)):
+            if not mask[row, j]:
+                weight[row, j:] -= weight[row, j] / inverse[0, 0] * inverse[0]
+    return mask, weight * mask
+
+
+def two_of_a_row(scores):
+    return torch.zeros_like(scores, dtype=torch.bool).scatter_(1, scores.topk(2).indices, True)
+
+
+def half_of_all(scores):
+    return scores > scores.flatten().sort().values[scores.numel() // 2 - 1]
+
+
+@pytest.mark.parametrize(
+    ("structure", "keep", "width"),
+    [(Unstructured(), half_of_all, 12), (NM(), two_of_a_row, 4)],
+    ids=str,
+)
+def test_masks_weights_and_errors_are_those_of_the_published_algorithm(structure, keep, width):
+    x, calibrated = layer()
+    hessian = calibrated.gram[0] + 0.01 * calibrated.gram[0].diagonal().mean() * torch.eye(12)
+    expected, weights = by_the_paper(calibrated.weight[0], hessian, keep, width)
+    if structure == NM():
+        calibrated = calibrated._replace(channels=12)
+    strategy = SparseGPT(structure=structure)
+    (mask,), (values,) = strategy.prune_layer(calibrated, calibrated.weight.numel() // 2)
+    assert torch.equal(mask, expected)
+    assert torch.allclose(values, weights, rtol=1e-8, atol=1e-10)
+    error, of_paper = (
+        (x[0] @ (w - calibrated.weight[0]).T).square().sum() for w in (values, weights)
+    )
+    assert error.item() == pytest.approx(of_paper.item(), rel=1e-8)
+
+
+@pytest.mark.parametrize("inputs", [12, 14, 256])
+def test_blocks_of_any_size_give_the_same_where_groups_decide_what_goes(inputs):
+    _, calibrated = layer(outputs=6, inputs=inputs, examples=600)
+    calibrated = calibrated._replace(channels=inputs)
+    kept = NM().most(calibrated.weight[0])
+    masks, values = zip(
+        *(
+            SparseGPT(structure=NM(), block_size=size).prune_layer(calibrated, kept)
+            for size in (1, 6, 128)
+        ),
+        strict=True,
+    )
+    assert int(masks[0].sum()) == kept
+    assert torch.equal(masks[0], masks[1])
+    assert torch.equal(masks[0], masks[2])
+    assert torch.allclose(values[0], values[1], rtol=1e-8, atol=1e-10)
+    assert torch.allclose(values[0], values[2], rtol=1e-8, atol=1e-10)
+
+
+def test_more_may_go_than_the_pattern_takes():
+    _, calibrated = layer()
+    mask, _ = SparseGPT(structure=NM()).prune_layer(calibrated._replace(channels=12), 20)
+    assert int(mask.sum()) == 20
+    assert mask.unflatten(2, (-1, 4)).sum(3).max() <= 2
+
+
+@pytest.fixture(scope="module")
+def trained(digits):
+    torch.manual_seed(0)
+    model = LeNetSmall()
+    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
+    rng = generator(0, "training")
+    for _ in range(3):
+        for batch in digits.batches("train", 64, rng):
+            optimizer.zero_grad()
+            digits.loss(model, batch).backward()
+            optimizer.step()
+    assert max(batch_accuracies(model, digits)) > 0.9
+    return model
+
+
+def batch_accuracies(model, task):
+    with torch.no_grad():
+        return [(model(x).argmax(1) == y).float().mean() for x, y in task.batches("test", 500)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("structure", [Unstructured(), NM()], ids=str)
+@torch.no_grad()
+def test_on_every_layer_of_a_trained_network_the_error_is_the_least(trained, digits, structure):
+    """Each layer by itself: what leaves it on what the unpruned network shows it."""
+    settings = {"batches": 4, "sequential": False, "structure": structure}
+    context = context_of(trained, digits, strategy=SparseGPT())
+    batches = list(context_of(trained, digits).batches(4, 128))
+
+    def errors(strategy):
+        pruned = copy.deepcopy(trained)
+        of_copy = context_of(pruned, digits, strategy=SparseGPT())
+        budget = strategy.largest_budget(of_copy.weights)
+        masks = strategy.prune(of_copy, min(budget, kept(context.masks) // 2)).masks
+        found = {}
+        for name in masks:
+            module, other = (m.get_submodule(name[:-7]) for m in (trained, pruned))
+            seen = []
+            hook = module.register_forward_hook(
+                lambda _, x, y, other=other, seen=seen: seen.append(
+                    (other(x[0]) - y).square().sum()
+                )
+            )
+            for inputs, _ in batches:
+                trained(inputs)
+            hook.remove()
+            found[name] = sum(seen).item()
+        return found
+
+    ours = errors(SparseGPT(**settings))
+    others = errors(Wanda(**settings)), errors(LayerMagnitude(structure=structure))
+    assert len(ours) >= 3
+    for name, error in ours.items():
+        assert error < min(other[name] for other in others), name
+
+
+@torch.no_grad()
+def test_in_a_convolution_groups_are_of_channels_at_one_place_of_the_kernel(digits):
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 3, groups=2), nn.Flatten(), nn.Linear(64, 10)
+    )
+    half = (72 + 144 + 640) // 2
+    masks = SparseGPT(structure=NM(1, 2), batches=1).prune(context_of(model, digits), half).masks
+    assert kept(masks) == half
+    assert (masks["2.weight"].unflatten(1, (2, 2)).sum(2) == 1).all()
+    assert (masks["4.weight"].unflatten(1, (32, 2)).sum(2) == 1).all()
+    assert torch.equal(model[2].weight != 0, masks["2.weight"])
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -1,0 +1,40 @@
+"""The layers of a network one after the other, in the order in which it uses them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+from .activations import hooked, owners
+from .context import Context
+from .modes import evaluation_mode
+
+
+def in_sequence(context: Context) -> Iterator[Context]:
+    """The context of each layer by itself, those that the network does not use last.
+
+    Scoring batches are the same for all layers. Where each is pruned before the next is asked for,
+    a layer is calibrated on what the pruned layers before it give out.
+    """
+    return context.layers(_in_order(context))
+
+
+def _in_order(context: Context) -> list[str]:
+    """The prunable weights' names in the order of their first use."""
+    called: list[nn.Module] = []
+
+    def note(module: nn.Module, inputs: Any, output: Any) -> None:
+        called.append(module)
+
+    modules = owners(context.model, context.masks, (nn.Module,))
+    watched = {id(module): module for group in modules.values() for module in group}
+    batch = next(iter(context.task.batches("train", 1)))
+    with evaluation_mode(context.model), torch.no_grad(), hooked(watched.values(), note):
+        context.task.loss(context.model, batch)
+    places = {id(module): place for place, module in reversed(list(enumerate(called)))}
+    last = len(called)
+    first = {name: min(places.get(id(m), last) for m in group) for name, group in modules.items()}
+    return sorted(context.masks, key=lambda name: first.get(name, last))
