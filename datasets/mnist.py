@@ -17,12 +17,16 @@ from .task import Dataset, Task, register
 class _LikeMNIST(Dataset):
     """``validation`` examples are held out from the 60,000 for training.
 
+    Of the others ``training`` are trained on, drawn at random and always the same ones; all of them
+    if there is no number.
+
     With the ``scaling`` ``standardised`` pixels have mean 0 and standard deviation 1 over those
     trained on, with ``unit`` they are in [0, 1].
     """
 
     validation: Annotated[int, Field(ge=1, lt=60_000)] = 5_000
     scaling: Scaling = "standardised"
+    training: Annotated[int, Field(ge=1)] | None = None
 
     source: ClassVar[str]
 
@@ -33,7 +37,7 @@ class _LikeMNIST(Dataset):
             training.data.unsqueeze(1), training.targets, self.validation, "MNIST validation"
         )
         splits = {
-            "train": rest,
+            "train": tuple(part[: self.training] for part in rest),
             "validation": validation,
             "test": (test.data.unsqueeze(1), test.targets),
         }

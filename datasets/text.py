@@ -100,8 +100,8 @@ class Multi30kText(Text):
 
     Args:
         folder: where the files are, below the folder of data sets, and where they are downloaded.
-        train: name of the file of the training split.
-        validation: name of the file of the validation split.
+        train: name of the file of the training split: ``train``, or ``val``, a 29th of that.
+        validation: name of the file of the validation split: ``val`` or ``test_2017_flickr``.
         test: name of the file of the test split: ``test_2016_flickr``, ``test_2017_flickr``,
             ``test_2017_mscoco``, or ``test_2018_flickr``.
         vocabulary: ``bytes``, or a number of subwords; see ``Text``.
@@ -118,7 +118,12 @@ class Multi30kText(Text):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        allowed = {"language": Multi30k.languages, **Multi30k.splits}
+        allowed = {
+            "language": Multi30k.languages,
+            "train": ("train", "val"),
+            "validation": ("val", "test_2017_flickr"),
+            "test": Multi30k.splits["test"],
+        }
         for option, choices in allowed.items():
             if (given := getattr(self, option)) not in choices:
                 raise UsageError(

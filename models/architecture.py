@@ -17,6 +17,11 @@ MODELS: Registry[nn.Module] = Registry(
 register = MODELS.register
 
 
+def widened(width: float, *channels: int) -> list[int]:
+    """Each number of channels times ``width``, of which at least one is left."""
+    return [max(1, round(width * each)) for each in channels]
+
+
 def image_shape(model: str, input_shape: tuple[int, ...], smallest: int) -> tuple[int, int, int]:
     """``input_shape`` as (channels, height, width), for a model that needs images.
 

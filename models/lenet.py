@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .architecture import image_shape, register
+from .architecture import image_shape, register, widened
 
 
 @register
@@ -41,16 +41,27 @@ class LeNet5Classic(nn.Module):
     ReLU and max pooling stand for the original's sigmoid and subsampling, as is usual today, and
     the first convolution pads by 2, so that 28×28 images keep the size of the original's input.
     61,706 parameters and 416,520 multiply–adds on 1×28×28 inputs with 10 classes.
+
+    Args:
+        width: by which the numbers of channels and hidden units are multiplied.
     """
 
-    def __init__(self, *, input_shape: tuple[int, ...] = (1, 28, 28), classes: int = 10) -> None:
+    def __init__(
+        self,
+        *,
+        width: Annotated[float, Field(gt=0)] = 1.0,
+        input_shape: tuple[int, ...] = (1, 28, 28),
+        classes: int = 10,
+    ) -> None:
         super().__init__()
-        channels, height, width = image_shape("LeNet5Classic", input_shape, 12)
-        self.conv1 = nn.Conv2d(channels, 6, 5, padding=2)
-        self.conv2 = nn.Conv2d(6, 16, 5)
-        self.linear1 = nn.Linear(16 * _halved_twice(height + 4) * _halved_twice(width + 4), 120)
-        self.linear2 = nn.Linear(120, 84)
-        self.linear3 = nn.Linear(84, classes)
+        channels, rows, columns = image_shape("LeNet5Classic", input_shape, 12)
+        first, second, third, fourth = widened(width, 6, 16, 120, 84)
+        self.conv1 = nn.Conv2d(channels, first, 5, padding=2)
+        self.conv2 = nn.Conv2d(first, second, 5)
+        pixels = _halved_twice(rows + 4) * _halved_twice(columns + 4)
+        self.linear1 = nn.Linear(second * pixels, third)
+        self.linear2 = nn.Linear(third, fourth)
+        self.linear3 = nn.Linear(fourth, classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (batch × classes) of images (batch × channels × height × width)."""
@@ -115,15 +126,25 @@ class LeNetSmall(nn.Module):
     """A LeNet for images as small as 8×8: convolutions 16-32 (3×3, padded), linear 128-classes.
 
     71,754 parameters and 149,760 multiply–adds on 1×8×8 inputs with 10 classes.
+
+    Args:
+        width: by which the numbers of channels and hidden units are multiplied.
     """
 
-    def __init__(self, *, input_shape: tuple[int, ...] = (1, 8, 8), classes: int = 10) -> None:
+    def __init__(
+        self,
+        *,
+        width: Annotated[float, Field(gt=0)] = 1.0,
+        input_shape: tuple[int, ...] = (1, 8, 8),
+        classes: int = 10,
+    ) -> None:
         super().__init__()
-        channels, height, width = image_shape("LeNetSmall", input_shape, 2)
-        self.conv1 = nn.Conv2d(channels, 16, 3, padding=1)
-        self.conv2 = nn.Conv2d(16, 32, 3, padding=1)
-        self.linear1 = nn.Linear(32 * (height // 2) * (width // 2), 128)
-        self.linear2 = nn.Linear(128, classes)
+        channels, rows, columns = image_shape("LeNetSmall", input_shape, 2)
+        first, second, third = widened(width, 16, 32, 128)
+        self.conv1 = nn.Conv2d(channels, first, 3, padding=1)
+        self.conv2 = nn.Conv2d(first, second, 3, padding=1)
+        self.linear1 = nn.Linear(second * (rows // 2) * (columns // 2), third)
+        self.linear2 = nn.Linear(third, classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (batch × classes) of images (batch × channels × height × width)."""

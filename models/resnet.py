@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .architecture import image_shape, register
+from .architecture import image_shape, register, widened
 
 
 @register
@@ -18,16 +19,26 @@ class ResNetSmall(nn.Module):
     Every convolution has batch normalisation; the second block halves the image, with a 1×1
     convolution on its shortcut. 19,706 parameters and 533,824 multiply–adds on 1×8×8 inputs with 10
     classes.
+
+    Args:
+        width: by which the numbers of channels are multiplied.
     """
 
-    def __init__(self, *, input_shape: tuple[int, ...] = (1, 8, 8), classes: int = 10) -> None:
+    def __init__(
+        self,
+        *,
+        width: Annotated[float, Field(gt=0)] = 1.0,
+        input_shape: tuple[int, ...] = (1, 8, 8),
+        classes: int = 10,
+    ) -> None:
         super().__init__()
         channels, _, _ = image_shape("ResNetSmall", input_shape, 4)
-        self.conv = nn.Conv2d(channels, 16, 3, padding=1, bias=False)
-        self.norm = nn.BatchNorm2d(16)
-        self.block1 = _Block(16, 16, stride=1)
-        self.block2 = _Block(16, 32, stride=2)
-        self.linear = nn.Linear(32, classes)
+        narrow, wide = widened(width, 16, 32)
+        self.conv = nn.Conv2d(channels, narrow, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(narrow)
+        self.block1 = _Block(narrow, narrow, stride=1)
+        self.block2 = _Block(narrow, wide, stride=2)
+        self.linear = nn.Linear(wide, classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (batch × classes) of images (batch × channels × height × width)."""
@@ -45,24 +56,27 @@ class CifarResNet(nn.Module):
 
     Args:
         depth: layers with weights, 6 n + 2 for stages of n blocks.
+        width: by which the numbers of channels are multiplied.
     """
 
     def __init__(
         self,
         *,
         depth: Literal[20, 32, 44, 56, 110] = 20,
+        width: Annotated[float, Field(gt=0)] = 1.0,
         input_shape: tuple[int, ...] = (3, 32, 32),
         classes: int = 10,
     ) -> None:
         super().__init__()
         channels, _, _ = image_shape("CifarResNet", input_shape, 4)
         blocks = (depth - 2) // 6
-        self.conv = nn.Conv2d(channels, 16, 3, padding=1, bias=False)
-        self.norm = nn.BatchNorm2d(16)
-        self.stage1 = _stage(16, 16, blocks)
-        self.stage2 = _stage(16, 32, blocks)
-        self.stage3 = _stage(32, 64, blocks)
-        self.linear = nn.Linear(64, classes)
+        first, second, third = widened(width, 16, 32, 64)
+        self.conv = nn.Conv2d(channels, first, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(first)
+        self.stage1 = _stage(first, first, blocks, stride=1)
+        self.stage2 = _stage(first, second, blocks, stride=2)
+        self.stage3 = _stage(second, third, blocks, stride=2)
+        self.linear = nn.Linear(third, classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (batch × classes) of images (batch × channels × height × width)."""
@@ -71,9 +85,8 @@ class CifarResNet(nn.Module):
         return self.linear(x.mean((2, 3)))
 
 
-def _stage(inputs: int, outputs: int, blocks: int) -> nn.Sequential:
-    """Blocks of one width, the first of which halves the image if the width grows."""
-    stride = 1 if inputs == outputs else 2
+def _stage(inputs: int, outputs: int, blocks: int, stride: int) -> nn.Sequential:
+    """Blocks of one width, the first of which has the stride and the shortcut."""
     shortcut = nn.Identity() if stride == 1 else PaddedShortcut(inputs, outputs, stride)
     first = _Block(inputs, outputs, stride, shortcut)
     return nn.Sequential(first, *(_Block(outputs, outputs, 1) for _ in range(blocks - 1)))

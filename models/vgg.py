@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
+from pydantic import Field
 from torch import Tensor, nn
 
-from .architecture import image_shape, register
+from .architecture import image_shape, register, widened
 
 # Convolutions of each of the five stages (Simonyan & Zisserman 2015, table 1).
 _STAGES = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
@@ -24,26 +25,28 @@ class CifarVGG(nn.Module):
 
     Args:
         depth: layers with weights in the original network.
+        width: by which the numbers of channels are multiplied.
     """
 
     def __init__(
         self,
         *,
         depth: Literal[11, 13, 16, 19] = 16,
+        width: Annotated[float, Field(gt=0)] = 1.0,
         input_shape: tuple[int, ...] = (3, 32, 32),
         classes: int = 10,
     ) -> None:
         super().__init__()
         channels, _, _ = image_shape("CifarVGG", input_shape, 32)
         layers: list[nn.Module] = []
-        for convolutions, width in zip(_STAGES[depth], _WIDTHS, strict=True):
+        for convolutions, outputs in zip(_STAGES[depth], widened(width, *_WIDTHS), strict=True):
             for _ in range(convolutions):
                 layers += [
-                    nn.Conv2d(channels, width, 3, padding=1, bias=False),
-                    nn.BatchNorm2d(width),
+                    nn.Conv2d(channels, outputs, 3, padding=1, bias=False),
+                    nn.BatchNorm2d(outputs),
                     nn.ReLU(),
                 ]
-                channels = width
+                channels = outputs
             layers.append(nn.MaxPool2d(2))
         self.features = nn.Sequential(*layers)
         self.linear = nn.Linear(channels, classes)
