@@ -29,3 +29,20 @@ def pareto_front(points: NDArray[Any], higher_is_better: Sequence[bool]) -> NDAr
         beats = (others >= values[place]).all(axis=1) & (others > values[place]).any(axis=1)
         front[place] = not beats.any()
     return front
+
+
+def hypervolume(points: Sequence[tuple[float, float]], width: float) -> float:
+    """The area that points dominate, by the width: the mean height of the staircase under them.
+
+    Args:
+        points: pairs of a place and a height, of both of which more is better. What is beyond the
+            width counts as at its end, and heights below zero as zero.
+        width: where the area ends; it begins at zero.
+    """
+    area, reached = 0.0, 0.0
+    for place, height in sorted(points, key=lambda point: -point[1]):
+        place = min(place, width)
+        if height > 0 and place > reached:
+            area += (place - reached) * height
+            reached = place
+    return area / width

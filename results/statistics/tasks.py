@@ -86,3 +86,19 @@ def critical_difference(strategies: int, tasks: int) -> float:
 
     quantile = float(studentized_range.ppf(1 - LEVEL, strategies, math.inf)) / math.sqrt(2)
     return quantile * math.sqrt(strategies * (strategies + 1) / (6 * tasks))
+
+
+def performance_profile(scores: NDArray[Any], gaps: NDArray[Any]) -> NDArray[Any]:
+    """In which share of the tasks each strategy is no further from the best than so much.
+
+    As Dolan and Moré (2002) have it, with differences in place of ratios.
+
+    Args:
+        scores: a row for each task and a column for each strategy; higher is better.
+        gaps: the distances from the best, in the unit of the scores.
+
+    Returns:
+        A row for each strategy, a column for each gap.
+    """
+    behind = scores.max(axis=1, keepdims=True) - scores
+    return np.asarray((behind[:, :, None] <= gaps + 1e-12).mean(axis=0))
