@@ -37,6 +37,7 @@ from .commands import (
     site,
     study,
     submit,
+    suite,
     verify,
 )
 from .commands.run import INTERRUPTED
@@ -69,6 +70,7 @@ COMMANDS: dict[str, Command] = {
     "rank": rank,
     "compare": compare,
     "merge": merge,
+    "suite": suite,
     "find": find,
     "publish": publish,
     "verify": verify,

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from .files import remove_abandoned, write_atomically
     from .inference import inference_as_text, inference_table
     from .record import (
-        Calibration,
         Distribution,
         Epoch,
         Failure,
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COLUMNS",
-    "Calibration",
     "Distribution",
     "Epoch",
     "Failure",
@@ -69,15 +67,7 @@ __getattr__ = lazily(
         ".files": ("remove_abandoned", "write_atomically"),
         ".inference": ("inference_as_text", "inference_table"),
         ".record": (
-            *(
-                "Calibration",
-                "Distribution",
-                "Epoch",
-                "Failure",
-                "Inference",
-                "Layer",
-                "Measurements",
-            ),
+            *("Distribution", "Epoch", "Failure", "Inference", "Layer", "Measurements"),
             *("Outcome", "QualityMetric", "Record", "Round"),
         ),
         ".remote": ("Place", "place_of"),

@@ -65,7 +65,6 @@ from .evidence.curvature import (
     Hutchinson,
 )
 from .evidence.derivatives import gradients, hessian_product
-from .evidence.examples import Pass, content
 from .evidence.modes import batch_statistics, evaluation_mode, twice_differentiable
 from .evidence.prunable import (
     Choice,
@@ -197,7 +196,6 @@ __all__ = [
     "NormalisationScale",
     "OneShot",
     "PackedMasks",
-    "Pass",
     "Penalty",
     "PerOutput",
     "Prunable",
@@ -236,7 +234,6 @@ __all__ = [
     "batch_statistics",
     "check_equivalence",
     "collapsed",
-    "content",
     "couple",
     "evaluation_mode",
     "find_prunable",

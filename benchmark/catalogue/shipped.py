@@ -1,4 +1,4 @@
-"""The files that come with prunebench: standard experiments and examples, by name."""
+"""The files that come with prunebench: experiments, examples and suites, by name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from ...errors import UsageError, suggestion, tell
 
 _ROOT = Path(__file__).resolve().parents[2]
-_PATTERNS = {"experiments": "*.yaml", "examples": "*.py"}
+_PATTERNS = {"experiments": "*.yaml", "examples": "*.py", "suites": "*.yaml"}
 _SENTENCE_END = re.compile(r"(?<! [A-Z])\.(?= [A-Z`]|$)")  # initials end no sentence
 
 SHIPPED = tuple(_PATTERNS)

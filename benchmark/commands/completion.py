@@ -45,7 +45,9 @@ def execute(options: argparse.Namespace) -> int:
 def _commands(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
-            yield from action.choices.values()
+            for command in action.choices.values():
+                yield command
+                yield from _commands(command)
 
 
 def _names() -> Mapping[str, list[str]]:

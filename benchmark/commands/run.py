@@ -177,11 +177,11 @@ def _rehearse(
         reason = f"{type(error).__name__}: {message_of(error)}"
         say(f"will fail: {title(experiment.model_dump(mode='json'))} ({id_}): {reason}")
     if options.estimate and (sound := [each for each in waiting if each.id not in broken]):
-        _estimate(sound, options)
+        say_estimate(sound, options)
     return 1 if broken else 0
 
 
-def _estimate(experiments: Sequence[Experiment], options: argparse.Namespace) -> None:
+def say_estimate(experiments: Sequence[Experiment], options: argparse.Namespace) -> None:
     """Say how long experiments will take."""
     from ...results import Store
     from ...results.brief import duration
@@ -209,26 +209,21 @@ def _report(records: Sequence[Record], runs: Place, labels: Mapping[str, str]) -
     from ...results.brief import title
     from ...results.changes import staleness
     from ...results.naming import with_labels
-    from ...results.publication import tables
     from ...results.report import report
-    from ...results.tables import LEADERBOARD_FILE, SEEDS_FILE
+    from ...results.tables import LEADERBOARD_FILE
 
     store = Store(runs)
-    shown, outcomes = with_labels(leaderboard(records), labels), list(store.outcomes(_left_out))
+    shown, frame = with_labels(leaderboard(records), labels), leaderboard(store.outcomes(_left_out))
     try:
-        frames = tables(outcomes, labels)
+        frame = with_labels(frame, labels)
     except UsageError as error:
         say(f"prunebench: no labels in {runs}, where there are more strategies: {error}")
-        frames = tables(outcomes, {})
     folder = store.folder
-    for name, table in frames.items():
-        write_csv(table, folder / name)
-    frame = frames[LEADERBOARD_FILE]
+    write_csv(frame, folder / LEADERBOARD_FILE)
     failures = [record for record in records if record.error is not None]
     if len(failures) < len(records):
         print(as_text(shown))
         print(f"\nleaderboard: {folder / LEADERBOARD_FILE}")
-        print(f"single runs: {folder / SEEDS_FILE}")
         try:
             print(f"plots:       {', '.join(map(str, draw_quality_plots(frame, folder)))}")
         except UsageError as error:

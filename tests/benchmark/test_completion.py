@@ -61,6 +61,7 @@ def complete(tmp_path, capsys):
         (["leaderboard", "--whe"], {"--where"}),
         (["leaderboard", "not"], {"notes.txt"}),
         (["list", "strat"], {"strategies"}),
+        (["suite", "run", "min"], {"mini-1"}),
         (["completion", ""], set(SHELLS)),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

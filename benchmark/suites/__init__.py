@@ -1,0 +1,1 @@
+"""Standard suites: versioned sets of tasks on which every method has the same chance."""

@@ -1,0 +1,1 @@
+"""What a suite comes to: plain functions of its tasks and of records."""

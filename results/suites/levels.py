@@ -1,0 +1,171 @@
+"""Cells of a suite as levels: the share that is left of what a dense network knows.
+
+A level is 1 where quality is that of the dense network of the same seed and 0 where it is that of
+one that knows nothing, or worse. Perplexities are taken by their logarithm, the cross-entropy. A
+cell that failed, collapsed, cannot be pruned so, or fell short of its operating point is 0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from ...errors import UsageError
+from ...quality import Quality, titled
+from ..aggregation import Point, comparable
+from ..naming import told_apart
+from ..record import Outcome
+
+NARROWER = "NarrowerDense"
+"""What tables call the narrower networks that are trained for as long."""
+
+REACHED = 0.95
+"""The share of an operating point's compression that counts as reaching it."""
+
+Key = tuple[str, ...]
+
+RUN_COLUMNS: dict[str, str] = {
+    "task": "Name of the task in the suite.",
+    "method": "What tables call the method.",
+    "seed": "Seed of the run.",
+    "point": "Operating point: the compression that was asked for.",
+    "state": "`ok`; else why the run counts as the worst: `failed`, `collapsed` or `short`, where "
+    "it achieved less than 95 % of the compression.",
+    "quality": "Quality on the test split in the unit of tables.",
+    "loss": "Quality lost against the dense network of that seed, in the same unit.",
+    "level": "Share that is left of what the dense network knows: 1 as it, 0 nothing.",
+    "speedup": "Multiply–adds of the dense network per multiply–add that is left.",
+    "epochs": "Epochs trained after pruning.",
+    "scoring_epochs": "Time of scoring, in epochs of that training.",
+}
+"""Column → definition of the table of single runs."""
+
+
+@dataclass(frozen=True)
+class ScoredTask:
+    """What has to be known of a task to score it.
+
+    Attributes:
+        name: of the task.
+        key: what its runs have in common (:attr:`.Point.comparison`).
+        narrower: the same of the narrower networks, each with its operating point.
+        points: the operating points.
+        seeds: of the suite.
+        floor: quality of a network that knows nothing.
+        loss_at_most: whose compression is told, in the unit of tables.
+    """
+
+    name: str
+    key: Key
+    narrower: Mapping[Key, float]
+    points: tuple[float, ...]
+    seeds: tuple[int, ...]
+    floor: float
+    loss_at_most: float
+
+
+@dataclass
+class _Runs:
+    """The records of a suite by task, and of those the methods'."""
+
+    methods: dict[tuple[str, str, str, int, float], Outcome] = field(default_factory=dict)
+    narrower: dict[tuple[str, int, float], Outcome] = field(default_factory=dict)
+
+
+def levels(tasks: Sequence[ScoredTask], outcomes: Iterable[Outcome]) -> pd.DataFrame:
+    """The runs of a suite, a row for each with the columns of :data:`RUN_COLUMNS`.
+
+    What is no run of the suite is left out.
+
+    Raises:
+        UsageError: of some task there is no dense network of a seed.
+    """
+    found = _sorted_out(tasks, outcomes)
+    called = told_apart((name, source) for _, name, source, _, _ in found.methods)
+    dense: dict[tuple[str, int], Outcome] = {}
+    for (task, _, _, seed, _), each in found.methods.items():
+        if each.finished:
+            dense.setdefault((task, seed), each)
+    by_name = {task.name: task for task in tasks}
+    rows = []
+    for (task, name, source, seed, point), each in found.methods.items():
+        reference = _dense_of(dense, task, seed)
+        rows.append(_row(by_name[task], called[name, source], seed, point, each, reference))
+    for (task, seed, point), each in found.narrower.items():
+        rows.append(_row(by_name[task], NARROWER, seed, point, each, _dense_of(dense, task, seed)))
+    return pd.DataFrame(rows, columns=list(RUN_COLUMNS))
+
+
+def _sorted_out(tasks: Sequence[ScoredTask], outcomes: Iterable[Outcome]) -> _Runs:
+    by_key = {task.key: task for task in tasks}
+    found = _Runs()
+    for each in outcomes:
+        point, seed = comparable(each.experiment), int(each.experiment["seed"])
+        asked, task = _asked(point), by_key.get(point.comparison)
+        if task is not None and seed in task.seeds and asked in task.points:
+            found.methods[task.name, point.strategy, point.strategy_source, seed, asked] = each
+        for task in tasks if asked == 1 else ():
+            if seed in task.seeds and point.comparison in task.narrower:
+                found.narrower[task.name, seed, task.narrower[point.comparison]] = each
+    return found
+
+
+def _asked(point: Point) -> float:
+    """The compression that was asked for; of another kind of target none."""
+    return point.target if point.target_kind == 0 else math.nan
+
+
+def _dense_of(dense: Mapping[tuple[str, int], Outcome], task: str, seed: int) -> Outcome:
+    if (task, seed) not in dense:
+        raise UsageError(
+            f"task {task}: there is no dense network of seed {seed} that reached its mark, so that "
+            "nothing can be scored: see the failed records"
+        )
+    return dense[task, seed]
+
+
+def _row(
+    task: ScoredTask, method: str, seed: int, point: float, run: Outcome, reference: Outcome
+) -> dict[str, Any]:
+    name, better = next(iter(reference.quality.items()))
+    metric = reference.descriptions().get(name) or titled(name, better)
+    state = _state(run, reference, point)
+    row: dict[str, Any] = {"task": task.name, "method": method, "seed": seed, "point": point}
+    row |= {"state": state, "level": 0.0, **_effort(run)}
+    quality, dense = run.final.get(name), reference.dense[name]
+    if quality is None or dense is None:
+        return row
+    sign = metric.factor if metric.higher_is_better else -metric.factor
+    row |= {"quality": metric.factor * quality, "loss": sign * (dense - quality)}
+    flops, left = reference.dense.get("flops"), run.final.get("effective_flops")
+    row["speedup"] = flops / left if flops and left else math.nan
+    if state == "ok":
+        row["level"] = max(0.0, _level(name, metric, quality, dense, task.floor))
+    return row
+
+
+def _level(name: str, metric: Quality, quality: float, dense: float, floor: float) -> float:
+    """The share of what is between the floor and the dense network."""
+    if name.startswith("perplexity"):
+        quality, dense, floor = math.log(quality), math.log(dense), math.log(floor)
+    return (quality - floor) / (dense - floor)
+
+
+def _state(run: Outcome, reference: Outcome, point: float) -> str:
+    """What speaks against a run, if anything."""
+    if run.status != "ok":
+        return run.status
+    whole, left = reference.dense.get("parameters"), run.final.get("nonzero")
+    return "ok" if whole and left and whole / left >= REACHED * point else "short"
+
+
+def _effort(run: Outcome) -> dict[str, float]:
+    """Epochs after pruning, and how many of these scoring took as long as."""
+    epochs = run.experiment["finetuning"]["epochs"] * run.experiment["rounds"]
+    training, scoring = (run.timings.get(f"{name}_seconds") for name in ("finetuning", "scoring"))
+    scoring_epochs = scoring / training * epochs if training and scoring is not None else math.nan
+    return {"epochs": epochs, "scoring_epochs": scoring_epochs}
