@@ -134,3 +134,28 @@ def test_a_padded_shortcut_takes_every_second_pixel_and_adds_channels_of_zeros()
     images = torch.randn(2, 16, 6, 6)
     expected = F.pad(images[:, :, ::2, ::2], (0, 0, 0, 0, 8, 8))
     assert torch.equal(shortcut(images), expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("LeNetSmall", (1, 8, 8)),
+        ("LeNet5Classic", (1, 28, 28)),
+        ("ResNetSmall", (1, 8, 8)),
+        ("CifarResNet", (3, 32, 32)),
+        ("CifarVGG", (3, 32, 32)),
+    ],
+)
+def test_a_network_half_as_wide_has_half_of_each_layers_outputs(name, shape):
+    whole, half = (
+        MODELS.component(f"{name}(width={width})").create(input_shape=shape, classes=10)
+        for width in (1.0, 0.5)
+    )
+    outputs = [
+        [parameter.shape[0] for parameter in network.parameters() if parameter.ndim > 1]
+        for network in (whole, half)
+    ]
+    assert outputs[1] == [*(each // 2 for each in outputs[0][:-1]), 10]
+    assert half(torch.zeros(2, *shape)).shape == (2, 10)
+    narrowest = MODELS.component(f"{name}(width=0.001)").create(input_shape=shape, classes=10)
+    assert narrowest(torch.zeros(2, *shape)).shape == (2, 10)
