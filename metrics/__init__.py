@@ -9,6 +9,7 @@ from .flops import Flops
 from .inference import InferenceTime, inference_times, pass_times
 from .latency import Latency
 from .layers import LayerRow, layer_sizes, layer_table
+from .memory import peak_within
 from .metric import METRICS, Measurements, Metric, Subject, register
 from .modes import inference
 from .perplexity import Perplexity
@@ -56,6 +57,7 @@ __all__ = [
     "layer_table",
     "load_between",
     "pass_times",
+    "peak_within",
     "pinned",
     "processor_times",
     "ratio",

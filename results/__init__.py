@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .files import remove_abandoned, write_atomically
     from .inference import inference_as_text, inference_table
     from .record import (
+        Calibration,
         Distribution,
         Epoch,
         Failure,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COLUMNS",
+    "Calibration",
     "Distribution",
     "Epoch",
     "Failure",
@@ -67,7 +69,15 @@ __getattr__ = lazily(
         ".files": ("remove_abandoned", "write_atomically"),
         ".inference": ("inference_as_text", "inference_table"),
         ".record": (
-            *("Distribution", "Epoch", "Failure", "Inference", "Layer", "Measurements"),
+            *(
+                "Calibration",
+                "Distribution",
+                "Epoch",
+                "Failure",
+                "Inference",
+                "Layer",
+                "Measurements",
+            ),
             *("Outcome", "QualityMetric", "Record", "Round"),
         ),
         ".remote": ("Place", "place_of"),

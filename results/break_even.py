@@ -220,8 +220,14 @@ def _draw_panel(axes: Axes, panel: _Panel, places: list[tuple[str, str]], x: str
     axes.set_yscale("log", base=2)
     axes.axhline(1, color=INK, lw=1.0)
     theory = rows[rows["network"] != "dense"].sort_values(x)
+    alone = "." if theory[x].nunique() == 1 else ""  # a point, of which a line shows nothing
     axes.plot(
-        theory[x], theory["theoretical_speedup"], ls=":", lw=1.6, color=FAINT_INK, label="theory"
+        theory[x],
+        theory["theoretical_speedup"],
+        alone + ":",
+        lw=1.6,
+        color=FAINT_INK,
+        label="theory",
     )
     for index, (runtime, network) in enumerate(places):
         line = pruned[(pruned["runtime"] == runtime) & (pruned["network"] == network)]

@@ -28,13 +28,13 @@ from .manifest import (
 )
 from .naming import with_labels
 from .plots import draw_plots
-from .record import Record
+from .record import Outcome, Record
 from .record_file import RECORDS_FILE, write_records
 from .report import report
 from .seeds import single_seeds
 from .sensitivity import SENSITIVITY_COLUMNS
 from .study import CLASS_COLUMNS, MEDIAN_COLUMNS, SCHEME_COLUMNS
-from .tables import LEADERBOARD_FILE, as_csv, as_text, write_csv
+from .tables import LEADERBOARD_FILE, SEEDS_FILE, as_csv, as_text, write_csv
 
 _OTHER_TABLES = {
     "inference.csv": INFERENCE_COLUMNS,
@@ -53,11 +53,11 @@ Labels = Mapping[str, str]
 """What strategies are to be called, by what they are."""
 
 
-def tables(records: Sequence[Record], labels: Labels) -> dict[str, pd.DataFrame]:
-    """The tables of a publication by the names of their files."""
+def tables(records: Sequence[Outcome], labels: Labels) -> dict[str, pd.DataFrame]:
+    """The tables beside records by the names of their files, be these published or not."""
     return {
         LEADERBOARD_FILE: with_labels(leaderboard(records), labels),
-        "seeds.csv": single_seeds(records),
+        SEEDS_FILE: single_seeds(records),
     }
 
 

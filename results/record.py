@@ -178,6 +178,22 @@ class Round(_Frozen):
     validation: Measurements
 
 
+class Calibration(_Frozen):
+    """A pass over examples that the pruning of a round looked at.
+
+    There were so many ``batches`` with so many ``examples`` together, each an input of ``shape`` (a
+    sequence's is its length). They are drawn by the experiment's seed; ``digest`` is the SHA-256 of
+    inputs and labels, batch after batch.
+    """
+
+    round: int
+    split: Literal["train"] = "train"
+    batches: int
+    examples: int
+    shape: tuple[int, ...]
+    digest: str
+
+
 class Epoch(_Frozen):
     """One epoch of a training: a point of its curves.
 
@@ -319,8 +335,10 @@ class Record(Outcome):
     results when the record was made (:mod:`prunebench.results.changes`). ``stacked`` is how many
     networks were trained at once: with more than one, results agree with those of the experiment
     alone up to rounding, and no further. ``digests`` has the SHA-256 of the data (``data``, the
-    examples of the validation and test splits), of the weights of the dense network (``dense``) and
-    of the pruned one (``pruned``); older records have none, so that :meth:`result` leaves it out.
+    examples of the validation and test splits), of the weights of the dense network (``dense``), of
+    the pruned one (``pruned``), and of all that pruning looked at (``calibration``), of which the
+    field ``calibration`` says what it was; older records have none of these, so that :meth:`result`
+    leaves them out.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -336,6 +354,7 @@ class Record(Outcome):
     revision: int = Field(default=0, ge=0)
     stacked: int = Field(default=1, ge=1)
     digests: Mapping[str, str] = {}
+    calibration: tuple[Calibration, ...] = ()
     environment: Document
 
     @model_validator(mode="after")
@@ -352,7 +371,7 @@ class Record(Outcome):
 
     def result(self) -> dict[str, Any]:
         """All numbers that a rerun must reproduce exactly: no times, environments and digests."""
-        others = {"timings", "doubts", "environment", "digests"}
+        others = {"timings", "doubts", "environment", "digests", "calibration"}
         others |= {"inference", "inference_environment"}
         return self.model_dump(mode="json", exclude=others)
 

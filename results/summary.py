@@ -27,7 +27,10 @@ def summary(record: Record) -> str:
             parts.append(tabulate(rows, headers=("class", primary), floatfmt=".4f"))
         if record.signatures:
             parts.append(_pairs("signatures", record.signatures))
-        parts += [_rounds(record), _layers(record), _timings(record)]
+        parts.append(_rounds(record))
+        if record.calibration:
+            parts.append(_calibration(record))
+        parts += [_layers(record), _timings(record)]
         if record.doubts:
             parts.append(_pairs("no verdict on", record.doubts))
     parts.append(_pairs("environment", record.environment))
@@ -81,6 +84,22 @@ def _rounds(record: Record) -> str:
         f"validation {primary}",
     )
     return tabulate(rows, headers=headers, floatfmt=".4g")
+
+
+def _calibration(record: Record) -> str:
+    rows = [
+        (
+            each.round,
+            each.split,
+            each.batches,
+            each.examples,
+            "×".join(map(str, each.shape)),
+            digest(each.digest),
+        )
+        for each in record.calibration
+    ]
+    headers = ("round", "pruned by split", "batches", "examples", "shape of each", "contents")
+    return tabulate(rows, headers=headers)
 
 
 def _layers(record: Record) -> str:

@@ -18,6 +18,9 @@ from .naming import printable_texts
 LEADERBOARD_FILE = "leaderboard.csv"
 """What a leaderboard is called beside its records."""
 
+SEEDS_FILE = "seeds.csv"
+"""And the table of its single runs."""
+
 # What a text begins with that a spreadsheet takes for a formula.
 _FORMULAS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 

@@ -65,6 +65,7 @@ from .evidence.curvature import (
     Hutchinson,
 )
 from .evidence.derivatives import gradients, hessian_product
+from .evidence.examples import Pass, content
 from .evidence.modes import batch_statistics, evaluation_mode, twice_differentiable
 from .evidence.prunable import (
     Choice,
@@ -196,6 +197,7 @@ __all__ = [
     "NormalisationScale",
     "OneShot",
     "PackedMasks",
+    "Pass",
     "Penalty",
     "PerOutput",
     "Prunable",
@@ -234,6 +236,7 @@ __all__ = [
     "batch_statistics",
     "check_equivalence",
     "collapsed",
+    "content",
     "couple",
     "evaluation_mode",
     "find_prunable",

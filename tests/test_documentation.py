@@ -16,6 +16,7 @@ from prunebench.benchmark.catalogue.description import ENTRIES, description
 from prunebench.benchmark.command_line import main
 from prunebench.benchmark.experiment import Experiment
 from prunebench.benchmark.grid import grid, read_settings
+from prunebench.metrics import Latency, Protocol
 from prunebench.registry import hyperparameters
 from prunebench.results import (
     COLUMNS,
@@ -60,7 +61,14 @@ def commands(block: str) -> list[list[str]]:
     return [shlex.split(line[2:], comments=True) for line in lines if line.startswith("$ ")]
 
 
+@pytest.fixture
+def _untimed(monkeypatch):
+    """What is timed takes longer than all else of small cells, and says nothing here."""
+    monkeypatch.setattr(Latency, "measure", lambda *_: {})
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("_untimed")
 def test_the_readmes_method_keeps_the_rules_and_runs_against_the_others(
     tmp_path, monkeypatch, capsys
 ):
@@ -101,6 +109,7 @@ def test_the_readmes_metric_has_a_table_and_plots_of_its_own(tmp_path, monkeypat
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("_untimed")
 def test_the_readmes_python_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (example,) = (block for block in blocks("python") if "prunebench.sweep(" in block)
@@ -116,12 +125,14 @@ def test_the_readmes_python_runs(tmp_path, monkeypatch, capsys):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # exporters warn of their own code
 def test_the_readmes_exports_are_loaded_without_prunebench(tmp_path, monkeypatch, capsys):
-    """The commands as they stand, and the lines of Python in a process that has no prunebench."""
+    """The commands, with less to train and to time, and the Python where there is no prunebench."""
     monkeypatch.chdir(tmp_path)
+    quick = Protocol(repeats=3, most_repeats=3, sample_ms=1e-3)
+    monkeypatch.setattr("prunebench.benchmark.commands.measure.chosen_protocol", lambda _: quick)
     (example,) = (block for block in blocks("console") if "prunebench export" in block)
     run, measure, *exports = commands(example)
-    assert main(run[1:]) == 0
-    assert main([*measure[1:], "--repeats", "3"]) == 0
+    assert main([*run[1:], "--pretraining.epochs", "2", "--finetuning.epochs", "1"]) == 0
+    assert main([*measure[1:], "--batch-sizes", "1"]) == 0
     record = next(iter(Store("runs/small").records()))
     for command in exports:
         assert main([record.id if word == "RUN" else word for word in command[1:]]) == 0

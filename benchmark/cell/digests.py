@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from torch import Tensor, uint8
+from torch import Tensor
 
 from ...datasets import Split, Task
+from ...results import Calibration
+from ...strategies import content
 
 _BATCH = 500
 _SPLITS: tuple[Split, ...] = ("validation", "test")
@@ -19,7 +21,7 @@ def digest_of_data(task: Task) -> str:
     for split in _SPLITS:
         for batch in task.batches(split, _BATCH):
             for tensor in batch:
-                digest.update(_content(tensor))
+                digest.update(content(tensor))
     return digest.hexdigest()
 
 
@@ -28,10 +30,10 @@ def digest_of_weights(state: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(state.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(_content(tensor))
+        digest.update(content(tensor))
     return digest.hexdigest()
 
 
-def _content(tensor: Tensor) -> bytes:
-    """The elements of a tensor in the order of its dimensions, however it is stored."""
-    return tensor.detach().cpu().contiguous().flatten().view(uint8).numpy().tobytes()
+def digest_of_calibration(passes: Iterable[Calibration]) -> str:
+    """SHA-256 of the digests of all examples that were looked at to prune, pass after pass."""
+    return hashlib.sha256("".join(each.digest for each in passes).encode()).hexdigest()

@@ -25,7 +25,7 @@ from ...results.changes import CHANGES
 from ...results.qualities import descriptions
 from ...strategies import Strategy, collapsed, weight_class
 from ..experiment import Experiment
-from .digests import digest_of_weights
+from .digests import digest_of_calibration, digest_of_weights
 from .environment import environment
 from .evaluation import own_metric
 from .pretraining import Pretrained, build, least_dense_quality
@@ -90,15 +90,23 @@ def finished_record(
         stacked=pruned.stacked,
         history=(*report.curve, *pruned.curve),
         distributions=_distributions(pretrained, pruned),
-        digests={
-            "data": data,
-            "dense": digest_of_weights(pretrained.state()),
-            "pruned": digest_of_weights(pruned.model.state_dict()),
-        },
-        timings={"pretraining_seconds": report.seconds, **pruned.seconds, **latency},
+        digests=_digests(pretrained, pruned, data),
+        calibration=tuple(pruned.calibration),
+        timings={"pretraining_seconds": report.seconds, **pruned.costs, **latency},
         doubts=doubts,
         environment=environment(),
     )
+
+
+def _digests(pretrained: Pretrained, pruned: Pruned, data: str) -> dict[str, str]:
+    digests = {
+        "data": data,
+        "dense": digest_of_weights(pretrained.state()),
+        "pruned": digest_of_weights(pruned.model.state_dict()),
+    }
+    if pruned.calibration:
+        digests["calibration"] = digest_of_calibration(pruned.calibration)
+    return digests
 
 
 def failed_record(experiment: Experiment, error: BaseException) -> Record:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from ...datasets import Task
-from ...metrics import Measurements
-from ...results import Epoch, Round
+from ...metrics import Measurements, peak_within
+from ...results import Calibration, Epoch, Round
 from ...seeding import generator
 from ...strategies import (
     Capabilities,
@@ -57,7 +57,8 @@ class Pruned(NamedTuple):
         names: the weights that the strategy removes.
         masks: the last masks.
         rounds: the rounds' records.
-        seconds: times.
+        costs: times, and the memory at the peak of pruning.
+        calibration: the examples that pruning looked at.
         curve: the epochs of all trainings.
         stacked: how many networks were trained at once, at most.
         by_class: the quality of each class in the end, where there are classes.
@@ -69,7 +70,8 @@ class Pruned(NamedTuple):
     names: tuple[str, ...]
     masks: Masks
     rounds: list[Round]
-    seconds: dict[str, float]
+    costs: dict[str, float | None]
+    calibration: list[Calibration]
     curve: list[Epoch]
     stacked: int
     by_class: Measurements
@@ -126,6 +128,8 @@ class _Rounds:
             selected = adapted._replace(names=tuple(names))
         self._selected = selected
         self._seconds = {"scoring_seconds": 0.0, "finetuning_seconds": 0.0}
+        self._peaks: list[int] = []
+        self._calibration: list[Calibration] = []
         self._curve: list[Epoch] = []
         self._by_class: Measurements = {}
         self._stacked = 1
@@ -162,7 +166,8 @@ class _Rounds:
             self._selected.names,
             masks,
             rounds,
-            self._seconds,
+            {**self._seconds, "scoring_peak_bytes": max(self._peaks, default=None)},
+            self._calibration,
             self._curve,
             self._stacked,
             self._by_class,
@@ -186,16 +191,28 @@ class _Rounds:
             cost=self._target.cost,
             scoring=scoring,
         )
-        with _timed(self._seconds, "scoring_seconds"):
+        device = next(self._model.parameters()).device
+        with peak_within(device) as peak, _timed(self._seconds, "scoring_seconds"):
             sparsity = self._strategy.prune(context, self._steps[number - 1].kept)
-        if scoring is not None:
-            self._seconds["scoring_seconds"] += scoring.seconds_before
+        self._note_costs(peak.bytes, scoring)
+        self._calibration += [
+            Calibration(round=number, **each._asdict()) for each in context.passes
+        ]
         if distributed.world_size() > 1 and self._strategy.capabilities == Capabilities():
             # All processes choose alike; this holds them to it where a device's bits differ.
             masks = {name: mask.contiguous() for name, mask in sparsity.masks.items()}
             distributed.broadcast([*masks.values(), *self._model.state_dict().values()])
             sparsity.restore(masks)
         return sparsity
+
+    def _note_costs(self, peak_bytes: int | None, scoring: SharedScoring | None) -> None:
+        """Note what pruning took, and its scoring where that was made for another cell."""
+        peaks = [peak_bytes]
+        if scoring is not None:
+            self._seconds["scoring_seconds"] += scoring.seconds_before
+            peaks.append(scoring.bytes_before)
+            scoring.took(peak_bytes)
+        self._peaks += [each for each in peaks if each is not None]
 
     def _scoring(self) -> SharedScoring:
         """The dense network's, which all cells share that prune it by the same method."""

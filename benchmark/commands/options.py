@@ -119,9 +119,10 @@ def add_measuring(parser: Any) -> None:
     )
     parser.add_argument(
         "--repeats",
-        type=positive,
+        type=sample_count,
         default=30,
-        help="least number of samples; there are more until the interval is within 2 %% "
+        metavar="N",
+        help="least number of samples, 3 or more; there are more until the interval is within 2 %% "
         "(default: 30)",
     )
 
@@ -139,7 +140,7 @@ def chosen_protocol(options: argparse.Namespace) -> Protocol:
     """How often networks are to be timed."""
     from ...metrics import Protocol
 
-    return Protocol(repeats=max(options.repeats, 3))
+    return Protocol(repeats=options.repeats)
 
 
 def positive(text: str) -> int:
@@ -149,6 +150,13 @@ def positive(text: str) -> int:
             f"{shown(text)} is not allowed: at least 1 is needed, and at most {_MOST_DIGITS} digits"
         )
     return int(text)
+
+
+def sample_count(text: str) -> int:
+    """A number of samples of which a median can be believed."""
+    if (count := positive(text)) < 3:
+        raise argparse.ArgumentTypeError(f"{text} is not allowed: at least 3 samples are needed")
+    return count
 
 
 def positive_or_zero(text: str) -> int:

@@ -209,21 +209,26 @@ def _report(records: Sequence[Record], runs: Place, labels: Mapping[str, str]) -
     from ...results.brief import title
     from ...results.changes import staleness
     from ...results.naming import with_labels
+    from ...results.publication import tables
     from ...results.report import report
-    from ...results.tables import LEADERBOARD_FILE
+    from ...results.tables import LEADERBOARD_FILE, SEEDS_FILE
 
     store = Store(runs)
-    shown, frame = with_labels(leaderboard(records), labels), leaderboard(store.outcomes(_left_out))
+    shown, outcomes = with_labels(leaderboard(records), labels), list(store.outcomes(_left_out))
     try:
-        frame = with_labels(frame, labels)
+        frames = tables(outcomes, labels)
     except UsageError as error:
         say(f"prunebench: no labels in {runs}, where there are more strategies: {error}")
+        frames = tables(outcomes, {})
     folder = store.folder
-    write_csv(frame, folder / LEADERBOARD_FILE)
+    for name, table in frames.items():
+        write_csv(table, folder / name)
+    frame = frames[LEADERBOARD_FILE]
     failures = [record for record in records if record.error is not None]
     if len(failures) < len(records):
         print(as_text(shown))
         print(f"\nleaderboard: {folder / LEADERBOARD_FILE}")
+        print(f"single runs: {folder / SEEDS_FILE}")
         try:
             print(f"plots:       {', '.join(map(str, draw_quality_plots(frame, folder)))}")
         except UsageError as error:

@@ -13,9 +13,11 @@ from torch import Tensor, nn
 from ...datasets import Batch, Task
 from ..channels.coupling import Coupling
 from .derivatives import gradients
+from .examples import Pass, noted
 from .scorings import Scores, SharedScoring
 
 T = TypeVar("T")
+_PASSES = "passes over scoring batches"
 
 
 @dataclass(frozen=True)
@@ -54,17 +56,25 @@ class Context:
 
     def batches(self, count: int, size: int) -> Iterator[Batch]:
         """``count`` batches of ``size`` random training examples, from the start again if short."""
+        drawn = noted(self._drawn(count, size), self.passes)
         if self.fixed is None:
-            return self._drawn(count, size)
+            return drawn
         if (count, size) not in self.fixed:
-            self.fixed[count, size] = list(self._drawn(count, size))
+            self.fixed[count, size] = list(drawn)
         return iter(self.fixed[count, size])
+
+    @property
+    def passes(self) -> list[Pass]:
+        """The passes over scoring batches so far; where scores were made before, those of then."""
+        return self.remember(_PASSES, list)
 
     def layers(self, names: Iterable[str]) -> Iterator[Context]:
         """A context for each of these layers alone, with the same scoring batches for all."""
         fixed: dict[tuple[int, int], list[Batch]] = {}
         for name in names:
-            yield replace(self, masks={name: self.masks[name]}, scoring=None, fixed=fixed)
+            layer = replace(self, masks={name: self.masks[name]}, scoring=None, fixed=fixed)
+            layer._memory[_PASSES] = self.passes
+            yield layer
 
     def _drawn(self, count: int, size: int) -> Iterator[Batch]:
         remaining = count

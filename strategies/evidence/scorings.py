@@ -20,7 +20,7 @@ Scores = Mapping[str, Tensor]
 class _Scoring(NamedTuple):
     """What a scoring left: scores, what was remembered with them, random state, and its time.
 
-    ``users`` are those that have had it.
+    ``users`` are those that have had it, and ``peak_bytes`` is the memory that pruning took.
     """
 
     scores: dict[str, Tensor]
@@ -28,6 +28,7 @@ class _Scoring(NamedTuple):
     generator: Tensor
     seconds: float
     users: set[Hashable]
+    peak_bytes: int | None = None
 
 
 class Scorings:
@@ -70,17 +71,24 @@ class Scorings:
         while sum(map(_bytes, self._kept.values())) > self._most_bytes:
             del self._kept[next(iter(self._kept))]
 
+    def took(self, key: Hashable, peak_bytes: int | None) -> None:
+        """Note the memory that the first pruning by a scoring took."""
+        if key in self._kept:
+            self._kept[key] = self._kept[key]._replace(peak_bytes=peak_bytes)
+
 
 class SharedScoring:
     """A scoring that is made unless it was made before.
 
     Attributes:
         seconds_before: what it took when it was made before; 0 if it was not.
+        bytes_before: the memory that pruning took then, if that was measured.
     """
 
     def __init__(self, scorings: Scorings, user: Hashable, key: Hashable) -> None:
         self._scorings, self._user, self._key = scorings, user, key
         self.seconds_before = 0.0
+        self.bytes_before: int | None = None
 
     def scores(
         self, score: Callable[[], Scores], memory: dict[str, Any], generator: torch.Generator
@@ -97,6 +105,7 @@ class SharedScoring:
             memory.update(known.memory)
             generator.set_state(known.generator)
             self.seconds_before = known.seconds
+            self.bytes_before = known.peak_bytes
             return known.scores
         start = time.perf_counter()
         scores = dict(score())
@@ -104,6 +113,11 @@ class SharedScoring:
         state = generator.get_state()
         self._scorings.keep(self._key, _Scoring(scores, memory, state, seconds, {self._user}))
         return scores
+
+    def took(self, peak_bytes: int | None) -> None:
+        """Note the memory that pruning took, for those who take the scoring from this one."""
+        if not self.seconds_before:
+            self._scorings.took(self._key, peak_bytes)
 
 
 def _bytes(scoring: _Scoring) -> int:

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from prunebench.benchmark.command_line import COMMANDS, main
+from prunebench.results import Store
 
 QUICK = ["--dataset", "Digits", "--model", "LeNetSmall", "--pretraining.epochs", "2",
          "--finetuning.epochs", "1"]  # fmt: skip
@@ -40,7 +41,7 @@ def runs(tmp_path_factory):
     return folder
 
 
-def test_a_comparison_leaves_a_leaderboard_two_plots_a_report_and_its_records(runs):
+def test_a_comparison_leaves_two_tables_two_plots_a_report_and_its_records(runs):
     frame = pd.read_csv(runs / "leaderboard.csv")
     assert list(frame["strategy"]) == ["GlobalMagnitude"] * 2 + ["Random"] * 2
     assert set(frame["seeds"]) == {2}
@@ -49,6 +50,10 @@ def test_a_comparison_leaves_a_leaderboard_two_plots_a_report_and_its_records(ru
         assert (runs / name).read_bytes().startswith(b"\x89PNG")
     assert "LeNetSmall on Digits" in (runs / "report.html").read_text()
     assert len(list(runs.glob("??/*.json"))) == 8
+    seeds = pd.read_csv(runs / "seeds.csv", dtype={"id": str})
+    assert {each.removeprefix("sha256:") for each in seeds["id"]} == set(Store(runs).ids())
+    means = seeds.groupby(["strategy", "target_compression"])["top1"].mean()
+    assert means.tolist() == pytest.approx(frame["top1_mean"].tolist(), rel=1e-5)
 
 
 @pytest.mark.slow
@@ -58,7 +63,7 @@ def test_the_table_is_printed_with_the_files_that_were_written(runs, capsys):
     assert main(arguments) == 0
     output = capsys.readouterr()
     assert "8/8" in output.err
-    files = [str(runs / name) for name in ("leaderboard.csv", "report.html")]
+    files = [str(runs / name) for name in ("leaderboard.csv", "seeds.csv", "report.html")]
     for text in ("GlobalMagnitude", "Random", "2×", "8×", *files):
         assert text in output.out
 

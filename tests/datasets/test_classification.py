@@ -13,16 +13,20 @@ from prunebench.seeding import generator
 def test_the_digits_are_divided_without_overlap_and_without_loss():
     from sklearn.datasets import load_digits
 
-    images, _ = load_digits(return_X_y=True)
+    images, labels = load_digits(return_X_y=True)
     task = Digits().load(None)
     sizes = {split: task.size(split) for split in ("train", "validation", "test")}
     assert sizes == {"train": 1257, "validation": 180, "test": 360}
     scale, shift = task._scale, task._shift
     everything = torch.cat(
-        [(x - shift) / scale for split in sizes for x, _ in task.batches(split, 100)]
+        [
+            torch.cat([((x - shift) / scale).flatten(1), labels.unsqueeze(1)], 1)
+            for split in sizes
+            for x, labels in task.batches(split, 100)
+        ]
     )
-    ours = sorted(map(tuple, everything.flatten(1).round().int().tolist()))
-    assert ours == sorted(map(tuple, images.astype(int).tolist()))
+    ours = sorted(map(tuple, everything.round().int().tolist()))
+    assert ours == sorted(map(tuple, np.column_stack([images, labels]).astype(int).tolist()))
 
 
 def test_the_split_is_the_same_in_every_process_and_for_every_seed():

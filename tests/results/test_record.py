@@ -34,7 +34,7 @@ def test_the_result_has_all_but_times_and_environments(make_record):
     record = make_record(timings={"finetuning_seconds": 1.5})
     everything = json.loads(record.to_json())
     for times in (
-        *("timings", "doubts", "environment", "digests"),
+        *("timings", "doubts", "environment", "digests", "calibration"),
         *("inference", "inference_environment"),
     ):
         del everything[times]

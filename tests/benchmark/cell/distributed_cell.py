@@ -1,6 +1,6 @@
-"""Run by torchrun in a test: prune a network, and leave what each process has in the end.
+"""Run by torchrun in a test: prune networks, and leave what each process has in the end.
 
-    distributed_cell.py FOLDER MODEL STRATEGY STEP
+    distributed_cell.py FOLDER MODEL STRATEGY STEP [FOLDER MODEL STRATEGY STEP ...]
 
 Training is interrupted before that step, unless it is 0.
 """
@@ -86,4 +86,6 @@ def _interrupt_before(stop: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), *sys.argv[2:4], int(sys.argv[4]))
+    for place in range(1, len(sys.argv), 4):
+        folder, network, method, step = sys.argv[place : place + 4]
+        main(Path(folder), network, method, int(step))

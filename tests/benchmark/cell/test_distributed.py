@@ -1,5 +1,6 @@
 """Processes that share each batch, beside a single one that has it all."""
 
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -16,19 +17,32 @@ TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--np
 
 def launched(processes, *arguments):
     command = [*TORCHRUN, str(processes), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
+SHARING = ("LeNetSmall", "GlobalGradientMagnitude")
+GROWING = (f"{SCRIPT}:Network", "RigL")  # whose masks change in training
+
+
+@pytest.fixture(scope="module")
+def pruned(tmp_path_factory):
+    """What two processes have pruned together, and in ``parts`` begun to."""
+    folder = tmp_path_factory.mktemp("pruned")
+    for name in ("sharing", "whole", "parts"):
+        (folder / name).mkdir()
+    sharing = (folder / "sharing", *SHARING, 0)
+    whole, parts = (folder / "whole", *GROWING, 0), (folder / "parts", *GROWING, 26 + 23)
+    launched(2, SCRIPT, *sharing, *whole, *parts)  # 26 steps an epoch
+    return folder
+
+
 @pytest.mark.slow
-def test_processes_that_share_batches_agree_with_one_that_does_not(tmp_path):
-    strategy = "GlobalGradientMagnitude"
-    for processes in (1, 2):
-        (tmp_path / str(processes)).mkdir()
-        launched(processes, SCRIPT, tmp_path / str(processes), "LeNetSmall", strategy, 0)
-    alone = torch.load(tmp_path / "1" / "0-of-1.pt")
-    first, second = (torch.load(tmp_path / "2" / f"{number}-of-2.pt") for number in (0, 1))
+def test_processes_that_share_batches_agree_with_one_that_does_not(pruned, tmp_path):
+    runpy.run_path(str(SCRIPT))["main"](tmp_path, *SHARING, 0)
+    alone = torch.load(tmp_path / "0-of-1.pt")
+    first, second = (torch.load(pruned / f"sharing/{number}-of-2.pt") for number in (0, 1))
     for name, mask in alone["masks"].items():
         assert torch.equal(first["masks"][name], second["masks"][name])
         # Sums in another order change the last bits, and with them few of the closest choices.
@@ -41,15 +55,11 @@ def test_processes_that_share_batches_agree_with_one_that_does_not(tmp_path):
 
 
 @pytest.mark.slow
-def test_processes_that_are_interrupted_go_on_together_and_end_with_the_same_bits(tmp_path):
-    strategy = "RigL"  # whose masks change in training
-    model, whole, parts = f"{SCRIPT}:Network", tmp_path / "whole", tmp_path / "parts"
-    for folder, step in [(whole, 0), (parts, 26 + 23), (parts, 0)]:  # 26 steps an epoch
-        folder.mkdir(exist_ok=True)
-        launched(2, SCRIPT, folder, model, strategy, step)
-        if step:
-            assert len(list((parts / "checkpoints").rglob("fine-tuning-1.pt"))) == 1
-            assert not list(parts.glob("*.pt"))
+def test_processes_that_are_interrupted_go_on_together_and_end_with_the_same_bits(pruned):
+    whole, parts = pruned / "whole", pruned / "parts"
+    assert len(list((parts / "checkpoints").rglob("fine-tuning-1.pt"))) == 1
+    assert not list(parts.glob("*.pt"))
+    launched(2, SCRIPT, parts, *GROWING, 0)
     for number in (0, 1):
         expected, found = (torch.load(each / f"{number}-of-2.pt") for each in (whole, parts))
         for kind in ("masks", "weights"):
@@ -60,7 +70,8 @@ def test_processes_that_are_interrupted_go_on_together_and_end_with_the_same_bit
 @pytest.mark.slow
 def test_the_command_under_torchrun_leaves_one_record_and_one_table(tmp_path):
     settings = ["--dataset", "Digits", "--model", "LeNetSmall", "--strategy", "GlobalMagnitude"]
-    settings += ["--compression", "4", "--pretraining.epochs", "2", "--metrics", "Accuracy"]
+    settings += ["--compression", "4", "--metrics", "Accuracy", "--measurements", "Size"]
+    settings += ["--pretraining.epochs", "3", "--finetuning.epochs", "2"]
     out = launched(2, "-m", "prunebench", "run", *settings, "--runs", tmp_path)
     (record,) = Store(tmp_path).records()
     assert record.status == "ok"

@@ -119,6 +119,18 @@ def test_what_is_in_doubt_is_drawn_hollow_and_without_a_line(tmp_path, monkeypat
     assert any("1 of 3 are in doubt" in text.get_text() for text in axes.texts)
 
 
+@pytest.mark.parametrize(("count", "marker"), [(1, "."), (3, "")])
+def test_theory_is_seen_where_it_is_a_single_point(tmp_path, monkeypatch, count, marker):
+    frame = pd.DataFrame(rows_of((0.5, 1.0, 2.8))).assign(theoretical_speedup=[2.0, 3.3, 10.0])
+    drawn = []
+    monkeypatch.setattr(
+        "prunebench.results.break_even.save_figure", lambda figure, path: drawn.append(figure)
+    )
+    plot_break_even(frame[:count], tmp_path / "x.png")
+    (theory,) = (each for each in drawn[0].axes[0].lines if each.get_label() == "theory")
+    assert theory.get_marker().strip("None ") == marker
+
+
 class _Slower(nn.Sequential):
     """A layer on a machine where all copies but the first take three times as long."""
 
@@ -234,7 +246,8 @@ def test_a_network_without_channels_is_refused():
 
 
 @pytest.mark.slow
-def test_the_command_says_what_pays_and_writes_table_and_plot(tmp_path, capsys):
+def test_the_command_says_what_pays_and_writes_table_and_plot(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("prunebench.benchmark.commands.break_even.chosen_protocol", lambda _: QUICK)
     options = ["--sparsity", "0.5", "0.9", "--batch-sizes", "2", "--repeats", "3"]
     runtimes = ["--runtimes", "SparseCSR(everywhere=True)"]
     folder = tmp_path / "out"

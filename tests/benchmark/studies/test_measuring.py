@@ -23,6 +23,7 @@ from prunebench.metrics.runtimes import OnnxInt8
 from prunebench.results import Store, inference_as_text, inference_table
 
 CHANNELS = "StructuredL1(structure=CoupledChannels)"
+MEASURED = ["Size", "Flops", "Storage"]
 QUICK = Protocol(repeats=3, most_repeats=3, sample_ms=1e-3)
 
 
@@ -31,7 +32,7 @@ def finished(experiment, tmp_path_factory):
     """A run that removed channels, and one that removed weights."""
     folder = tmp_path_factory.mktemp("measuring")
     for strategy in (CHANNELS, "GlobalMagnitude"):
-        run(experiment(strategy=strategy, compression=4.0), runs=folder)
+        run(experiment(strategy=strategy, compression=4.0, measurements=MEASURED), runs=folder)
     return folder
 
 
@@ -183,7 +184,8 @@ def test_a_second_measurement_takes_the_place_of_the_first(runs):
 
 
 @pytest.mark.slow
-def test_the_command_writes_a_table_and_a_plot(runs, capsys):
+def test_the_command_writes_a_table_and_a_plot(runs, capsys, monkeypatch):
+    monkeypatch.setattr("prunebench.benchmark.commands.measure.chosen_protocol", lambda _: QUICK)
     arguments = ["--runtimes", "Eager", "--batch-sizes", "200", "--repeats", "3", "--passes", "2"]
     assert main(["measure", str(runs), *arguments]) == 0
     out = capsys.readouterr().out
@@ -206,6 +208,7 @@ def test_the_command_writes_a_table_and_a_plot(runs, capsys):
     [
         (["measure", "{runs}", "--runtimes", "Egaer"], "did you mean 'Eager'"),
         (["measure", "{runs}", "--batch-sizes", "0"], "'0' is not allowed"),
+        (["measure", "{runs}", "--repeats", "2"], "2 is not allowed: at least 3 samples"),
         (["measure", "{runs}/none"], "there is no folder"),
         (["measure", "{runs}", "--passes", "1"], "passes: 1 is not allowed"),
         (["measure", "{runs}", "--seed", "7"], "there are no finished runs"),
@@ -213,6 +216,7 @@ def test_the_command_writes_a_table_and_a_plot(runs, capsys):
         (["export", "nothing", "--runs", "{runs}"], "there is no record nothing"),
         (["break-even", "--linear", "8", "8", "--sparsity", "1"], "'1' is not allowed"),
         (["break-even", "--model", "torchvision/resnet5"], "unknown torchvision model 'resnet5'"),
+        (["break-even", "--linear", "8", "8", "--repeats", "1"], "1 is not allowed: at least 3"),
         (["break-even", "--model", "LeNet"], "unknown model 'LeNet'"),
         (["break-even"], "--linear --model is required"),
     ],
@@ -275,16 +279,16 @@ _WITHOUT_PRUNEBENCH = """
 import sys
 sys.modules["prunebench"] = None  # importing it is an error from here on
 import numpy as np
-images = np.load(sys.argv[2])
+batches = np.load(sys.argv[2]).values()
 if sys.argv[1].endswith(".onnx"):
     import onnxruntime
     session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
-    (logits,) = session.run(None, {"input": images})
+    logits = [session.run(None, {"input": images})[0] for images in batches]
 else:
     import torch
     network = torch.export.load(sys.argv[1]).module()
-    logits = network(torch.from_numpy(images)).detach().numpy()
-np.save(sys.argv[3], logits)
+    logits = [network(torch.from_numpy(images)).detach().numpy() for images in batches]
+np.savez(sys.argv[3], *logits)
 """
 
 
@@ -297,26 +301,34 @@ def test_an_exported_program_runs_without_prunebench_on_any_batch(
 ):
     if file_format == "onnx" and torch.__version__.startswith("2.6."):
         pytest.skip("torch 2.6 exports no batch normalisation with today's onnxscript")
-    chosen = experiment(model=model, strategy=CHANNELS, compression=2.0)
+    chosen = experiment(
+        model=model,
+        strategy=CHANNELS,
+        compression=2.0,
+        measurements=["Size"],
+        recovery="NoRecovery",
+    )
     record = run(chosen, runs=tmp_path)
-    path, inputs, outputs = (tmp_path / f"x.{name}" for name in (suffix, "in.npy", "out.npy"))
+    path, inputs, outputs = (tmp_path / f"x.{name}" for name in (suffix, "in.npz", "out.npz"))
     export(record, file_format, path, runs=tmp_path)
     network = shrunk_network(tmp_path, record)
-    for batch in (1, 5):
-        images = torch.randn(batch, 1, 8, 8)
-        np.save(inputs, images.numpy())
-        command = [sys.executable, "-c", _WITHOUT_PRUNEBENCH, path, inputs, outputs]
-        subprocess.run(command, check=True, cwd=tmp_path, capture_output=True)
+    batches = [torch.randn(count, 1, 8, 8) for count in (1, 5)]
+    np.savez(inputs, *(images.numpy() for images in batches))
+    command = [sys.executable, "-c", _WITHOUT_PRUNEBENCH, path, inputs, outputs]
+    subprocess.run(command, check=True, cwd=tmp_path, capture_output=True)
+    for images, logits in zip(batches, np.load(outputs).values(), strict=True):
         with torch.no_grad():
             expected = network(images).numpy()
-        np.testing.assert_allclose(np.load(outputs), expected, atol=1e-5)
+        np.testing.assert_allclose(logits, expected, atol=1e-5)
 
 
 @pytest.mark.slow
 def test_the_groups_of_convolutions_are_told_in_the_file(experiment, tmp_path):
     from safetensors import safe_open
 
-    record = run(experiment(strategy=CHANNELS, compression=2.0), runs=tmp_path)
+    record = run(
+        experiment(strategy=CHANNELS, compression=2.0, measurements=["Size"]), runs=tmp_path
+    )
     path = tmp_path / "x.safetensors"
     export(record, "safetensors", path, runs=tmp_path)
     with safe_open(path, "numpy") as file:

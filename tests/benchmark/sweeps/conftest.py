@@ -1,4 +1,8 @@
-"""What tests of sweeps share: a Ray cluster of two CPUs on this machine, and notes."""
+"""What tests of sweeps share: a Ray cluster of two CPUs on this machine, notes, and a clock."""
+
+import importlib
+import time
+from contextlib import suppress
 
 import pytest
 
@@ -36,3 +40,21 @@ class Notes:
 @pytest.fixture
 def watcher():
     return Notes()
+
+
+@pytest.fixture
+def hours(tmp_path, monkeypatch):
+    """A file: the clock by which tasks are ended is as many hours fast as it has bytes."""
+    file = tmp_path / "hours"
+    file.touch()
+
+    class Clock:
+        @staticmethod
+        def monotonic():
+            return time.monotonic() + 3600 * file.stat().st_size
+
+    for module in ("workers", "ray_pool"):
+        with suppress(ImportError):  # Ray is not installed
+            importlib.import_module(f"prunebench.benchmark.sweeps.{module}")
+            monkeypatch.setattr(f"prunebench.benchmark.sweeps.{module}.time", Clock)
+    return file

@@ -58,9 +58,10 @@ def test_a_forced_run_that_fails_says_so_and_leaves_the_finished_record(tmp_path
 
 
 @pytest.mark.slow
-def test_a_worker_that_dies_or_hangs_after_it_has_saved_loses_nothing(tmp_path):
+def test_a_worker_that_dies_or_hangs_after_it_has_saved_loses_nothing(tmp_path, hours):
     """It is killed, or runs out of time, between the record and the news of it."""
-    for name, end in (("killed", "os.kill(os.getpid(), 9)"), ("late", "time.sleep(600)")):
+    hang = f"open({str(hours)!r}, 'w').write('.'); time.sleep(3600)"
+    for name, end in (("killed", "os.kill(os.getpid(), 9)"), ("late", hang)):
         strategy = method(
             tmp_path / f"{name}.py",
             "pass",
@@ -76,7 +77,7 @@ def test_a_worker_that_dies_or_hangs_after_it_has_saved_loses_nothing(tmp_path):
         (made,) = few(strategy=strategy)
         jobs = [Job(made, tmp_path / "runs", tmp_path, weights=True)]
         bar = SweepBar(cells=1, finished=0, epochs=1, hidden=True)
-        assert len(list(WorkerProcesses(1, timeout=30).run(jobs, bar))) == 1
+        assert len(list(WorkerProcesses(1, timeout=1800).run(jobs, bar))) == 1
         assert Store(tmp_path / "runs").is_finished(made.id), name
 
 

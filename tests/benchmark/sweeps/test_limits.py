@@ -10,13 +10,17 @@ from prunebench.benchmark.command_line import main
 GREEDY = """
 import time
 from dataclasses import dataclass
+from pathlib import Path
 import numpy as np
 from prunebench.strategies import GlobalMagnitude
 held = []
+@dataclass(frozen=True)
 class Sleeping(GlobalMagnitude):
-    '''Takes forever.'''
+    '''Takes forever, an hour of which passes at once.'''
+    file: str = ""
     def score(self, context):
-        time.sleep(600)
+        Path(self.file).write_text(".")
+        time.sleep(3600)
 class Allocating(GlobalMagnitude):
     '''Takes ever more memory.'''
     def score(self, context):
@@ -46,10 +50,10 @@ def sweep(tmp_path, names, **options):
 
 
 @pytest.mark.slow
-def test_a_cell_that_takes_too_long_fails_and_the_others_go_on(tmp_path):
-    sleeping, after = sweep(tmp_path, ["Sleeping"], timeout=20)
+def test_a_cell_that_takes_too_long_fails_and_the_others_go_on(tmp_path, hours):
+    sleeping, after = sweep(tmp_path, [f"Sleeping(file={str(hours)!r})"], timeout=1800)
     assert sleeping.error.type == "TimeoutError"
-    assert sleeping.error.message == "not finished after 20 seconds"
+    assert sleeping.error.message == "not finished after 1800 seconds"
     assert after.status == "ok"
 
 

@@ -98,32 +98,37 @@ def test_a_cell_whose_node_is_lost_is_begun_again_on_another(lost, tmp_path, wat
     assert len(list(tmp_path.glob("call-*"))) == 6  # two tries on Ray, of two rounds, and one here
 
 
-def test_a_cell_that_takes_too_long_fails_and_no_other(experiment, tmp_path):
-    path = tmp_path / "sleeping.py"
+def test_a_cell_that_takes_too_long_fails_and_no_other(experiment, tmp_path, hours):
+    """Hour after hour passes once the other, which runs beside it, is finished."""
+    path, records = tmp_path / "sleeping.py", f"{str(tmp_path / 'runs')!r}).glob('??/*.json')"
     path.write_text(
         "import time\n"
+        "from pathlib import Path\n"
         "from prunebench.strategies import GlobalMagnitude\n"
         "class Sleeping(GlobalMagnitude):\n"
         "    '''Takes forever.'''\n"
         "    def score(self, context):\n"
-        "        time.sleep(600)\n"
+        "        while True:\n"
+        "            time.sleep(0.5)\n"
+        f"            if list(Path({records}):\n"
+        f"                with open({str(hours)!r}, 'a') as hours: hours.write('.')\n"
     )
     settings = {"model": "Perceptron", "measurements": ["Size"]}
     made = [experiment(strategy=each, **settings) for each in (f"{path}:Sleeping", "Random")]
     slow, quick = prunebench.sweep(
-        made, runs=tmp_path / "runs", executor=RayCluster(timeout=15), progress=False
+        made, runs=tmp_path / "runs", executor=RayCluster(timeout=1800), progress=False
     )
     assert (slow.error.type, quick.status) == ("TimeoutError", "ok")
-    assert "not finished after 15 seconds" in slow.error.message
+    assert "not finished after 1800 seconds" in slow.error.message
 
 
-def test_a_hundred_cells_have_the_same_records_one_by_one_on_two_workers_and_on_ray(tmp_path):
+def test_many_cells_have_the_same_records_one_by_one_on_two_workers_and_on_ray(tmp_path):
     experiments = prunebench.grid(
         dataset="Digits",
         model="Perceptron",
-        strategy=["Random", "GlobalMagnitude", "LayerMagnitude", "GlobalGradientMagnitude", "SNIP"],
-        compression=[2, 3, 4, 6, 8],
-        seed=[0, 1, 2, 3],
+        strategy=["Random", "GlobalGradientMagnitude"],
+        compression=[2, 3, 4, 6],
+        seed=[0, 1, 2],
         pretraining={"epochs": 1},
         recovery="NoRecovery",
         measurements=["Size"],
@@ -136,5 +141,5 @@ def test_a_hundred_cells_have_the_same_records_one_by_one_on_two_workers_and_on_
         assert [record.id for record in records] == [each.id for each in experiments]
         assert {record.status for record in records} <= {"ok", "collapsed"}
         found.append([record.result() for record in records])
-        assert len(list(Store(runs).ids())) == 100
+        assert len(list(Store(runs).ids())) == 24
     assert found[0] == found[1] == found[2]

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,23 +15,23 @@ import pytest
 import prunebench
 from prunebench.results import Store
 
-SWEEP = """
-import sys
-from prunebench import grid, sweep
-
-if __name__ == "__main__":
-    experiments = grid(
-        dataset="Digits", model="LeNetSmall", strategy=["Random", "GlobalMagnitude"],
-        compression=[2, 4, 8], seed=[0, 1], pretraining={"epochs": 3}, finetuning={"epochs": 3},
-    )
-    sweep(experiments, runs=sys.argv[1], workers=2, progress=False)
+GATE = """
+import time
+from pathlib import Path
+from prunebench.strategies import GlobalMagnitude
+class Gate(GlobalMagnitude):
+    '''Waits until there is a file named open beside this one.'''
+    def score(self, context):
+        while not Path(__file__).with_name("open").exists():
+            time.sleep(0.05)
+        return super().score(context)
 """
 
 
 def few(**settings):
     defaults = {"dataset": "Digits", "model": "LeNetSmall", "compression": 4}
-    epochs = {"pretraining": {"epochs": 2}, "finetuning": {"epochs": 1}}
-    return prunebench.grid(**{**defaults, **epochs, **settings})
+    defaults |= {"pretraining": {"epochs": 2}, "finetuning": {"epochs": 1}}
+    return prunebench.grid(**{**defaults, "measurements": ["Size"], **settings})
 
 
 def results(records):
@@ -74,7 +75,6 @@ def test_a_dropout_network_gives_the_same_record_twice(tmp_path):
         dataset=f"{tmp_path / 'larger.py'}:LargerDigits",
         model="LeNetDropout",
         strategy="Random",
-        measurements=["Size"],
     )
     records = [prunebench.run(made, runs=tmp_path / name) for name in "ab"]
     assert records[0].error is None
@@ -165,8 +165,47 @@ def test_a_failed_cell_is_tried_again(tmp_path):
     assert prunebench.run(made, runs=tmp_path / "runs").status == "ok"
 
 
-def start_sweep(script: Path, runs: Path) -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, script, runs], start_new_session=True)
+@pytest.fixture
+def started(tmp_path):
+    """Start the command on cells of which the last do not end, in a session of its own."""
+    (tmp_path / "gate.py").write_text(GATE)
+    started = []
+
+    def start(*options):
+        command = ["run", "--dataset", "Digits", "--model", "LeNetSmall", "--measurements", "Size",
+                   "--strategy", "Random", "gate.py:Gate", "--compression", "2", "4", "8",
+                   "--pretraining.epochs", "1", "--finetuning.epochs", "1"]  # fmt: skip
+        started.append(
+            subprocess.Popen(
+                [sys.executable, "-m", "prunebench", *command, "--runs", "runs", *options],
+                cwd=tmp_path,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+                # A shell's background job, such as these tests may be, is born deaf to SIGINT.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            )
+        )
+        return started[-1]
+
+    yield start
+    for process in started:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def wait_until(holds, what):
+    """Long enough for any machine, and no longer than it takes."""
+    deadline = time.monotonic() + 600
+    while not holds():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.02)
+
+
+def finished_in(runs):
+    return {path: path.stat().st_mtime_ns for path in runs.glob("[0-9a-f][0-9a-f]/*.json")}
 
 
 def processes_of(group: int) -> list[int]:
@@ -183,32 +222,32 @@ def processes_of(group: int) -> list[int]:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks processes up in /proc")
-def test_killing_the_whole_sweep_at_any_moment_loses_and_repeats_no_finished_cell(tmp_path):
-    script, runs = tmp_path / "script.py", tmp_path / "runs"
-    script.write_text(SWEEP)
-    sweep = start_sweep(script, runs)
-    store = Store(runs)
-    deadline = time.monotonic() + 120
+def test_killing_the_whole_sweep_at_any_moment_loses_and_repeats_no_finished_cell(
+    tmp_path, started
+):
+    runs, sweep = tmp_path / "runs", started("--workers", "2")
     # Killed once some cells are finished and others are being worked on, at no particular point.
-    while len(finished := list(runs.glob("[0-9a-f][0-9a-f]/*.json"))) < 3:
-        assert time.monotonic() < deadline, "the sweep never got going"
-        assert sweep.poll() is None
-        time.sleep(0.02)
+    wait_until(lambda: len(finished_in(runs)) >= 2 or sweep.poll() is not None, "never got going")
+    finished = finished_in(runs)
     time.sleep(random.random() / 4)
     sweep.send_signal(signal.SIGKILL)
-    sweep.wait()
-    while processes_of(sweep.pid):
-        assert time.monotonic() < deadline, "workers outlived the sweep"
-        time.sleep(0.05)
-    survivors = {path: path.stat().st_mtime_ns for path in runs.glob("[0-9a-f][0-9a-f]/*.json")}
+    assert sweep.wait() == -signal.SIGKILL
+    wait_until(lambda: not processes_of(sweep.pid), "workers outlived the sweep")
+    survivors = finished_in(runs)
     assert set(finished) <= set(survivors)
     for path in survivors:
         json.loads(path.read_bytes())  # no half record
 
-    assert start_sweep(script, runs).wait(120) == 0
+    (tmp_path / "open").touch()
+    made = few(
+        strategy=["Random", f"{tmp_path / 'gate.py'}:Gate"],
+        compression=[2, 4, 8],
+        pretraining={"epochs": 1},
+    )
+    prunebench.sweep(made, runs=runs, workers=2, progress=False)
     assert {path: path.stat().st_mtime_ns for path in survivors} == survivors
-    records = list(store.records())
-    assert len(records) == 12
+    records = list(Store(runs).records())
+    assert sorted(record.id for record in records) == sorted(each.id for each in made)
     assert {record.status for record in records} == {"ok"}
     for path in runs.rglob("*"):
         assert (
@@ -223,34 +262,23 @@ def test_killing_the_whole_sweep_at_any_moment_loses_and_repeats_no_finished_cel
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="sends POSIX signals")
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_ctrl_c_keeps_every_finished_cell_and_says_how_to_go_on(tmp_path, workers):
-    command = [sys.executable, "-m", "prunebench", "run", "--dataset", "Digits", "--model",
-               "LeNetSmall", "--strategy", "Random", "--compression", "2", "4", "8", "16", "--seed",
-               "0", "1", "2", "--finetuning.epochs", "20", "--pretraining.epochs", "2",
-               "--runs", "runs", "--workers", workers]  # fmt: skip
-    run = subprocess.Popen(
-        command,
-        cwd=tmp_path,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        # A shell's background job, such as these tests may be, is born deaf to SIGINT.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+def test_ctrl_c_keeps_every_finished_cell_and_says_how_to_go_on(tmp_path, started, workers):
+    run = started("--workers", workers)
+    # Those of Random come first; what comes then does not end.
+    wait_until(
+        lambda: len(finished_in(tmp_path / "runs")) == 3 or run.poll() is not None,
+        "never got going",
     )
-    deadline = time.monotonic() + 120
-    while not list((tmp_path / "runs").glob("[0-9a-f][0-9a-f]/*.json")):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    assert run.poll() is None
     os.killpg(run.pid, signal.SIGINT)
-    _, said = run.communicate(timeout=60)
-    assert run.returncode == 130
-    finished = len(list(Store(tmp_path / "runs").records()))
-    assert f"{finished} of 12 cells are finished and kept in runs" in said
+    _, said = run.communicate(timeout=600)
+    assert run.returncode == 130, said
+    assert len(list(Store(tmp_path / "runs").records())) == 3
+    assert "3 of 6 cells are finished and kept in runs" in said
     assert "give the same command again" in said
     assert "Traceback" not in said
-    while processes_of(run.pid):  # Python's own helper process ends a moment later
-        assert time.monotonic() < deadline, "workers outlived the sweep"
-        time.sleep(0.05)
+    # Python's own helper process ends a moment later.
+    wait_until(lambda: not processes_of(run.pid), "workers outlived the sweep")
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
