@@ -27,7 +27,10 @@ from .plots import MOST_COMPARISONS, MOST_STRATEGIES, as_svg
 from .record import Record
 
 _UNKNOWN = "—"
-_SCRIPTS = ("report_chart.js", "report_details.js", "report.js")
+_SCRIPTS = (
+    *("report_drawing.js", "report_chart.js", "report_words.js", "report_details.js"),
+    *("report_numbers.js", "report_section.js", "report.js"),
+)
 
 
 def report(frame: pd.DataFrame, path: str | Path, records: Iterable[Record] = ()) -> None:
