@@ -104,6 +104,7 @@ from .scores.magnitude import (
 from .scores.obd import OBD, Fisher, LayerOBD
 from .scores.obs import OBS, WoodFisher
 from .scores.random import LayerRandom, Random, StructuredRandom
+from .scores.ria import RIA
 from .scores.snip import SNIP
 from .scores.sparsegpt import SparseGPT
 from .scores.synflow import SynFlow
@@ -127,6 +128,7 @@ __all__ = [
     "OBS",
     "PENALTIES",
     "RECOVERIES",
+    "RIA",
     "SCHEDULES",
     "SET",
     "SNIP",
