@@ -56,6 +56,13 @@ class NamesChannels(Protocol):
         """All channels that can be removed."""
 
 
+class Resizes(Protocol):
+    """A network whose modules have sizes of their own written down, as the number of heads."""
+
+    def resize(self) -> None:
+        """Have them say what the parameters have, some channels of which were cut out."""
+
+
 class MovesChannels(Protocol):
     """A module that moves channels about, such as a shortcut that pads with zeros.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -17,6 +18,7 @@ from .parallel_text import Multi30k
 from .subwords import END, ExactSubwords, Subwords
 from .task import Dataset, Split, Task, register
 from .text_files import read_text, text_file
+from .tokenizers import tokens_of_model
 
 _BYTES = 256
 
@@ -37,8 +39,10 @@ class Text(Dataset):
         train: name of the file of the training split.
         validation: name of the file of the validation split.
         test: name of the file of the test split.
-        vocabulary: ``bytes``, which are 256 tokens, or a number of subwords, which are learned by
-            byte-pair encoding from the training split; what cannot be written in them is bytes.
+        vocabulary: ``bytes``, which are 256 tokens; a number of subwords, which are learned by
+            byte-pair encoding from the training split, what cannot be written in them being bytes;
+            or ``transformers/NAME``, the tokens of a model of transformers, from the hub
+            (``owner/name``, with ``@`` and a commit behind it if that is to be pinned) or a folder.
         length: tokens of a block.
         stride: how far a block of the validation and the test split begins after the one before. If
             left out, blocks do not overlap. The smaller it is the more tokens are before each that
@@ -49,12 +53,21 @@ class Text(Dataset):
     train: str = "train.txt"
     validation: str = "validation.txt"
     test: str = "test.txt"
-    vocabulary: Literal["bytes"] | Annotated[int, Field(ge=_BYTES)] = "bytes"
+    vocabulary: (
+        Literal["bytes"]
+        | Annotated[int, Field(ge=_BYTES)]
+        | Annotated[str, Field(pattern="^transformers/.")]
+    ) = "bytes"
     length: Annotated[int, Field(ge=1)] = 256
     stride: Annotated[int, Field(ge=1)] | None = None
 
     def __post_init__(self) -> None:
-        if self.vocabulary != "bytes" and (reason := lacking("translation", "sentencepiece")):
+        reason = ""
+        if isinstance(self.vocabulary, int):
+            reason = lacking("translation", "sentencepiece")
+        elif self.vocabulary != "bytes":
+            reason = lacking("transformers", "transformers")
+        if reason:
             raise UsageError(f"dataset {type(self).__name__}: vocabulary: {reason}")
 
     def load(self, folder: Path) -> Task:
@@ -67,18 +80,10 @@ class Text(Dataset):
         texts = {
             split: read_text(self.file(folder / self.folder, name)) for split, name in names.items()
         }
-        if self.vocabulary == "bytes":
-            streams = {split: _as_bytes(text) for split, text in texts.items()}
-            classes = _BYTES
-        else:
-            cache = cache_folder() / "vocabularies"
-            lines = [line for line in texts["train"].split("\n") if line]
-            subwords = ExactSubwords.learned(lines, self.vocabulary, cache)
-            streams = {split: _as_subwords(text, subwords) for split, text in texts.items()}
-            classes = len(subwords)
+        as_tokens, classes = self._vocabulary(texts["train"])
         splits = {
             split: Stream(
-                streams[split], len(text.split()) + text.count("\n"), len(text.encode("utf-8"))
+                as_tokens(text), len(text.split()) + text.count("\n"), len(text.encode("utf-8"))
             )
             for split, text in texts.items()
         }
@@ -92,6 +97,16 @@ class Text(Dataset):
         """
         return text_file(type(self).__name__, folder, name)
 
+    def _vocabulary(self, training: str) -> tuple[Callable[[str], Tensor], int]:
+        """What makes tokens of a text, one before it, and the number of different tokens."""
+        if self.vocabulary == "bytes":
+            return _as_bytes, _BYTES
+        if isinstance(self.vocabulary, str):
+            return tokens_of_model(self.vocabulary.removeprefix("transformers/"))
+        lines = [line for line in training.split("\n") if line]
+        subwords = ExactSubwords.learned(lines, self.vocabulary, cache_folder() / "vocabularies")
+        return lambda text: _as_subwords(text, subwords), len(subwords)
+
 
 @register
 @dataclass(frozen=True)
@@ -104,7 +119,7 @@ class Multi30kText(Text):
         validation: name of the file of the validation split: ``val`` or ``test_2017_flickr``.
         test: name of the file of the test split: ``test_2016_flickr``, ``test_2017_flickr``,
             ``test_2017_mscoco``, or ``test_2018_flickr``.
-        vocabulary: ``bytes``, or a number of subwords; see ``Text``.
+        vocabulary: ``bytes``, a number of subwords, or ``transformers/NAME``; see ``Text``.
         length: tokens of a block.
         stride: how far a block of the validation and the test split begins after the one before.
         language: ``cs``, ``de``, ``en`` or ``fr``.

@@ -2,6 +2,7 @@
 
 from .architecture import MODELS, register
 from .gpt import GPT
+from .hugging_face import CausalLanguageModel, transformers_model
 from .initialisation import INITIALISATIONS, Initialisation, load_state
 from .lenet import LeNet5, LeNet5Classic, LeNet300100, LeNetDropout, LeNetSmall
 from .libraries import timm_model, torchvision_model
@@ -16,6 +17,7 @@ __all__ = [
     "GPT",
     "INITIALISATIONS",
     "MODELS",
+    "CausalLanguageModel",
     "CifarMobileNetV2",
     "CifarResNet",
     "CifarVGG",
@@ -33,4 +35,5 @@ __all__ = [
     "register",
     "timm_model",
     "torchvision_model",
+    "transformers_model",
 ]

@@ -98,5 +98,9 @@ CHANGES: tuple[Change, ...] = (
         "SynFlow sends no data and no normalisation through the network",
         lambda record: _chosen_by("SynFlow")(record) and _is_no_plain_network(record),
     ),
+    Change(
+        "channels of transposed convolutions are compared by what makes them",
+        lambda record: _chosen_by("FPGM")(record) and _is_no_plain_network(record),
+    ),
 )
 """All changes so far, the oldest first; new ones are added at the end."""

@@ -22,6 +22,7 @@ from .calibrated import layerwise
 from .evidence.activations import owners
 from .evidence.context import Context
 from .evidence.grams import PRODUCTS, grams
+from .evidence.prunable import outputs_first
 from .evidence.sequence import in_sequence
 from .masks import PackedMasks
 from .strategy import Strategy
@@ -110,19 +111,25 @@ class LayerByLayer(Strategy, ABC):
         self, context: Context, name: str, gram: Tensor, kept: int
     ) -> tuple[Tensor, Tensor]:
         """The mask of a weight and its new values, in its own shape."""
-        weight = context.weights[name]
+        weight, given = (
+            outputs_first(context.model, {name: each[name]})[name]
+            for each in (context.weights, context.masks)
+        )
         order = self._order(weight)
         groups = len(gram)
         layer = CalibratedLayer(
             weight=_grouped(weight, groups)[..., order],
-            mask=_grouped(context.masks[name], groups)[..., order],
+            mask=_grouped(given, groups)[..., order],
             gram=gram[:, order][..., order],
             generator=context.generator,
             channels=None if isinstance(self.structure, Unstructured) else weight.shape[1],
         )
         mask, values = torch.empty_like(layer.mask), torch.empty_like(layer.weight)
         mask[..., order], values[..., order] = self.prune_layer(layer, kept)
-        return mask.view(weight.shape), values.view(weight.shape)
+        return (
+            outputs_first(context.model, {name: mask.view(weight.shape)})[name],
+            outputs_first(context.model, {name: values.view(weight.shape)})[name],
+        )
 
     def _order(self, weight: Tensor) -> Tensor | slice:
         """The order of a layer's inputs in which those that compete for places are neighbours."""

@@ -12,7 +12,7 @@ from torch import nn
 
 from prunebench import run
 from prunebench.benchmark.command_line import main
-from prunebench.datasets import Multi30k, ParallelText
+from prunebench.datasets import Multi30k, ParallelText, Text
 from prunebench.errors import UsageError
 from prunebench.metrics import BLEU, UnsupportedError, as_onnx
 from prunebench.metrics.runtimes import OnnxInt8, OnnxRuntime, OpenVINO
@@ -22,7 +22,7 @@ SETTINGS = configparser.ConfigParser()
 SETTINGS.read(Path(__file__).resolve().parents[1] / "setup.cfg")
 EXTRAS = {
     extra: re.findall(r"^[a-z]+", SETTINGS["options.extras_require"][extra], re.MULTILINE)
-    for extra in ("onnx", "openvino", "ray", "remote", "timm", "translation")
+    for extra in ("onnx", "openvino", "ray", "remote", "timm", "transformers", "translation")
 }
 PACKAGES = [package for packages in EXTRAS.values() for package in packages]
 
@@ -75,6 +75,14 @@ def test_bleu_names_its_extra_before_anything_runs(reversal, monkeypatch):
 def test_a_network_of_timm_names_its_extra(lean):
     with pytest.raises(UsageError, match=f"^models of timm: {sentence('timm', 'timm')}"):
         MODELS.component("timm/resnet18d")
+
+
+def test_a_language_model_of_transformers_and_its_tokenizer_name_their_extra(lean):
+    said = sentence("transformers", "transformers")
+    with pytest.raises(UsageError, match=f"^models of transformers: {said}"):
+        MODELS.component("transformers/gpt_neo")
+    with pytest.raises(UsageError, match=f"^dataset Text: vocabulary: {said}"):
+        Text(vocabulary="transformers/gpt_neo")
 
 
 def test_ray_names_its_extra_before_anything_runs(lean, tmp_path, capsys):

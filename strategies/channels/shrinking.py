@@ -12,8 +12,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
 from ...errors import UsageError
+from ...protocols import Resizes, declared
 from ...seeding import generator
 from ..evidence.modes import evaluation_mode
+from ..evidence.prunable import is_transposed
 from ..masks import MaskedWeights
 from .coupling import Coupling
 
@@ -53,6 +55,8 @@ def shrink(model: nn.Module, coupling: Coupling, kept: Tensor) -> nn.Module:
         module.inputs = int(inputs.sum())
     for name, module in list(small.named_modules()):
         _resize(small, name, module)
+    if (says := declared(small, Resizes)) is not None:
+        says.resize()
     return small
 
 
@@ -221,6 +225,8 @@ def _resize(model: nn.Module, name: str, module: nn.Module) -> None:
         module.in_channels = module.weight.shape[1] * module.groups
     elif isinstance(module, nn.Linear):
         module.out_features, module.in_features = module.weight.shape
+    elif is_transposed(module):  # GPT-2's linear layers
+        module.nx, module.nf = module.get_parameter("weight").shape  # type: ignore[assignment]
     elif isinstance(module, nn.RNNBase):
         module.hidden_size = module.get_parameter("weight_hh_l0").shape[1]
         module.input_size = module.get_parameter("weight_ih_l0").shape[1]

@@ -15,6 +15,7 @@ from ...datasets import Batch
 from ...errors import UsageError
 from .context import Context
 from .modes import evaluation_mode
+from .prunable import is_kind, is_transposed, outputs_first
 
 CONVOLUTIONS: tuple[type[nn.Module], ...] = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 OBSERVED: tuple[type[nn.Module], ...] = (nn.Linear, *CONVOLUTIONS, nn.Embedding, nn.RNNBase)
@@ -25,6 +26,8 @@ Owners = dict[str, list[nn.Module]]
 def owners(model: nn.Module, names: Iterable[str], kinds: tuple[type[nn.Module], ...]) -> Owners:
     """The modules of some kinds that use each of the parameters ``names``, a shared one several.
 
+    For the linear layers of GPT-2 see :func:`.prunable.is_kind`.
+
     A parameter that a module of another kind uses is left out, and so are those of a recurrent
     module that projects its states, and what attention does not call as a module.
     """
@@ -34,7 +37,7 @@ def owners(model: nn.Module, names: Iterable[str], kinds: tuple[type[nn.Module],
     foreign: set[str] = set()
     for module in model.modules():
         known = (
-            isinstance(module, kinds)
+            is_kind(module, kinds)
             and not getattr(module, "proj_size", 0)
             and not isinstance(module, NonDynamicallyQuantizableLinear)
         )
@@ -194,9 +197,10 @@ def mean_inputs(context: Context, batch: Batch) -> dict[str, Tensor]:
     with evaluation_mode(context.model), torch.no_grad(), hooked(modules.values(), observe):
         context.task.loss(context.model, batch)
     means = {}
+    weights = outputs_first(context.model, context.weights)
     for name, group in found.items():
         seen = [row for module in group for row in rows[id(module)]]
-        weight = context.weights[name]
+        weight = weights[name]
         inputs = weight.shape[1] * getattr(group[0], "groups", 1)
         means[name] = torch.cat(seen).mean(0) if seen else weight.new_zeros(inputs)
     return means
@@ -218,8 +222,9 @@ def hooked(modules: Iterable[nn.Module], function: Callable[..., Any]) -> Iterat
 
 def _squares_of_inputs(module: nn.Module, inputs: tuple[Any, ...]) -> Iterator[tuple[Any, Tensor]]:
     """Sums of squares of what each weight of ``module`` is multiplied with."""
-    if isinstance(module, nn.Linear):
-        yield module.weight, inputs[0].reshape(-1, module.in_features).square().sum(0)
+    if is_kind(module, (nn.Linear,)):
+        squares = _sum_of_squares(inputs[0])
+        yield module.weight, squares.unsqueeze(1) if is_transposed(module) else squares
     elif isinstance(module, nn.Embedding):
         counts = torch.bincount(inputs[0].reshape(-1), minlength=module.num_embeddings)
         yield module.weight, counts.to(module.weight.dtype).unsqueeze(1)

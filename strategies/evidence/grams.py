@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from .activations import hooked, owners
 from .context import Context
 from .modes import evaluation_mode
+from .prunable import is_transposed
 
 PRODUCTS: tuple[type[nn.Module], ...] = (nn.Linear, nn.Conv2d)
 """The layers whose outputs are products of a matrix of weights with rows of inputs."""
@@ -45,7 +46,7 @@ def groups_of(module: nn.Module) -> int:
 
 def _nothing(module: nn.Module) -> Tensor:
     weight: Tensor = module.weight  # type: ignore[assignment]
-    inputs = weight[0].numel()
+    inputs = weight.transpose(0, 1)[0].numel() if is_transposed(module) else weight[0].numel()
     shape = groups_of(module), inputs, inputs
     return torch.zeros(shape, dtype=torch.float64, device=weight.device)
 

@@ -136,8 +136,16 @@ def is_transposed(module: nn.Module) -> bool:
 
     So it is in transposed convolutions, and in the linear layers that GPT-2 calls Conv1D.
     """
-    is_conv1d = type(module).__name__ == "Conv1D" and hasattr(module, "nf")
-    return is_conv1d or isinstance(module, _ConvTransposeNd)
+    return _is_conv1d(module) or isinstance(module, _ConvTransposeNd)
+
+
+def is_kind(module: nn.Module, kinds: tuple[type[nn.Module], ...]) -> bool:
+    """Whether a module is of one of some kinds; what GPT-2 calls Conv1D is an ``nn.Linear`` too."""
+    return isinstance(module, kinds) or (nn.Linear in kinds and _is_conv1d(module))
+
+
+def _is_conv1d(module: nn.Module) -> bool:
+    return type(module).__name__ == "Conv1D" and hasattr(module, "nf")
 
 
 def outputs_first(model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

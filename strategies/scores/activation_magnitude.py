@@ -13,6 +13,7 @@ from ..axes.allocation import Allocation, Uniform
 from ..calibrated import CalibratedStrategy
 from ..evidence.activations import CONVOLUTIONS, mean_inputs, owners
 from ..evidence.context import Context
+from ..evidence.prunable import outputs_first
 from ..scored import Scores
 from ..strategy import register
 
@@ -44,7 +45,9 @@ class GlobalActivationMagnitude(CalibratedStrategy):
         """|w| · |mean input|."""
         (batch,) = context.batches(1, self.batch_size)
         means = mean_inputs(context, batch)
-        return {name: w.abs() * _beside(w, means[name]) for name, w in context.weights.items()}
+        weights = outputs_first(context.model, context.weights)
+        scores = {name: w.abs() * _beside(w, means[name]) for name, w in weights.items()}
+        return outputs_first(context.model, scores)
 
     def scorable(self, model: nn.Module, names: Sequence[str]) -> list[str]:
         """The weights of linear layers and convolutions."""

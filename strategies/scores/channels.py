@@ -18,6 +18,7 @@ from ..axes.structure import Filters, Structure
 from ..evidence.activations import CONVOLUTIONS, Layout, Owners, hooked, layouts, owners, singly
 from ..evidence.context import Context
 from ..evidence.modes import evaluation_mode
+from ..evidence.prunable import outputs_first
 from ..scored import ScoredStrategy, Scores
 from ..strategy import register
 
@@ -38,10 +39,12 @@ class ChannelStrategy(ScoredStrategy, ABC):
     def score(self, context: Context) -> Scores:
         """The channel's score, for each of its weights."""
         scores = self.channel_scores(context)
-        return {
+        weights = outputs_first(context.model, context.weights)
+        expanded = {
             name: scores[name].reshape(-1, *[1] * (weight.ndim - 1)).expand_as(weight)
-            for name, weight in context.weights.items()
+            for name, weight in weights.items()
         }
+        return outputs_first(context.model, expanded)
 
     def unit_scores(self, scores: Tensor) -> Tensor:
         """The channel's score; that of its best weight, where a structure cuts across channels."""
@@ -139,7 +142,7 @@ class ActivationChange(_ObservedChannels):
                         for channel in range(len(weight))
                     ]
                 )
-                for name, weight in context.weights.items()
+                for name, weight in outputs_first(context.model, context.weights).items()
             }
 
 
@@ -159,9 +162,10 @@ class FPGM(ChannelStrategy):
 
     def channel_scores(self, context: Context) -> Mapping[str, Tensor]:
         """The sum of distances to the filters that have not been pruned yet."""
+        masks = outputs_first(context.model, context.masks)
         return {
-            name: _distances(weight.flatten(1))[:, context.masks[name].flatten(1).any(1)].sum(1)
-            for name, weight in context.weights.items()
+            name: _distances(weight.flatten(1))[:, masks[name].flatten(1).any(1)].sum(1)
+            for name, weight in outputs_first(context.model, context.weights).items()
         }
 
 
@@ -208,7 +212,8 @@ def _effects(
 ) -> dict[str, Tensor]:
     """For each channel the mean over examples of ``of_example``(Σ over positions of a · ∂L/∂a)."""
     modules = owners(context.model, context.masks, _LAYERS)
-    effects = {name: weight.new_zeros(len(weight)) for name, weight in context.weights.items()}
+    weights = outputs_first(context.model, context.weights)
+    effects = {name: weight.new_zeros(len(weight)) for name, weight in weights.items()}
     watched = {id(module): module for group in modules.values() for module in group}
     known: dict[int, Layout] | None = {}
     examples = 0

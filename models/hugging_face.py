@@ -1,0 +1,216 @@
+"""Causal language models of the transformers library by name: ``transformers/gpt2``.
+
+A name is a family of the library (``gpt2``, ``llama``, ``opt``), a model of the Hugging Face hub as
+``owner/name``, or a folder that begins with ``.`` or ``/``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import re
+from collections.abc import Mapping
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import UsageError, lacking, suggestion
+from ..notation import written
+from ..protocols import ChannelGroup
+from .architecture import MODELS
+from .transformer_channels import channel_groups, resize
+
+
+class CausalLanguageModel(nn.Module):
+    """A network of the transformers library, whose outputs are logits alone.
+
+    Args:
+        network: the library's own, which has a language-modelling head.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Logits (batch × steps × tokens) of what follows each of ``tokens`` (batch × steps)."""
+        logits: Tensor = self.network(input_ids=tokens, use_cache=False).logits
+        return logits
+
+    def channel_groups(self) -> list[ChannelGroup]:
+        """What can be removed: heads of attention, and units of feed-forward layers."""
+        return channel_groups(self)
+
+    def resize(self) -> None:
+        """Have modules say the number of heads that there are."""
+        resize(self)
+
+
+@MODELS.library("transformers")
+@cache
+def transformers_model(name: str) -> type[nn.Module]:
+    """A causal language model of transformers (Wolf et al. 2020), which is to be installed.
+
+    Raises:
+        UsageError: there can be none of this name, or transformers is not installed.
+    """
+    if reason := lacking("transformers", "transformers"):
+        raise UsageError(f"models of transformers: {reason}")
+    if not _is_folder(name) and name.count("/") != 1 and name not in _families():
+        raise UsageError(
+            f"unknown transformers model {name!r}: give a model of the hub as owner/name, a folder "
+            "that begins with . or /, or a family of the library: "
+            f"{suggestion(name, ['gpt2', 'gpt_neox', 'llama', 'mistral', 'opt', 'qwen2'])}"
+        )
+    return _model_class(name)
+
+
+def _model_class(name: str) -> type[nn.Module]:
+    """A class that a registry can hold, whose instances are :class:`CausalLanguageModel`."""
+
+    def make(
+        cls: type[nn.Module],
+        *,
+        input_shape: tuple[int, ...] = (256,),
+        classes: int = 256,
+        pretrained: bool = False,
+        config: dict[str, Any] | None = None,
+        revision: str = "main",
+    ) -> nn.Module:
+        if len(input_shape) != 1:
+            shape = "×".join(map(str, input_shape))
+            raise UsageError(
+                f"model transformers/{name} needs sequences of tokens, as Text has, and the "
+                f"examples of this data set are {shape}"
+            )
+        network = _built(name, revision, pretrained, config or {}, input_shape[0], classes)
+        return CausalLanguageModel(network)
+
+    body: dict[str, Any] = {
+        "__new__": make,
+        # Never called, as instances are of another class; it says which hyperparameters there are.
+        "__init__": make,
+        "__doc__": f"{name} of transformers; ``pretrained`` takes its weights, ``config`` replaces "
+        "what its configuration says, ``revision`` is a branch, tag or commit of the hub.",
+        "__module__": __name__,
+        "__signature__": inspect.Signature(list(inspect.signature(make).parameters.values())[1:]),
+    }
+    if _is_folder(name):
+        body["identity_of"] = staticmethod(lambda arguments: _identity(Path(name), arguments))
+    return type(f"transformers/{name}", (nn.Module,), body)
+
+
+def _built(
+    name: str,
+    revision: str,
+    pretrained: bool,
+    changes: Mapping[str, Any],
+    length: int,
+    classes: int,
+) -> nn.Module:
+    """The library's network, with weights of its own or drawn ones."""
+    import transformers  # importing it takes seconds
+
+    try:
+        if not pretrained and name in _families():
+            configuration = _of_family(name, changes, length, classes)
+        else:
+            configuration = transformers.AutoConfig.from_pretrained(name, revision=revision)
+            _require_known(configuration, name, changes)
+            configuration.update(changes)
+        _require_room(configuration, name, length, classes)
+        if not pretrained:
+            drawn: nn.Module = transformers.AutoModelForCausalLM.from_config(
+                configuration, dtype=torch.float32
+            )
+            return drawn
+        read: nn.Module = transformers.AutoModelForCausalLM.from_pretrained(
+            name,
+            revision=revision,
+            config=configuration,
+            dtype=torch.float32,
+            use_safetensors=True,  # other formats may execute what is in them
+        )
+        return read
+    except OSError as error:
+        reason = str(error).strip().partition("\n")[0].rstrip(".")
+        raise UsageError(
+            f"model transformers/{name} cannot be read or downloaded: {reason}"
+        ) from None
+
+
+def _of_family(name: str, changes: Mapping[str, Any], length: int, classes: int) -> Any:
+    """The configuration of a family, which fits the task where nothing else is asked for.
+
+    The numbers of special tokens that it has are those of a vocabulary that is not there.
+    """
+    from transformers import AutoConfig
+
+    usual = AutoConfig.for_model(name)
+    _require_known(usual, name, changes)
+    names = usual.attribute_map
+    special = ("bos_token_id", "eos_token_id", "pad_token_id")
+    fitting = {
+        "vocab_size": classes,
+        names.get("max_position_embeddings", "max_position_embeddings"): length,
+        **dict.fromkeys(special),
+    }
+    known = {key: value for key, value in fitting.items() if hasattr(usual, key)}
+    asked = {names.get(key, key): value for key, value in changes.items()}
+    return AutoConfig.for_model(name, **(known | asked))
+
+
+def _require_known(configuration: Any, name: str, changes: Mapping[str, Any]) -> None:
+    for key in changes:
+        if not hasattr(configuration, key):
+            known = {*configuration.to_dict(), *configuration.attribute_map}
+            raise UsageError(
+                f"model transformers/{name}: config: {key!r} is not allowed: "
+                f"{suggestion(key, known)}"
+            )
+
+
+def _require_room(configuration: Any, name: str, length: int, classes: int) -> None:
+    positions = getattr(configuration, "max_position_embeddings", None) or length
+    for there, needed, what in (
+        (positions, length, "positions, and blocks of this data set have"),
+        (configuration.vocab_size, classes, "tokens, and the vocabulary of this data set has"),
+    ):
+        if there < needed:
+            raise UsageError(f"model transformers/{name} has {there:,} {what} {needed:,}")
+
+
+@cache
+def _families() -> frozenset[str]:
+    """Families of the library that may have causal language models, found without importing it."""
+    spec = find_spec("transformers")
+    folders = (spec and spec.submodule_search_locations) or []
+    found = (path for folder in folders for path in Path(folder).glob("models/*/modeling_*.py"))
+    head = re.compile(rb"class \w+(ForCausalLM|LMHeadModel)\(")
+    return frozenset(path.parent.name for path in found if head.search(path.read_bytes()))
+
+
+def _is_folder(name: str) -> bool:
+    return name.startswith((".", "/"))
+
+
+def _identity(folder: Path, arguments: Mapping[str, Any]) -> str:
+    """The model by what is in its folder, and not by its path."""
+    digest = hashlib.sha256()
+    for path in sorted([*folder.glob("*.json"), *folder.glob("*.safetensors")]):
+        digest.update(f"{path.name} {_digest(path, path.stat().st_mtime_ns)}\n".encode())
+    return f"{written('transformers', arguments)}@{digest.hexdigest()}"
+
+
+@cache
+def _digest(path: Path, changed: int) -> str:
+    """SHA-256 of a file that was last changed at that time; it is read once."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while part := file.read(1 << 20):
+            digest.update(part)
+    return digest.hexdigest()
