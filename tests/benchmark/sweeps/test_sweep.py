@@ -261,9 +261,11 @@ def test_killing_the_whole_sweep_at_any_moment_loses_and_repeats_no_finished_cel
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="sends POSIX signals")
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_ctrl_c_keeps_every_finished_cell_and_says_how_to_go_on(tmp_path, started, workers):
-    run = started("--workers", workers)
+@pytest.mark.parametrize("how", ["--workers 1", "--workers 2", "--executor ray --workers 2"])
+def test_ctrl_c_keeps_every_finished_cell_and_says_how_to_go_on(tmp_path, started, how):
+    if "ray" in how:
+        pytest.importorskip("ray", reason="Ray is not installed: pip install '.[ray]'")
+    run = started(*how.split())
     # Those of Random come first; what comes then does not end.
     wait_until(
         lambda: len(finished_in(tmp_path / "runs")) == 3 or run.poll() is not None,
@@ -277,7 +279,7 @@ def test_ctrl_c_keeps_every_finished_cell_and_says_how_to_go_on(tmp_path, starte
     assert "3 of 6 cells are finished and kept in runs" in said
     assert "give the same command again" in said
     assert "Traceback" not in said
-    # Python's own helper process ends a moment later.
+    # Helper processes of Python and of Ray end later.
     wait_until(lambda: not processes_of(run.pid), "workers outlived the sweep")
 
 
