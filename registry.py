@@ -96,6 +96,10 @@ class Component(Generic[T]):
     arguments: tuple[tuple[str, Any], ...] = ()
 
     def __str__(self) -> str:
+        return self._text
+
+    @cached_property
+    def _text(self) -> str:
         return written(self.reference, dict(self.arguments))
 
     def __repr__(self) -> str:

@@ -110,25 +110,30 @@ class _Settings(BaseModel):
 
     def canonical(self) -> dict[str, Any]:
         """The settings as plain data, without those that have their default value."""
-        dumped, defaults = self.model_dump(mode="json"), _defaults(type(self))
-        settings: dict[str, Any] = {}
+        return self._unusual(self.model_dump(mode="json"))
+
+    def _unusual(self, dumped: Mapping[str, Any]) -> dict[str, Any]:
+        """Of all settings as plain data those that do not have their default value."""
+        defaults, settings = _defaults(type(self)), {}
         for name, value in dumped.items():
             if name in defaults and value == defaults[name]:
                 continue
             own = getattr(self, name)
             if not isinstance(own, _Settings):
                 settings[name] = value
-            elif inner := own.canonical():
+            elif inner := own._unusual(value):
                 settings[name] = inner
         return settings
 
     def identified(self) -> dict[str, Any]:
         """As :meth:`canonical`, a component from a user's file by its contents, not by its path."""
-        settings = self.canonical()
+        return self._identified(self.canonical())
+
+    def _identified(self, settings: dict[str, Any]) -> dict[str, Any]:
         for name in settings:
             value = getattr(self, name)
             if isinstance(value, _Settings):
-                settings[name] = value.identified()
+                settings[name] = value._identified(settings[name])
             elif isinstance(value, Component):
                 settings[name] = value.identity
             elif isinstance(value, tuple) and any(isinstance(each, Component) for each in value):

@@ -161,7 +161,6 @@ def _rehearse(
 ) -> int:
     """Show what would be run, and say of which cells it is known that they will fail."""
     from ...results import Store
-    from ...results.brief import title
     from ..sweeps.checking import check
     from ..sweeps.sweep import data_folder, unfinished
 
@@ -170,15 +169,24 @@ def _rehearse(
     to_run = {experiment.id for experiment in waiting}
     for experiment in experiments:
         state = "to run" if experiment.id in to_run else "finished"
-        print(f"{experiment.id}  {state:8}  {title(experiment.model_dump(mode='json'))}")
+        print(f"{experiment.id}  {state:8}  {_title(experiment)}")
     done = sum(experiment.id not in to_run for experiment in experiments)
     print(f"{len(experiments)} cells, {done} finished, {len(experiments) - done} to run")
     for id_, (experiment, error) in broken.items():
         reason = f"{type(error).__name__}: {message_of(error)}"
-        say(f"will fail: {title(experiment.model_dump(mode='json'))} ({id_}): {reason}")
+        say(f"will fail: {_title(experiment)} ({id_}): {reason}")
     if options.estimate and (sound := [each for each in waiting if each.id not in broken]):
         say_estimate(sound, options)
     return 1 if broken else 0
+
+
+def _title(experiment: Experiment) -> str:
+    """What tells a cell from the others, without writing all of its settings out."""
+    from ...results.brief import title
+    from ...results.targets import TARGET_NAMES
+
+    told = {"dataset", "model", "strategy", "seed", *TARGET_NAMES}
+    return title(experiment.model_dump(mode="json", include=told))
 
 
 def say_estimate(experiments: Sequence[Experiment], options: argparse.Namespace) -> None:
