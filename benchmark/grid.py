@@ -117,15 +117,24 @@ def parse_yaml(text: str) -> Any:
 
 
 def _expanded(axes: Mapping[str, Sequence[Any]]) -> Iterator[Experiment]:
-    """Every combination of values; what each of them means is found out once."""
+    """Every combination of values; what each of them means is found out once.
+
+    A seed goes with whatever else there is, so that it is checked once too.
+    """
     usual: dict[str, Any] = {}
     meant: dict[tuple[str, int], Any] = {}
+    sound: dict[tuple[int, ...], Experiment] = {}
     for places in itertools.product(*(range(len(values)) for values in axes.values())):
         chosen = dict(zip(axes, places, strict=True))
         settings = {
             name: meant.get((name, place), axes[name][place]) for name, place in chosen.items()
         }
+        others = tuple(place for name, place in chosen.items() if name != "seed")
+        if others in sound and ("seed", chosen.get("seed")) in meant:
+            yield sound[others].model_copy(update={"seed": settings["seed"]})
+            continue
         experiment = _experiment({**usual, **settings})
+        sound[others] = experiment
         yield experiment
         for name, place in chosen.items():
             meant.setdefault((name, place), getattr(experiment, name))

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 from uuid import uuid4
 
 from pydantic import ValidationError
@@ -31,6 +31,10 @@ _SHOWN_CANDIDATES = 5
 _READ_AT_ONCE = 128
 _FILES_OF_A_RECORD = (".json", ".safetensors")
 _FAILED, _FINISHED = ".failed.json", ".json"
+_Ends: TypeAlias = tuple[str, ...]
+# The failure first: when it is gone, the finished record that took its place is there.
+_BOTH: _Ends = (_FAILED, _FINISHED)
+_ONE: dict[str, _Ends] = {end: (end,) for end in _BOTH}
 _ID = re.compile(RECORD_ID_PATTERN)
 
 
@@ -77,7 +81,7 @@ class Store:
         Raises:
             UsageError: the file is damaged, or of another schema version.
         """
-        return self._parsed(Record, record_id, *self._contents([record_id])[0])
+        return self._load(Record, record_id)
 
     def is_finished(self, record_id: str) -> bool:
         """Whether the run of this id came to its end; a failed or a damaged one did not.
@@ -194,13 +198,13 @@ class Store:
         Raises:
             UsageError: the folder does not exist, or ``unreadable`` raises it.
         """
-        return self._each(Record, self.ids(), unreadable)
+        return self._each(Record, self._listed(), unreadable)
 
     def outcomes(
         self, unreadable: Callable[[str, UsageError], None] = _refuse
     ) -> Iterator[Outcome]:
         """What a leaderboard needs of all records; see :meth:`records`."""
-        return self._each(Outcome, self.ids(), unreadable)
+        return self._each(Outcome, self._listed(), unreadable)
 
     def several(
         self,
@@ -208,10 +212,11 @@ class Store:
         unreadable: Callable[[str, UsageError], None] = _refuse,
     ) -> Iterator[Record]:
         """The records of those ids that have one, in the order of the ids; see :meth:`records`."""
-        if isinstance(self.place, RemotePath) and len(record_ids) > _READ_AT_ONCE:
-            there = _ids(self.place)  # asking for each that is not there takes longer
-            record_ids = [each for each in record_ids if each in there]
-        return self._each(Record, record_ids, unreadable)
+        files = dict.fromkeys(record_ids, _BOTH)
+        if isinstance(self.place, RemotePath) and len(files) > _READ_AT_ONCE:
+            there = _listing(self.place)  # asking for each that is not there takes longer
+            files = {each: there[each] for each in files if each in there}
+        return self._each(Record, files.items(), unreadable)
 
     def find(self, reference: str | Place) -> Record:
         """The record that ``reference`` means: an id, a unique beginning of one, or a path.
@@ -261,10 +266,14 @@ class Store:
         Raises:
             UsageError: the folder does not exist.
         """
-        found = _ids(self.place)
+        yield from (record_id for record_id, _ in self._listed())
+
+    def _listed(self) -> Iterator[tuple[str, _Ends]]:
+        """The ids that have a record, ascending, with the ends of their files' names."""
+        found = _listing(self.place)
         if not found and not self.place.is_dir():
             raise UsageError(f"there is no folder {self.place} to read records from")
-        yield from sorted(found)
+        yield from sorted(found.items())
 
     def _save(self, record: Record, weights: bytes | None) -> Place:
         self.refuse_links(record.id)
@@ -283,59 +292,60 @@ class Store:
     def _each(
         self,
         model: type[AnyOutcome],
-        record_ids: Iterable[str],
+        files: Iterable[tuple[str, _Ends]],
         unreadable: Callable[[str, UsageError], None],
     ) -> Iterator[AnyOutcome]:
-        """What ``model`` holds of the records of these ids."""
-        waiting = iter(record_ids)
+        """What ``model`` holds of the records of these ids, with the ends of their files' names."""
+        waiting = iter(files)
         while some := list(islice(waiting, _READ_AT_ONCE)):
-            for record_id, contents in zip(some, self._contents(some), strict=True):
+            for (record_id, ends), contents in zip(some, self._contents(some), strict=True):
                 try:
-                    found = self._parsed(model, record_id, *contents)
+                    found = self._parsed(model, record_id, contents)
+                    if found is None and ends is not _BOTH:  # a result has taken its place since
+                        found = self._load(model, record_id)
                 except UsageError as error:
                     unreadable(record_id, error)
                     continue
                 if found is not None:
                     yield found
 
-    def _contents(self, record_ids: Sequence[str]) -> list[tuple[bytes | None, bytes | None]]:
-        """What is in the file of the failure and in that of the result of each of these ids."""
-        # The failure first: when it is gone, the finished record that took its place is there.
-        ends = (_FAILED, _FINISHED)
-        names = [f"{each[:2]}/{each}{end}" for each in record_ids for end in ends]
-        contents = read_all(self.place, names)
-        return list(zip(contents[::2], contents[1::2], strict=True))
+    def _load(self, model: type[AnyOutcome], record_id: str) -> AnyOutcome | None:
+        return self._parsed(model, record_id, self._contents([(record_id, _BOTH)])[0])
+
+    def _contents(self, files: Sequence[tuple[str, _Ends]]) -> list[dict[str, bytes]]:
+        """What is in the files of records, by the ends of their names."""
+        names = [f"{each[:2]}/{each}{end}" for each, ends in files for end in ends]
+        contents = iter(read_all(self.place, names))
+        found = [{end: next(contents) for end in ends} for _, ends in files]
+        return [{end: each for end, each in one.items() if each is not None} for one in found]
 
     def _parsed(
-        self,
-        model: type[AnyOutcome],
-        record_id: str,
-        failed: bytes | None,
-        finished: bytes | None,
+        self, model: type[AnyOutcome], record_id: str, contents: Mapping[str, bytes]
     ) -> AnyOutcome | None:
-        """What ``model`` holds of a record, of which both files are read."""
+        """What ``model`` holds of a record, given what is in its files."""
         stem = f"{self.place}/{record_id[:2]}/{record_id}"
-        failure = result = None
-        if failed is not None:
-            failure = _parsed(model, failed, record_id, f"{stem}{_FAILED}")
-        if finished is not None:
-            result = _parsed(model, finished, record_id, f"{stem}{_FINISHED}")
+        found = {
+            end: _parsed(model, content, record_id, f"{stem}{end}")
+            for end, content in contents.items()
+        }
+        result = found.get(_FINISHED)
         if result is not None and result.finished:
             return result
-        return failure or result  # failures had the same name once
+        return found.get(_FAILED) or result  # failures had the same name once
 
 
 class DamagedRecordError(UsageError):
     """The file of a record holds none, or that of another experiment."""
 
 
-def _ids(place: Place) -> set[str]:
-    """The ids of which there are files of records."""
-    found = set()
+def _listing(place: Place) -> dict[str, _Ends]:
+    """The ids of which there are files of records, with the ends of the files' names."""
+    found: dict[str, _Ends] = {}
     for folder, name in _files(place):
-        record_id = name.removesuffix(_FINISHED).removesuffix(".failed")
-        if name.endswith(_FINISHED) and record_id.startswith(folder) and _ID.match(record_id):
-            found.add(record_id)
+        record_id, dot, end = name.partition(".")
+        ends = _ONE.get(f"{dot}{end}")
+        if ends and record_id.startswith(folder) and _ID.match(record_id):
+            found[record_id] = _BOTH if record_id in found else ends
     return found
 
 

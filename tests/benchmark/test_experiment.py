@@ -205,6 +205,8 @@ def test_a_grid_holds_every_combination_once_with_whole_comparisons_first(seeds)
     ]
     assert found == expected
     assert len({e.id for e in experiments}) == len(expected)
+    alone = [Experiment(**e.model_dump(mode="json")) for e in experiments]
+    assert [(e, e.id) for e in alone] == [(e, e.id) for e in experiments]
 
 
 def test_an_experiment_cannot_be_changed(experiment):
