@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +39,13 @@ class Strategy(Configured, ABC):
     Most are :class:`.ScoredStrategy`, for which a method is normally one ``score``. Those that go
     through a network layer by layer are :class:`.LayerByLayer`. The fields are hyperparameters;
     they appear in listings, on the command line, in records and in the identity of an experiment.
+
+    Attributes:
+        search_space: the values of hyperparameters, their defaults among them, that are tried where
+            a method is tuned; those that are not named keep their defaults.
     """
+
+    search_space: ClassVar[Mapping[str, tuple[float, ...]]] = {}
 
     @property
     def capabilities(self) -> Capabilities:

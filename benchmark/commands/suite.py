@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from .run import INTERRUPTED, say_estimate
 
 if TYPE_CHECKING:
     from ...results.record import Outcome, Record
-    from ..suites.cells import Cell, Refusal
+    from ..suites.cells import Cell, Choice, Refusal
     from ..suites.suite import Suite
 
 HELP = "run and score standard suites: the same tasks and budgets for every method"
@@ -35,8 +35,19 @@ def _add_suite(parser: Any) -> None:
     parser.add_argument("suite", help="name of one of `prunebench suite list`, or a YAML file")
 
 
+def _add_division(parser: Any) -> None:
+    parser.add_argument(
+        "--division",
+        choices=("default", "tuned"),
+        default="default",
+        help="methods as their authors set them, or as the same number of trials on validation "
+        "splits sets each of them (default: default)",
+    )
+
+
 def _add_run(parser: Any) -> None:
     _add_suite(parser)
+    _add_division(parser)
     parser.add_argument(
         "--strategies",
         nargs="+",
@@ -71,6 +82,13 @@ def _add_score(parser: Any) -> None:
         "runs", type=Path, nargs="+", help="folders of runs, published folders or files of records"
     )
     parser.add_argument("--suite", help="the suite; by default that of which there are records")
+    _add_division(parser)
+    parser.add_argument(
+        "--strategies",
+        nargs="+",
+        metavar="STRATEGY",
+        help="methods of the tuned division, as they were run; all of the suite's by default",
+    )
     parser.add_argument(
         "-o", "--output", type=folder_path, metavar="FOLDER", help="where tables and plots go"
     )
@@ -106,31 +124,62 @@ def _show(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     """Run what is not finished, and place the methods among all that is there."""
-    from ..suites.cells import cells_of, note, refusals
+    from ..suites.cells import Choice, cells_of
     from ..suites.suite import strategies_of, suite
-    from ..sweeps.sweep import data_folder
 
     found = suite(options.suite)
-    cells = cells_of(found, strategies_of(options.strategies, found))
-    waiting = _unfinished(cells, options)
-    refused = refusals(waiting, data_folder(options.data))
-    _tell(refused)
-    kept = {each.cell.experiment.id for each in refused}
-    sound = [cell for cell in waiting if cell.experiment.id not in kept]
+    choices = [Choice(each) for each in strategies_of(options.strategies, found)]
+    cells = cells_of(found, choices)
     if options.dry_run or options.estimate:
-        return _rehearse(found, cells, sound, len(refused), options)
-    note(refused, options.runs)
+        return _rehearse(found, cells, options)
     try:
-        records = _sweep(cells, sound, options)
+        if options.division == "tuned":
+            choices = _tuned(found, choices, lambda trial: _trial(trial, options))
+            cells = cells_of(found, choices)
+        records = _sweep(cells, options)
     except KeyboardInterrupt:
-        left = len(_unfinished(sound, options))
-        say(f"prunebench: interrupted; {left} cells are left: give the same command again to go on")
+        say("prunebench: interrupted: give the same command again to go on")
         return INTERRUPTED
     for record in records:
         if record.error is not None:
             say(f"failed: {record!r}")
-    _report(found, [options.runs, *options.beside], options.runs, power=False)
+    chosen = choices if options.division == "tuned" else None
+    _report(found, chosen, [options.runs, *options.beside], options.runs, power=False)
     return 1 if any(record.error for record in records) else 0
+
+
+def _tuned(
+    found: Suite, choices: Sequence[Choice], run: Callable[[Sequence[Cell]], Mapping[str, Record]]
+) -> list[Choice]:
+    """What each method is tuned to."""
+    from ..suites.tuning import tuned
+
+    chosen = [tuned(found, each.strategy, run) for each in choices]
+    for choice in chosen:
+        say(f"tuned in {found.tuning.trials} trials: {choice}")
+    return chosen
+
+
+def _trial(cells: Sequence[Cell], options: argparse.Namespace) -> dict[str, Record]:
+    """Run the cells of a trial, and return their records, failed ones too."""
+    from ...results import Store
+
+    _sweep(cells, options)
+    store = Store(options.runs)
+    found = [store.load(cell.experiment.id) for cell in cells]
+    return {each.id: each for each in found if each is not None}
+
+
+def _sound(cells: Sequence[Cell], options: argparse.Namespace) -> tuple[list[Cell], list[Refusal]]:
+    """Those of the cells that are to be run, and those that cannot be, of which is told."""
+    from ..suites.cells import refusals
+    from ..sweeps.sweep import data_folder
+
+    waiting = _unfinished(cells, options)
+    refused = refusals(waiting, data_folder(options.data))
+    _tell(refused)
+    known = {each.cell.experiment.id for each in refused}
+    return [cell for cell in waiting if cell.experiment.id not in known], refused
 
 
 def _unfinished(cells: Iterable[Cell], options: argparse.Namespace) -> list[Cell]:
@@ -162,39 +211,37 @@ def _tell(refused: Sequence[Refusal]) -> None:
         say(f"{method} counts as the worst in {task} at {', '.join(points)}: {why}")
 
 
-def _rehearse(
-    found: Suite,
-    cells: Sequence[Cell],
-    sound: Sequence[Cell],
-    refused: int,
-    options: argparse.Namespace,
-) -> int:
+def _rehearse(found: Suite, cells: Sequence[Cell], options: argparse.Namespace) -> int:
     """Say how many cells there are to run in each task, and how long that takes."""
+    sound, refused = _sound(cells, options)
     for name in found.tasks:
         own, open_ = (sum(each.task == name for each in some) for some in (cells, sound))
         print(f"{name}: {own} cells, {open_} to run")
-    print(f"{len(cells)} cells, {len(sound)} to run, {refused} that cannot be run")
+    print(f"{len(cells)} cells, {len(sound)} to run, {len(refused)} that cannot be run")
+    if options.division == "tuned":
+        trials = found.tuning.trials
+        print(f"and before that {trials} trials of each method, each as a seed of the above")
     if options.estimate and sound:
         say_estimate([cell.experiment for cell in sound], options)
     return 0
 
 
-def _sweep(
-    cells: Sequence[Cell], sound: Sequence[Cell], options: argparse.Namespace
-) -> list[Record]:
+def _sweep(cells: Sequence[Cell], options: argparse.Namespace) -> list[Record]:
     """Train the dense networks, go on only if all have reached their mark, and run all else.
+
+    What cannot be run has a failed record then.
 
     Raises:
         UsageError: a dense network has not learned what the suite asks for.
     """
-    from ..suites.cells import first_cells
+    from ..suites.cells import first_cells, note
     from ..sweeps.sweep import sweep
 
+    sound, refused = _sound(cells, options)
+    note(refused, options.runs)
     given = {"runs": options.runs, "data": options.data, "workers": options.workers}
     given["timeout"] = options.timeout
-    open_ = {cell.experiment.id for cell in sound}
-    first = [each for each in first_cells(cells) if each.id in open_]
-    for record in sweep(first, **given):
+    for record in sweep(first_cells(sound), **given):
         if record.error is not None and record.error.type == "UntrainedError":
             raise UsageError(f"the suite does not go on: {record.error.message}")
     return sweep([cell.experiment for cell in sound], **given)
@@ -211,8 +258,36 @@ def _score(options: argparse.Namespace) -> int:
     if len(found) != 1:
         which = " and ".join(each.name for each in found) or f"none of {', '.join(names)}"
         raise UsageError(f"there are records of {which}: name the suite with --suite")
-    _report(found[0], options.runs, options.output, power=options.power)
+    choices = _replayed(found[0], options) if options.division == "tuned" else None
+    _report(found[0], choices, options.runs, options.output, power=options.power)
     return 0
+
+
+def _replayed(found: Suite, options: argparse.Namespace) -> list[Choice]:
+    """What methods were tuned to, as the records of their trials say.
+
+    Raises:
+        UsageError: some of the trials have not been run.
+    """
+    from ...results.record_file import RECORDS_FILE, read_records
+    from ..suites.cells import Choice
+    from ..suites.suite import strategies_of
+
+    files = [each / RECORDS_FILE for each in options.runs]
+    places = [f if f.is_file() else p for f, p in zip(files, options.runs, strict=True)]
+    known = {record.id: record for place in places for record in read_records(place)}
+
+    def kept(cells: Sequence[Cell]) -> Mapping[str, Record]:
+        for cell in cells:
+            if cell.experiment.id not in known:
+                raise UsageError(
+                    f"{cell.method}: trials of the tuned division have not been run: run them, or "
+                    "name those that were with --strategies"
+                )
+        return known
+
+    strategies = strategies_of(options.strategies or ["all"], found)
+    return _tuned(found, [Choice(each) for each in strategies], kept)
 
 
 def _outcomes(places: Sequence[Path]) -> list[Outcome]:
@@ -229,17 +304,33 @@ def _has_runs(suite: Suite, outcomes: Sequence[Outcome]) -> bool:
     return any(comparable(each.experiment).comparison in keys for each in outcomes)
 
 
-def _report(suite: Suite, places: Sequence[Path], folder: Path | None, *, power: bool) -> None:
-    """Print the score of the records in some places, and write and draw it into a folder."""
+def _report(
+    suite: Suite,
+    choices: Sequence[Choice] | None,
+    places: Sequence[Path],
+    folder: Path | None,
+    *,
+    power: bool,
+) -> None:
+    """Print the score of the records in some places, and write and draw it into a folder.
+
+    Args:
+        suite: whose records they are.
+        choices: methods of the tuned division; None scores all of the default one.
+        places: where records are.
+        folder: where tables and plots go, if anywhere.
+        power: whether to say what differences the suite tells.
+    """
     from ...results.suites.levels import levels
     from ...results.suites.score import score
     from ...results.suites.text import power_as_text, score_as_text
-    from ..suites.cells import scored_tasks
+    from ..suites.cells import scored_tasks, tuned_levels
 
     tasks, outcomes = scored_tasks(suite), _outcomes(places)
-    runs = levels(tasks, outcomes)
+    runs = levels(tasks, outcomes) if choices is None else tuned_levels(suite, choices, outcomes)
     found = score(tasks, runs)
-    print(f"{suite.name} · default division\n\n{score_as_text(found, tasks)}")
+    division = "default" if choices is None else "tuned"
+    print(f"{suite.name} · {division} division\n\n{score_as_text(found, tasks)}")
     if power:
         print(f"\n{power_as_text(found, _DRAWS)}")
     if folder is None:

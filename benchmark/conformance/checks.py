@@ -17,7 +17,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,8 @@ import torch
 from torch import nn
 
 from ...errors import UsageError, message_of
-from ...strategies import MaskedWeights, Masks, ScoredStrategy, Strategy, kept
+from ...registry import hyperparameters
+from ...strategies import STRATEGIES, MaskedWeights, Masks, ScoredStrategy, Strategy, kept
 from ..cell.process import threads
 from .misfits import miscounted, unfit_masks, unfit_scores
 from .networks import (
@@ -314,6 +315,23 @@ def _shares(masks: Masks) -> tuple[float, float]:
     return first.float().mean().item(), second.float().mean().item()
 
 
+def _can_be_tuned(strategy: Strategy, given: Sequence[Network]) -> list[str]:
+    """What a tuner may try is allowed, and the defaults are among it."""
+    defaults, found = hyperparameters(type(strategy)), []
+    for name, values in strategy.search_space.items():
+        if name not in defaults:
+            found.append(f"search_space has {name}, which is no hyperparameter")
+            continue
+        if defaults[name].default not in values:
+            found.append(f"search_space has not the default of {name}, {defaults[name].default!r}")
+        for value in values:
+            try:
+                STRATEGIES.component(replace(strategy, **{name: value}))
+            except UsageError as error:
+                found.append(f"search_space has {name}={value!r}: {error}")
+    return found
+
+
 CHECKS = (
     Check("There is something to prune", _prunes_something),
     Check("Scores and masks fit the weights", _fits_the_weights),
@@ -327,6 +345,7 @@ CHECKS = (
     Check("Only training data are read", _reads_training_data_only),
     Check("The sign of a weight does not matter", _ignores_the_sign),
     Check("What is useless is pruned before what matters", _prunes_the_useless_first),
+    Check("What a tuner may try is allowed", _can_be_tuned),
 )
 """All checks; the first ones that fail explain most of the later ones."""
 

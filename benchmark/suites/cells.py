@@ -6,10 +6,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import pandas as pd
+
 from ...errors import UsageError
-from ...results import Store
+from ...results import Outcome, Store
 from ...results.aggregation import comparable
-from ...results.suites.levels import NARROWER, ScoredTask
+from ...results.naming import named
+from ...results.suites.levels import NARROWER, ScoredTask, levels
+from ...strategies import STRATEGIES
 from ..cell.loop import load_task
 from ..cell.record import described, failed_record
 from ..experiment import Experiment
@@ -25,6 +29,22 @@ class Cell(NamedTuple):
     experiment: Experiment
 
 
+class Choice(NamedTuple):
+    """A strategy as it is run in a suite.
+
+    Attributes:
+        strategy: with its hyperparameters.
+        rate: by what the learning rate after pruning is multiplied in all tasks.
+    """
+
+    strategy: str
+    rate: float = 1.0
+
+    def __str__(self) -> str:
+        rate = "" if self.rate == 1 else f" · rate ×{self.rate:g}"
+        return f"{named(self.strategy)}{rate}"
+
+
 class Refusal(NamedTuple):
     """A cell that cannot be run, since the method cannot prune the task's network so far."""
 
@@ -32,16 +52,24 @@ class Refusal(NamedTuple):
     reason: UsageError
 
 
-def cells_of(suite: Suite, strategies: Sequence[str]) -> list[Cell]:
-    """All cells of strategies in a suite, and those of the narrower networks."""
+def cells_of(suite: Suite, choices: Iterable[Choice]) -> list[Cell]:
+    """All cells of methods in a suite, and those of the narrower networks."""
     return [
-        Cell(name, method, experiment)
+        *(cell for each in choices for cell in cells_of_choice(suite, each, suite.seeds)),
+        *(
+            Cell(name, NARROWER, experiment)
+            for name, task in suite.tasks.items()
+            for experiment in task.narrower_cells(suite.seeds)
+        ),
+    ]
+
+
+def cells_of_choice(suite: Suite, choice: Choice, seeds: tuple[int, ...]) -> list[Cell]:
+    """The cells of a method with some seeds."""
+    return [
+        Cell(name, choice.strategy, experiment)
         for name, task in suite.tasks.items()
-        for method, experiments in [
-            *((strategy, task.cells(strategy, suite.seeds)) for strategy in strategies),
-            (NARROWER, task.narrower_cells(suite.seeds)),
-        ]
-        for experiment in experiments
+        for experiment in task.at_rate(choice.rate).cells(choice.strategy, seeds)
     ]
 
 
@@ -49,7 +77,7 @@ def first_cells(cells: Sequence[Cell]) -> list[Experiment]:
     """A cell of each task and seed, by which its dense network is trained and held to its mark."""
     found: dict[tuple[str, int], Experiment] = {}
     for cell in cells:
-        if cell.method == BASELINES[1]:
+        if cell.method != NARROWER:
             found.setdefault((cell.task, cell.experiment.seed), cell.experiment)
     return list(found.values())
 
@@ -91,13 +119,18 @@ def note(refused: Iterable[Refusal], runs: Path) -> None:
         store.save(failed_record(cell.experiment, reason))
 
 
-def scored_tasks(suite: Suite) -> list[ScoredTask]:
-    """What records of a suite are held against."""
-    return [_scored(name, task, suite.seeds) for name, task in suite.tasks.items()]
+def scored_tasks(suite: Suite, rate: float = 1.0) -> list[ScoredTask]:
+    """What records of a suite are held against.
+
+    Args:
+        suite: the suite.
+        rate: by what the learning rate of methods after pruning is multiplied.
+    """
+    return [_scored(name, task, suite.seeds, rate) for name, task in suite.tasks.items()]
 
 
-def _scored(name: str, task: Task, seeds: tuple[int, ...]) -> ScoredTask:
-    (own, *_), narrower = task.cells(BASELINES[1], seeds), task.narrower_cells(seeds[:1])
+def _scored(name: str, task: Task, seeds: tuple[int, ...], rate: float) -> ScoredTask:
+    own, narrower = task.at_rate(rate).cells(BASELINES[1], seeds)[0], task.narrower_cells(seeds[:1])
     return ScoredTask(
         name=name,
         key=comparable(described(own)).comparison,
@@ -110,3 +143,24 @@ def _scored(name: str, task: Task, seeds: tuple[int, ...]) -> ScoredTask:
         floor=task.floor,
         loss_at_most=task.loss_at_most,
     )
+
+
+def tuned_levels(
+    suite: Suite, choices: Iterable[Choice], outcomes: Sequence[Outcome]
+) -> pd.DataFrame:
+    """The runs of the tuned division: of each method those with the settings that it chose."""
+    narrower = {key for task in scored_tasks(suite) for key in task.narrower}
+    found = []
+    for choice in choices:
+        component = STRATEGIES.component(choice.strategy)
+        own = [
+            each
+            for each in outcomes
+            if (point := comparable(each.experiment)).strategy == named(str(component))
+            or point.comparison in narrower
+        ]
+        runs = levels(scored_tasks(suite, choice.rate), own)
+        found.append(
+            runs.assign(method=runs["method"].where(runs["method"] == NARROWER, str(choice)))
+        )
+    return pd.concat(found).drop_duplicates(["task", "method", "seed", "point"])

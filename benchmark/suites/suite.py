@@ -66,6 +66,14 @@ class Task(_Frozen):
             )
         return self
 
+    def at_rate(self, factor: float) -> Task:
+        """The task with another learning rate after pruning."""
+        if factor == 1:
+            return self
+        own = self.cells(BASELINES[1], (0,))[0].finetuning.learning_rate
+        finetuning = {**self.experiment.get("finetuning", {}), "learning_rate": factor * own}
+        return self.model_copy(update={"experiment": {**self.experiment, "finetuning": finetuning}})
+
     def cells(self, strategy: str, seeds: tuple[int, ...]) -> list[Experiment]:
         """The cells of a strategy: each operating point with each seed."""
         return grid(
@@ -79,12 +87,24 @@ class Task(_Frozen):
         return grid(**settings, strategy=BASELINES[1], compression=1, seed=seeds)
 
 
+class Tuning(_Frozen):
+    """What methods are given in the tuned division, each the same."""
+
+    trials: int = Field(ge=1, description="settings of a method that are tried")
+    seed: int = Field(ge=0, description="seed of all trials, which is none of the suite's own")
+    learning_rates: tuple[float, ...] = Field(
+        default=(0.1, 0.3, 1.0, 3.0),
+        description="by what the learning rate after pruning may be multiplied in all tasks",
+    )
+
+
 class Suite(_Frozen):
     """A suite as its file has it."""
 
     name: str = Field(pattern=r"^[a-z]+(-[a-z]+)*-[0-9]+$", description="with its version")
     seeds: tuple[int, ...] = Field(min_length=2, description="seeds of every task")
     strategies: tuple[str, ...] = Field(min_length=1, description="those that `all` stands for")
+    tuning: Tuning = Field(description="of the tuned division")
     tasks: dict[str, Task] = Field(min_length=2, description="the tasks by name")
 
     @model_validator(mode="after")
@@ -92,6 +112,8 @@ class Suite(_Frozen):
         for name in BASELINES:
             if name not in self.strategies:
                 raise UsageError(f"strategies: {name} is missing, which stands in every table")
+        if self.tuning.seed in self.seeds:
+            raise UsageError("tuning: seed is not allowed: it is one of the suite's own")
         return self
 
 

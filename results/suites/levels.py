@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from ...errors import UsageError
-from ...quality import Quality, titled
+from ...quality import titled
 from ..aggregation import Point, comparable
 from ..naming import told_apart
 from ..record import Outcome
@@ -100,6 +100,20 @@ def levels(tasks: Sequence[ScoredTask], outcomes: Iterable[Outcome]) -> pd.DataF
     return pd.DataFrame(rows, columns=list(RUN_COLUMNS))
 
 
+def level(name: str, quality: float, dense: float, floor: float) -> float:
+    """The share of what is between the floor and the dense network, 0 below the floor.
+
+    Args:
+        name: of the metric; perplexities are taken by their logarithm.
+        quality: of a pruned network.
+        dense: of the dense network, or of what stands for it.
+        floor: of a network that knows nothing.
+    """
+    if name.startswith("perplexity"):
+        quality, dense, floor = math.log(quality), math.log(dense), math.log(floor)
+    return max(0.0, (quality - floor) / (dense - floor))
+
+
 def _sorted_out(tasks: Sequence[ScoredTask], outcomes: Iterable[Outcome]) -> _Runs:
     by_key = {task.key: task for task in tasks}
     found = _Runs()
@@ -144,15 +158,8 @@ def _row(
     flops, left = reference.dense.get("flops"), run.final.get("effective_flops")
     row["speedup"] = flops / left if flops and left else math.nan
     if state == "ok":
-        row["level"] = max(0.0, _level(name, metric, quality, dense, task.floor))
+        row["level"] = level(name, quality, dense, task.floor)
     return row
-
-
-def _level(name: str, metric: Quality, quality: float, dense: float, floor: float) -> float:
-    """The share of what is between the floor and the dense network."""
-    if name.startswith("perplexity"):
-        quality, dense, floor = math.log(quality), math.log(dense), math.log(floor)
-    return (quality - floor) / (dense - floor)
 
 
 def _state(run: Outcome, reference: Outcome, point: float) -> str:

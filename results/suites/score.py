@@ -144,7 +144,12 @@ def score(tasks: Sequence[ScoredTask], runs: pd.DataFrame) -> Score:
 
 def _areas(task: ScoredTask, runs: pd.DataFrame, names: Sequence[str]) -> NDArray[Any]:
     """The areas of methods in a task: methods × seeds."""
-    return np.array([[_area(curve) for curve in _curves(task, runs, name)] for name in names])
+    return np.array(
+        [
+            [area(task.points, curve["level"].tolist()) for curve in _curves(task, runs, name)]
+            for name in names
+        ]
+    )
 
 
 def _curves(task: ScoredTask, runs: pd.DataFrame, name: str) -> list[pd.DataFrame]:
@@ -153,9 +158,9 @@ def _curves(task: ScoredTask, runs: pd.DataFrame, name: str) -> list[pd.DataFram
     return [own[own["seed"] == seed].sort_values("point") for seed in task.seeds]
 
 
-def _area(curve: pd.DataFrame) -> float:
-    points, values = curve["point"].tolist(), curve["level"].tolist()
-    return values[0] if len(points) == 1 else mean_quality(points, values, points[0], points[-1])
+def area(points: Sequence[float], levels: Sequence[float]) -> float:
+    """The mean level along log compression, or the level where there is one point."""
+    return levels[0] if len(points) == 1 else mean_quality(points, levels, points[0], points[-1])
 
 
 def _task_row(task: ScoredTask, runs: pd.DataFrame, name: str) -> dict[str, Any]:

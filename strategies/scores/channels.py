@@ -58,6 +58,8 @@ class _ObservedChannels(ChannelStrategy, ABC):
     batches: Annotated[int, Field(ge=1)] = 8
     batch_size: Annotated[int, Field(ge=1)] = 128
 
+    search_space = {"batches": (1, 8, 32)}
+
     def scorable(self, model: nn.Module, names: Sequence[str]) -> list[str]:
         """The weights of convolutions and linear layers."""
         return list(owners(model, names, _LAYERS))

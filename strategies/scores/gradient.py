@@ -35,6 +35,8 @@ class GlobalGradientMagnitude(ScoredStrategy):
     batches: Annotated[int, Field(ge=1)] = 8
     batch_size: Annotated[int, Field(ge=1)] = 128
 
+    search_space = {"batches": (1, 8, 32)}
+
     def score(self, context: Context) -> Scores:
         """|w · g|, one forward and one backward pass for each scoring batch."""
         gradients = context.gradients(self.batches, self.batch_size)

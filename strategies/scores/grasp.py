@@ -42,6 +42,8 @@ class GraSP(ScoredStrategy):
     batch_size: Annotated[int, Field(ge=1)] = 128
     temperature: Annotated[float, Field(gt=0)] = 200.0
 
+    search_space = {"batches": (1, 4, 16), "temperature": (1.0, 20.0, 200.0)}
+
     def score(self, context: Context) -> Scores:
         """w · (H g), both derivatives on the same batches."""
         batches = list(context.batches(self.batches, self.batch_size))

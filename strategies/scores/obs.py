@@ -32,6 +32,8 @@ class _Surgeon(ScoredStrategy):
     block_size: Annotated[int, Field(ge=1)] = 64
     damping: Annotated[float, Field(gt=0)] = 1e-4
 
+    search_space = {"damping": (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)}
+
     @abstractmethod
     def loss(self, context: Context, batch: Batch) -> Tensor:
         """The loss of a single example whose squared gradients make the curvature."""

@@ -37,6 +37,8 @@ class SNIP(ScoredStrategy):
     batches: Annotated[int, Field(ge=1)] = 1
     batch_size: Annotated[int, Field(ge=1)] = 128
 
+    search_space = {"batches": (1, 4, 16)}
+
     def score(self, context: Context) -> Scores:
         """|w · g| as a share of the sum over all prunable weights; all zero if that is."""
         slopes = gradients(

@@ -49,6 +49,8 @@ class SparseGPT(LayerByLayer):
     block_size: Annotated[int, Field(ge=1)] = 128
     damping: Annotated[float, Field(gt=0)] = 0.01
 
+    search_space = {"damping": (1e-3, 1e-2, 1e-1)}
+
     def prune_layer(self, layer: CalibratedLayer, kept: int) -> tuple[Tensor, Tensor]:
         """Go through the inputs once, from the first to the last."""
         weight = layer.weight.double().clone()

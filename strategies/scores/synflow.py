@@ -80,6 +80,8 @@ class SynFlow(ScoredStrategy):
 
     iterations: Annotated[int, Field(ge=1)] = 100
 
+    search_space = {"iterations": (10, 30, 100)}
+
     def check(self, task: Task, model: nn.Module) -> None:
         """The flow is conserved; see :meth:`.Strategy.check`."""
         _conserving(model, task.inputs(1))

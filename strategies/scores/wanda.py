@@ -42,6 +42,8 @@ class Wanda(CalibratedStrategy):
     batches: Annotated[int, Field(ge=1)] = 8
     batch_size: Annotated[int, Field(ge=1)] = 128
 
+    search_space = {"batches": (1, 8, 32)}
+
     def score(self, context: Context) -> Scores:
         """|w| · ‖x‖."""
         norms = input_norms(context, self.batches, self.batch_size)

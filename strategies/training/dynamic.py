@@ -34,6 +34,8 @@ class _SparseToSparse(Random, ABC):
     until: Annotated[float, Field(gt=0, le=1)] = 0.75
     fraction: Annotated[float, Field(gt=0, le=1)] = 0.3
 
+    search_space = {"until": (0.5, 0.75), "fraction": (0.1, 0.3, 0.5)}
+
     @abstractmethod
     def growth(self, weight: nn.Parameter, generator: torch.Generator) -> Tensor:
         """How much each weight of a layer deserves to come back; the highest do."""
@@ -128,6 +130,8 @@ class DynamicNetworkSurgery(GlobalMagnitude):
     updates: Annotated[int, Field(ge=1)] = 50
     until: Annotated[float, Field(gt=0, le=1)] = 0.75
     margin: Annotated[float, Field(ge=0)] = 0.1
+
+    search_space = {"until": (0.5, 0.75), "margin": (0.0, 0.1, 0.3)}
 
     def training(self, context: Context, masks: Masks, budget: int) -> SparseTraining:
         """Training of unseen weights, of which the largest are seen."""

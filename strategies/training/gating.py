@@ -42,6 +42,8 @@ class FeatureBoosting(Strategy):
 
     penalty: Annotated[float, Field(ge=0)] = 1e-8
 
+    search_space = {"penalty": (1e-9, 1e-8, 1e-7)}
+
     @property
     def capabilities(self) -> Capabilities:
         """No weight is removed."""

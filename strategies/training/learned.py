@@ -35,6 +35,8 @@ class _Learned(GlobalMagnitude):
 
     until: Annotated[float, Field(gt=0, lt=1)] = 0.5
 
+    search_space = {"until": (0.25, 0.5, 0.75)}
+
 
 @register
 @dataclass(frozen=True)
@@ -61,6 +63,8 @@ class STR(_Learned):
     initial: Annotated[float, Field(lt=0)] = -6.0
     learning_rate: Annotated[float, Field(gt=0)] = 0.1
     decay: Annotated[float, Field(ge=0)] = 5e-3
+
+    search_space = {"initial": (-8.0, -6.0, -4.0), "decay": (1e-3, 5e-3, 2e-2)}
 
     def training(self, context: Context, masks: Masks, budget: int) -> SparseTraining:
         """Training under thresholds, which become masks of exactly ``budget`` weights."""
@@ -92,6 +96,8 @@ class HardConcrete(_Learned):
     openness: Annotated[float, Field(gt=0, lt=1)] = 0.9
     penalty: Annotated[float, Field(ge=0)] = 1.0
     learning_rate: Annotated[float, Field(gt=0)] = 0.02
+
+    search_space = {"until": (0.25, 0.5, 0.75), "penalty": (0.3, 1.0, 3.0)}
 
     def training(self, context: Context, masks: Masks, budget: int) -> SparseTraining:
         """Training under gates, which become masks of exactly ``budget`` weights."""
@@ -173,6 +179,8 @@ class StraightThrough(_LearnedScores):
     """
 
     learning_rate: Annotated[float, Field(gt=0)] = 1.0
+
+    search_space = {"until": (0.25, 0.5, 0.75), "learning_rate": (0.1, 1.0, 10.0)}
 
     @property
     def rate(self) -> float:

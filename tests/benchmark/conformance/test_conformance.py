@@ -3,10 +3,12 @@
 import copy
 import random
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import pytest
 import torch
+from pydantic import Field
 from torch import nn
 
 from prunebench import UsageError
@@ -480,6 +482,21 @@ class PrunesThoughAllIsToStay(GlobalMagnitude):
         return super().masks(context, budget * 99 // 100 + 1)
 
 
+@dataclass(frozen=True)
+class TunedBeyondWhatIsAllowed(GlobalMagnitude):
+    share: Annotated[float, Field(gt=0)] = 0.5
+
+    search_space = {"share": (0.0, 0.5)}
+
+
+class TunedByWhatItHasNot(GlobalMagnitude):
+    search_space = {"share": (0.5,)}
+
+
+class TunedAwayFromItsDefault(TunedBeyondWhatIsAllowed):
+    search_space = {"share": (0.1, 0.9)}
+
+
 PLANTED = {
     KeepsAllTies: ("Exactly the budget is kept where scores tie", "keep_largest"),
     KeepsNoTies: ("Exactly the budget is kept where scores tie", "keeps 0 weights"),
@@ -523,6 +540,9 @@ PLANTED = {
     MasksOfAnotherShape: ("Scores and masks fit the weights", "not torch.bool of shape (1152,)"),
     MasksMissing: ("Scores and masks fit the weights", "missing: first.weight"),
     FindsNothing: ("There is something to prune", "leave no weights"),
+    TunedBeyondWhatIsAllowed: ("What a tuner may try is allowed", "share: 0.0 is not allowed"),
+    TunedByWhatItHasNot: ("What a tuner may try is allowed", "which is no hyperparameter"),
+    TunedAwayFromItsDefault: ("What a tuner may try is allowed", "has not the default of share"),
 }
 
 
@@ -549,6 +569,7 @@ def test_a_planted_mistake_is_caught_by_the_check_that_names_it(kind):
         PutsOtherMasksInPlace,
         ShrinksWhatIsLeft,
         FindsNothing,
+        TunedBeyondWhatIsAllowed,
     ],
     ids=lambda kind: kind.__name__,
 )

@@ -2,43 +2,17 @@
 
 import pandas as pd
 import pytest
+from tiny_suite import TASK, written
 
 from prunebench import UsageError
 from prunebench.benchmark.catalogue.shipped import shipped
 from prunebench.benchmark.command_line import main
-from prunebench.benchmark.suites.cells import cells_of, scored_tasks
+from prunebench.benchmark.suites.cells import Choice, cells_of, scored_tasks
 from prunebench.benchmark.suites.suite import BASELINES, released, suite
 from prunebench.models import MODELS
 from prunebench.results import Store
 from prunebench.results.suites.levels import NARROWER, levels
 from prunebench.strategies import STRATEGIES
-
-TASK = """
-    experiment:
-      dataset: Digits
-      model: "Perceptron(hidden=[{units}])"
-      least_dense_quality: {mark}
-      measurements: [Size]
-      pretraining: {{epochs: 2, learning_rate: 0.01}}
-      finetuning: {{epochs: 1, learning_rate: 0.01}}
-    compression: [2, 8]
-    narrower: ["Perceptron(hidden=[{half}])", "Perceptron(hidden=[{eighth}])"]
-    floor: 0.1
-"""
-HEAD = """# Two short tasks.
-name: tiny-{version}
-seeds: [0, 1]
-strategies: [Random, GlobalMagnitude, StructuredL1]
-tasks:
-"""
-
-
-def written(folder, version=1, mark=0.5, more=""):
-    path = folder / f"tiny-{version}.yaml"
-    small = "  small:" + TASK.format(units=20, half=9, eighth=2, mark=mark)
-    wide = "  wide:" + TASK.format(units=40, half=19, eighth=4, mark=mark)
-    path.write_text(HEAD.format(version=version) + small + wide + more)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +52,7 @@ def test_a_suite_that_comes_along_is_well_formed_and_told(name, capsys):
     found = suite(name)
     assert found.name == name
     assert {*found.strategies} <= {*STRATEGIES.names()}
-    cells = cells_of(found, found.strategies)
+    cells = cells_of(found, map(Choice, found.strategies))
     points = sum(len(task.compression) for task in found.tasks.values())
     assert len(cells) == points * len(found.seeds) * (len(found.strategies) + 1)
     assert len({cell.experiment.id for cell in cells}) == len(cells)
