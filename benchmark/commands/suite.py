@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import UsageError
-from .options import add_data, add_runs, folder_path, positive
+from .options import add_data, add_runs, folder_path, place, positive
 from .output import draw_quality_plots, say
 from .run import INTERRUPTED, say_estimate
 
 if TYPE_CHECKING:
-    from ...results.record import Outcome, Record
+    from ...results import Outcome, Place, Record
     from ..suites.cells import Cell, Choice, Refusal
     from ..suites.suite import Suite
 
@@ -59,7 +59,7 @@ def _add_run(parser: Any) -> None:
     parser.add_argument(
         "--beside",
         nargs="+",
-        type=Path,
+        type=place,
         default=[],
         metavar="FOLDER",
         help="records of others, such as a published folder, to stand in the same table; what is "
@@ -79,7 +79,7 @@ def _add_run(parser: Any) -> None:
 
 def _add_score(parser: Any) -> None:
     parser.add_argument(
-        "runs", type=Path, nargs="+", help="folders of runs, published folders or files of records"
+        "runs", type=place, nargs="+", help="folders of runs, published folders or files of records"
     )
     parser.add_argument("--suite", help="the suite; by default that of which there are records")
     _add_division(parser)
@@ -124,6 +124,7 @@ def _show(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     """Run what is not finished, and place the methods among all that is there."""
+    from ...results import Store
     from ..suites.cells import Choice, cells_of
     from ..suites.suite import strategies_of, suite
 
@@ -144,7 +145,8 @@ def _run(options: argparse.Namespace) -> int:
         if record.error is not None:
             say(f"failed: {record!r}")
     chosen = choices if options.division == "tuned" else None
-    _report(found, chosen, [options.runs, *options.beside], options.runs, power=False)
+    folder = Store(options.runs).folder
+    _report(found, chosen, [options.runs, *options.beside], folder, power=False)
     return 1 if any(record.error for record in records) else 0
 
 
@@ -290,7 +292,7 @@ def _replayed(found: Suite, options: argparse.Namespace) -> list[Choice]:
     return _tuned(found, [Choice(each) for each in strategies], kept)
 
 
-def _outcomes(places: Sequence[Path]) -> list[Outcome]:
+def _outcomes(places: Sequence[Place]) -> list[Outcome]:
     from ...results.gathering import gathered
 
     return list(gathered(places))
@@ -307,7 +309,7 @@ def _has_runs(suite: Suite, outcomes: Sequence[Outcome]) -> bool:
 def _report(
     suite: Suite,
     choices: Sequence[Choice] | None,
-    places: Sequence[Path],
+    places: Sequence[Place],
     folder: Path | None,
     *,
     power: bool,

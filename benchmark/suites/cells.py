@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from ...errors import UsageError
-from ...results import Outcome, Store
+from ...results import Outcome, Place, Store
 from ...results.aggregation import comparable
 from ...results.naming import named
 from ...results.suites.levels import NARROWER, ScoredTask, levels
@@ -112,7 +112,7 @@ def _reason(cell: Cell, data: Path) -> UsageError | None:
     return None
 
 
-def note(refused: Iterable[Refusal], runs: Path) -> None:
+def note(refused: Iterable[Refusal], runs: Place) -> None:
     """Keep a failed record of each cell that cannot be run, which counts as the worst."""
     store = Store(runs)
     for cell, reason in refused:
