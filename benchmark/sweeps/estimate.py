@@ -14,13 +14,16 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ...datasets import Split, Task
+from torch import Generator
+
+from ...datasets import Batch, Split, Task
 from ...metrics import Latency, inference
 from ...seeding import generator
 from ...strategies import State
@@ -38,6 +41,7 @@ MOST_SECONDS = 20.0
 _SECONDS_EACH = 0.5
 _SECONDS_OF_A_PRUNING = 5.0
 _SAMPLES, _NETWORKS = 30, 3
+_BATCH_SIZE = 500
 
 
 @dataclass(frozen=True)
@@ -156,10 +160,11 @@ class _Timings:
         evaluation, task = self.evaluation(experiment, "test"), self._task(experiment)
         if self._left <= 0:
             return None
+        glimpse, part = _with_one_test_batch(task), min(1.0, _BATCH_SIZE / task.size("test"))
         with suppress(_TimeUpError), self._timing(experiment) as seconds:
             with _at_most(min(self._left, _SECONDS_OF_A_PRUNING)):
-                next(prune(experiment, task, _Untrained(experiment, task, Path())), None)
-            return max(0.0, seconds() - evaluation)
+                next(prune(experiment, glimpse, _Untrained(experiment, task, Path())), None)
+            return max(0.0, seconds() - part * evaluation)
         return None
 
     @contextmanager
@@ -205,9 +210,9 @@ def _step(experiment: Experiment, recipe: Recipe, task: Task) -> float:
 
 def _evaluation(experiment: Experiment, task: Task, split: Split) -> float:
     """Seconds of an evaluation on a split."""
-    model, size = build(experiment, task), 500
+    model = build(experiment, task)
     with inference(model):
-        batches = islice(task.batches(split, size), 50)
+        batches = islice(task.batches(split, _BATCH_SIZE), 50)
         counts: list[int] = []
 
         def evaluate(batch: Any) -> None:
@@ -216,6 +221,24 @@ def _evaluation(experiment: Experiment, task: Task, split: Split) -> float:
 
         seconds = _seconds_each(evaluate, batches)
     return seconds * task.size(split) * len(counts) / sum(counts)
+
+
+def _with_one_test_batch(task: Task) -> Task:
+    """The task, of whose test split all is left out that makes the evaluation after a pruning long.
+
+    Evaluating all of it may take a hundred times as long as pruning, which then is not to be known
+    from what both take together.
+    """
+    glimpse = copy(task)
+
+    def batches(
+        split: Split, batch_size: int, generator: Generator | None = None
+    ) -> Iterator[Batch]:
+        every = task.batches(split, batch_size, generator)
+        return islice(every, 1) if split == "test" else every
+
+    glimpse.batches = batches  # type: ignore[method-assign]
+    return glimpse
 
 
 def _forward(experiment: Experiment, task: Task, *, size: int) -> float:

@@ -86,6 +86,19 @@ def test_a_pruning_for_which_there_is_no_time_counts_like_the_others(monkeypatch
     assert found.parts["pruning"] == pytest.approx(12 * 3 * 6.0)
 
 
+def test_a_pruning_is_tried_out_without_evaluating_all_of_the_test_split(monkeypatch, tmp_path):
+    drawn = []
+
+    def prune(experiment, task, pretrained):
+        drawn.append({split: len(list(task.batches(split, 500))) for split in ("train", "test")})
+        yield
+
+    monkeypatch.setattr(module, "prune", prune)
+    monkeypatch.setattr(module, "_SECONDS_EACH", 0.01)
+    estimated(tmp_path, strategy="Random", dataset="Digits(test=1000)")
+    assert drawn == [{"train": 2, "test": 1}]
+
+
 def test_the_command_says_it_and_runs_nothing(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(module, "_SECONDS_EACH", 0.01)
     command = ["run", "--dataset", "Digits", "--model", "LeNetSmall", "--strategy", "Random"]
