@@ -7,16 +7,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from prunebench.benchmark.experiment import Experiment
 from prunebench.datasets import Digits, ParallelText, Task, Translation
 from prunebench.registry import hyperparameters
 from prunebench.strategies import STRATEGIES, Strategy
 
-# Time says nothing about what is tested, least of all on a busy machine.
-settings.register_profile("without deadline", deadline=None)
-settings.load_profile("without deadline")
+# Time says nothing about what is tested, least of all on a busy machine; nor is chance to decide.
+settings.register_profile(
+    "steady", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("steady")
 
 
 def pytest_collection_modifyitems(items):

@@ -121,6 +121,6 @@ def browser():
         pytest.skip("there is no Chromium: make test-browser installs it")
     with playwright.sync_playwright() as running:
         arguments = ["--no-sandbox", "--disable-gpu"]
-        chromium = running.chromium.launch(executable_path=path, args=arguments)
+        chromium = running.chromium.launch(executable_path=path, args=arguments, timeout=600_000)
         yield chromium
         chromium.close()

@@ -108,7 +108,7 @@ def test_latex_compiles(frame, tmp_path):
     text = f"\\documentclass{{article}}\\usepackage{{booktabs}}\\begin{{document}}{as_latex(frame)}"
     (tmp_path / "table.tex").write_text(text.replace("% \\use", "%\n% \\use") + "\\end{document}")
     command = ["pdflatex", "-halt-on-error", "table.tex"]
-    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=60)
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=600)
 
 
 def test_markdown_has_a_cell_for_each_target_and_obeys_no_name(frame):

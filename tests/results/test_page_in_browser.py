@@ -63,6 +63,7 @@ def opened(browser):
 
     def open_page(path: Path, width: int = 1280, **settings):
         context = browser.new_context(viewport={"width": width, "height": 900}, **settings)
+        context.set_default_timeout(600_000)
         page = context.new_page()
         page.on("console", lambda message: amiss.append(message.text))
         page.on("pageerror", lambda error: amiss.append(str(error)))

@@ -289,7 +289,7 @@ def test_workers_that_cannot_be_started_end_the_sweep_with_a_sentence(tmp_path):
         f"      runs={str(tmp_path / 'runs')!r}, workers=2, progress=False)\n"
     )
     done = subprocess.run(
-        [sys.executable, script], check=False, capture_output=True, text=True, timeout=300
+        [sys.executable, script], check=False, capture_output=True, text=True, timeout=900
     )
     assert done.returncode == 1
     assert "no worker process can be started" in done.stderr.splitlines()[-1]

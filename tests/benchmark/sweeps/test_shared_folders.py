@@ -70,7 +70,7 @@ def test_two_sweeps_started_by_hand_say_that_they_share_a_folder_and_keep_what_i
         )
         for compressions in (["2", "4"], ["4", "2"])
     ]
-    printed, said = zip(*(sweep.communicate(timeout=300) for sweep in sweeps), strict=True)
+    printed, said = zip(*(sweep.communicate(timeout=900) for sweep in sweeps), strict=True)
     assert [sweep.returncode for sweep in sweeps] == [0, 0], said
     records = {record.id: record for record in Store(tmp_path / "runs").records()}
     assert [record.status for record in records.values()] == ["ok", "ok"]
