@@ -9,6 +9,8 @@ from contexts import context_of
 from torch import nn
 
 import prunebench
+from prunebench.benchmark.conformance import CHECKS
+from prunebench.benchmark.conformance.networks import registered_network
 from prunebench.datasets import Text
 from prunebench.errors import UsageError
 from prunebench.metrics import work_by_weight
@@ -173,6 +175,16 @@ def test_the_output_layer_is_found_where_it_is_the_embedding_too(model, output):
     network = made(model, classes=11)
     assert output_weights(network, tokens()) == (output,)
     assert prunable_weights(network).count(output) == 1
+
+
+def test_channels_keep_every_rule_where_heads_share_keys(frugal):
+    sizes = "'num_hidden_layers': 1, 'hidden_size': 16, 'intermediate_size': 24, 'head_dim': 2"
+    heads = "'num_attention_heads': 16, 'num_key_value_heads': 8"
+    network = registered_network(f"transformers/llama(config={{{sizes}, {heads}}})")
+    for check in CHECKS:
+        assert (
+            check.violations(frugal("StructuredL1", structure=CoupledChannels()), [network]) == []
+        )
 
 
 @pytest.fixture(scope="module")
