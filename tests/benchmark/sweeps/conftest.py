@@ -16,9 +16,6 @@ def ray_cluster():
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        # On a busy machine it takes long until what is started answers.
-        patch.setenv("RAY_raylet_start_wait_time_s", "600")
-        patch.setenv("RAY_worker_register_timeout_seconds", "600")
         node = {"num_cpus": 2, "object_store_memory": 150_000_000, "include_dashboard": False}
         cluster = Cluster(initialize_head=True, head_node_args=node)
         ray.init(cluster.address, log_to_driver=False, logging_level="ERROR")

@@ -82,8 +82,9 @@ def test_a_cell_whose_node_is_lost_is_begun_again_on_another(lost, tmp_path, wat
     nodes = [ray_cluster.add_node(**node) for _ in range(2)]
 
     def remove() -> None:
-        while not (tmp_path / "node").exists() or not (tmp_path / "node").read_text():
+        while not (tmp_path / "node").exists():
             time.sleep(0.05)
+        time.sleep(0.5)  # until it is written
         lost_one = (tmp_path / "node").read_text()
         (removed,) = (each for each in nodes if each.node_id == lost_one)
         nodes.remove(removed)
