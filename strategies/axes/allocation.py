@@ -20,6 +20,9 @@ from ...errors import UsageError, suggestion
 from ...registry import Configured, Registry
 from .selection import keep_largest, keep_largest_of_all
 
+# So many scores are sorted at once.
+_ENTRIES = 2**17
+
 
 class Units(NamedTuple):
     """The units of one layer.
@@ -445,9 +448,13 @@ class Shuffled(Allocation):
 def _ranks(rows: Tensor, generator: torch.Generator) -> Tensor:
     """The rank of each score in its row, 0 for the highest; lots decide among equals."""
     lots = torch.randperm(rows.shape[1], generator=generator).to(rows.device)
-    order = rows[:, lots].argsort(dim=1, descending=True, stable=True)
-    ranks = torch.arange(rows.shape[1], device=rows.device).expand_as(order)
-    return torch.empty_like(order).scatter_(1, lots[order], ranks)
+    numbers = torch.arange(rows.shape[1], dtype=torch.int32, device=rows.device)
+    ranks = torch.empty(rows.shape, dtype=torch.int32, device=rows.device)
+    height = max(1, _ENTRIES // rows.shape[1])
+    for some, own in zip(rows.split(height), ranks.split(height), strict=True):
+        order = some[:, lots].argsort(dim=1, descending=True, stable=True)
+        own.scatter_(1, lots[order], numbers.expand_as(order))
+    return ranks
 
 
 def _in_proportion(layers: Layers, shares: Mapping[str, float], budget: int) -> dict[str, float]:

@@ -108,8 +108,8 @@ class SparseGPT(LayerByLayer):
         """The upper factor U of H⁻¹ = Uᵀ·U, whose rows have what removing an input changes."""
         mean = gram.diagonal(dim1=1, dim2=2).mean(1)
         shift = torch.where(mean > 0, self.damping * mean, 1.0)  # a layer may have no inputs but 0
-        identity = torch.eye(gram.shape[1], dtype=gram.dtype, device=gram.device)
-        damped = gram + shift.view(-1, 1, 1) * identity
+        damped = gram.clone()
+        damped.diagonal(dim1=1, dim2=2).add_(shift.unsqueeze(1))
         inverse = torch.cholesky_inverse(torch.linalg.cholesky(damped))
         return torch.linalg.cholesky(inverse, upper=True)
 
