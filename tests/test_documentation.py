@@ -16,7 +16,7 @@ from prunebench.benchmark.catalogue.description import ENTRIES, description
 from prunebench.benchmark.command_line import main
 from prunebench.benchmark.experiment import Experiment
 from prunebench.benchmark.grid import grid, read_settings
-from prunebench.metrics import Latency, Protocol
+from prunebench.metrics import Protocol
 from prunebench.registry import hyperparameters
 from prunebench.results import (
     COLUMNS,
@@ -61,14 +61,7 @@ def commands(block: str) -> list[list[str]]:
     return [shlex.split(line[2:], comments=True) for line in lines if line.startswith("$ ")]
 
 
-@pytest.fixture
-def _untimed(monkeypatch):
-    """What is timed takes longer than all else of small cells, and says nothing here."""
-    monkeypatch.setattr(Latency, "measure", lambda *_: {})
-
-
 @pytest.mark.slow
-@pytest.mark.usefixtures("_untimed")
 def test_the_readmes_method_keeps_the_rules_and_runs_against_the_others(
     tmp_path, monkeypatch, capsys
 ):
@@ -109,7 +102,6 @@ def test_the_readmes_metric_has_a_table_and_plots_of_its_own(tmp_path, monkeypat
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("_untimed")
 def test_the_readmes_python_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (example,) = (block for block in blocks("python") if "prunebench.sweep(" in block)
