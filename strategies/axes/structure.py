@@ -165,20 +165,6 @@ class CoupledChannels(Filters):
         """The masks that keep whole channels, as many as cost no more than the budget."""
         return coupled_masks(ranking, _coupling(ranking.context), scores)
 
-    def shares(self, context: Context, allocation: Layerwise, budget: int) -> dict[str, int]:
-        """How many weights each layer keeps, which no score decides."""
-        masks = outputs_first(context.model, context.masks)
-        layers, most = {}, {}
-        for name, mask in masks.items():
-            equal = torch.zeros((), dtype=torch.half, device=mask.device).expand(mask.shape)
-            allowed = self.admissible(equal, mask)
-            layers[name] = self._units(
-                Ranking(context, allocation, _any, budget), name, equal, allowed
-            )
-            most[name] = int(allowed.count_nonzero())
-        shares = allocation.shares(layers, budget)
-        return {name: min(share, most[name]) for name, share in shares.items()}
-
     def further_masks(self, context: Context, masks: Masks) -> Masks:
         """Those of biases, normalisation and all else that belongs to the channels."""
         coupling = _coupling(context)
