@@ -122,7 +122,7 @@ def half_of_all(scores):
 @pytest.mark.parametrize(
     ("structure", "keep", "width"),
     [(Unstructured(), half_of_all, 12), (NM(), two_of_a_row, 4)],
-    ids=str,
+    ids=["unstructured", "2:4"],
 )
 def test_masks_weights_and_errors_are_those_of_the_published_algorithm(structure, keep, width):
     x, calibrated = layer()
