@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ...errors import UsageError, lacking
-from .options import file_path, folder_path
+from .options import file_path, folder_or_url, folder_path, place
 
 HELP = "print what bash, zsh or fish needs to complete commands"
 
@@ -67,17 +67,17 @@ def _describe(action: argparse.Action, names: Mapping[str, list[str]]) -> None:
 
     if action.choices is not None:
         return
-    place = action.dest.rpartition(".")[2]
-    kind = _KINDS.get(place, place if place in names else f"{place}s")
-    if place == "config" and action.type is None:
+    setting = action.dest.rpartition(".")[2]
+    kind = _KINDS.get(setting, setting if setting in names else f"{setting}s")
+    if setting == "config" and action.type is None:
         action.complete = _config(names["experiments"])  # type: ignore[attr-defined]
-    elif place == "kind":
+    elif setting == "kind":
         action.choices = list(names)
     elif kind in names:
         action.choices = names[kind]
-    elif action.type in (Path, file_path):
+    elif action.type in (Path, file_path, place):
         action.complete = shtab.FILE  # type: ignore[attr-defined]
-    elif action.type is folder_path:
+    elif action.type in (folder_path, folder_or_url):
         action.complete = shtab.DIRECTORY  # type: ignore[attr-defined]
 
 
