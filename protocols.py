@@ -85,6 +85,17 @@ class ClosesChannels(Protocol):
     convolution: nn.Module
 
 
+class Generates(Protocol):
+    """A language model that goes on with texts by itself."""
+
+    def generate(self, tokens: Tensor, count: int) -> Tensor:
+        """``count`` tokens after each of some texts (batch × steps), always the most probable.
+
+        Returns:
+            The new tokens (batch × count).
+        """
+
+
 class Translates(Protocol):
     """A network that translates by a search of its own, as BLEU needs."""
 

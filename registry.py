@@ -135,7 +135,7 @@ class Component(Generic[T]):
         """
         return source_of(self.factory.__module__)
 
-    @property
+    @cached_property
     def identity(self) -> str:
         """The component as it counts in an identity: with the digest of its source, if it has one.
 

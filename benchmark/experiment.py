@@ -318,6 +318,11 @@ class Experiment(_WithTarget):  # type: ignore[misc]
     initialisation: InitialisationComponent = Field(
         default="Default", description="the random weights from which pretraining begins"
     )
+    calibration: DatasetComponent | None = Field(
+        default=None,
+        description="the data set whose training split strategies look at to prune, of examples "
+        "like those of dataset; null is dataset itself",
+    )
     prune_classifier: bool = Field(
         default=True, description="false leaves the output layer dense, as ShrinkBench does"
     )
@@ -420,6 +425,17 @@ class Experiment(_WithTarget):  # type: ignore[misc]
                 "finetuned_network: shrunk is not allowed: it needs a strategy that removes whole "
                 f"channels between trainings, with structure=CoupledChannels, and this is "
                 f"{self.strategy} with timing {self.timing}"
+            )
+        if recovery.adapts and (gradual or by_own_rules or removes == "nothing"):
+            other = self.timing if gradual else self.strategy
+            raise UsageError(
+                f"recovery: {self.recovery} is not allowed: {other} trains the network by rules of "
+                "its own"
+            )
+        if recovery.adapts and self.finetuned_network == "shrunk":
+            raise UsageError(
+                f"recovery: {self.recovery} is not allowed: it trains the network under masks, and "
+                "finetuned_network is shrunk"
             )
         if removes == "nothing" and recovery.goes_back:
             raise UsageError(

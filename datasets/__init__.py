@@ -3,8 +3,10 @@
 from .cache import discard, note_digest, whole
 from .cifar import CIFAR10, CIFAR100, SVHN
 from .classification import Classification, sampled_labels
+from .corpora import C4, PennTreebank, TinyStories, WikiText2, WikiText103
 from .digits import Digits
 from .image_folder import ImageFolder, ImageNet, TinyImageNet
+from .labelled_text import LabelledText, TextClassification
 from .language import LanguageModelling
 from .mnist import KMNIST, MNIST, FashionMNIST
 from .parallel_text import Multi30k, ParallelText
@@ -13,6 +15,7 @@ from .text import Multi30kText, Text
 from .translation import Translation
 
 __all__ = [
+    "C4",
     "CIFAR10",
     "CIFAR100",
     "DATASETS",
@@ -26,15 +29,21 @@ __all__ = [
     "FashionMNIST",
     "ImageFolder",
     "ImageNet",
+    "LabelledText",
     "LanguageModelling",
     "Multi30k",
     "Multi30kText",
     "ParallelText",
+    "PennTreebank",
     "Split",
     "Task",
     "Text",
+    "TextClassification",
     "TinyImageNet",
+    "TinyStories",
     "Translation",
+    "WikiText2",
+    "WikiText103",
     "discard",
     "note_digest",
     "register",

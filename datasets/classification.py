@@ -1,4 +1,4 @@
-"""Classification of images that fit in memory, as unsigned bytes, transformed batch by batch."""
+"""Classification, and that of images in memory: unsigned bytes, transformed batch by batch."""
 
 from __future__ import annotations
 
@@ -19,24 +19,10 @@ Scaling = Literal["standardised", "unit"]
 """Pixels of mean 0 and standard deviation 1 over the training split, or pixels in [0, 1]."""
 
 
-class ImageClassification(Task):
-    """Image classification with cross-entropy, scored by accuracy, wherever the images are.
-
-    Args:
-        classes: number of classes.
-        input_shape: channels, height and width of an image.
-        scale: by which bytes are multiplied, for each channel (1 × channels × 1 × 1).
-        shift: what is then added.
-    """
+class LabelClassification(Task):
+    """Classification with cross-entropy, scored by accuracy, of whatever has a label."""
 
     quality = "Accuracy"
-
-    def __init__(
-        self, classes: int, input_shape: tuple[int, ...], scale: Tensor, shift: Tensor
-    ) -> None:
-        self.classes = classes
-        self.input_shape = input_shape
-        self._scale, self._shift = scale, shift
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Mean cross-entropy of the model's logits."""
@@ -51,6 +37,24 @@ class ImageClassification(Task):
         """Mean cross-entropy of labels drawn from the model; see :meth:`Task.sampled_loss`."""
         logits = model(batch[0])
         return F.cross_entropy(logits, sampled_labels(logits, generator))
+
+
+class ImageClassification(LabelClassification):
+    """Classification of images, wherever these are.
+
+    Args:
+        classes: number of classes.
+        input_shape: channels, height and width of an image.
+        scale: by which bytes are multiplied, for each channel (1 × channels × 1 × 1).
+        shift: what is then added.
+    """
+
+    def __init__(
+        self, classes: int, input_shape: tuple[int, ...], scale: Tensor, shift: Tensor
+    ) -> None:
+        self.classes = classes
+        self.input_shape = input_shape
+        self._scale, self._shift = scale, shift
 
     def _normalised(self, images: Tensor) -> Tensor:
         return images.float().mul_(self._scale).add_(self._shift)

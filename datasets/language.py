@@ -43,6 +43,7 @@ class LanguageModelling(NextToken):
             whose labels it does not count again. Blocks do not overlap if it is ``length``; a
             smaller one lets each token be predicted from at least ``length - stride`` others (but
             those of the first block).
+        vocabulary: what the tokens stand for; see :class:`Task`.
 
     Raises:
         UsageError: the stride is above the length, the training split has less than a block, or
@@ -53,7 +54,12 @@ class LanguageModelling(NextToken):
     quality = "Perplexity(batch_size=16)"
 
     def __init__(
-        self, splits: Mapping[Split, Stream], classes: int, length: int, stride: int
+        self,
+        splits: Mapping[Split, Stream],
+        classes: int,
+        length: int,
+        stride: int,
+        vocabulary: str = "",
     ) -> None:
         if stride > length:
             raise UsageError(
@@ -61,6 +67,7 @@ class LanguageModelling(NextToken):
             )
         self.input_shape = (length,)
         self.classes = classes
+        self.vocabulary = vocabulary
         self._splits = splits
         self._strides: dict[Split, int] = dict.fromkeys(splits, stride) | {"train": length}
         for split in splits:

@@ -18,6 +18,9 @@ PADDING, UNKNOWN, BEGIN, END = range(4)
 class Subwords:
     """A vocabulary of subwords: sentences to tokens and back.
 
+    Attributes:
+        digest: SHA-256 of what was learned.
+
     Args:
         model: what SentencePiece's training gave; see :meth:`learned`.
     """
@@ -32,6 +35,7 @@ class Subwords:
 
         # The library has no type hints.
         self._processor: Any = sentencepiece.SentencePieceProcessor(model_proto=model)
+        self.digest = hashlib.sha256(model).hexdigest()
 
     @classmethod
     def learned(cls, sentences: Sequence[str], size: int, cache: Path) -> Subwords:

@@ -32,6 +32,8 @@ class Task(ABC):
         quality: the metric that scores a model on this task, as an experiment names one: a
             registered name, or ``path/to/file.py:Class``.
         class_names: what the classes are called, if anything.
+        vocabulary: what its tokens stand for, the same wherever that is the same; empty where an
+            example has none.
         padding: the label that fills batches up, which no loss counts.
         device: where the tensors are that it gives.
     """
@@ -40,6 +42,7 @@ class Task(ABC):
     classes: int
     quality: ClassVar[str]
     class_names: tuple[str, ...] = ()
+    vocabulary: str = ""
     padding: ClassVar[int] = -100  # as torch's cross-entropy has it
     device: torch.device = torch.device("cpu")
 

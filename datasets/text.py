@@ -80,14 +80,15 @@ class Text(Dataset):
         texts = {
             split: read_text(self.file(folder / self.folder, name)) for split, name in names.items()
         }
-        as_tokens, classes = self._vocabulary(texts["train"])
+        as_tokens, classes, vocabulary = self._vocabulary(texts["train"])
         splits = {
             split: Stream(
                 as_tokens(text), len(text.split()) + text.count("\n"), len(text.encode("utf-8"))
             )
             for split, text in texts.items()
         }
-        return LanguageModelling(splits, classes, self.length, self.stride or self.length)
+        stride = self.stride or self.length
+        return LanguageModelling(splits, classes, self.length, stride, vocabulary)
 
     def file(self, folder: Path, name: str) -> Path:
         """The file of that name in ``folder``, compressed or not.
@@ -97,15 +98,16 @@ class Text(Dataset):
         """
         return text_file(type(self).__name__, folder, name)
 
-    def _vocabulary(self, training: str) -> tuple[Callable[[str], Tensor], int]:
-        """What makes tokens of a text, one before it, and the number of different tokens."""
+    def _vocabulary(self, training: str) -> tuple[Callable[[str], Tensor], int, str]:
+        """What makes tokens of a text, one before it, how many there are, and what they are."""
         if self.vocabulary == "bytes":
-            return _as_bytes, _BYTES
+            return _as_bytes, _BYTES, self.vocabulary
         if isinstance(self.vocabulary, str):
-            return tokens_of_model(self.vocabulary.removeprefix("transformers/"))
+            name = self.vocabulary.removeprefix("transformers/")
+            return *tokens_of_model(name), self.vocabulary
         lines = [line for line in training.split("\n") if line]
         subwords = ExactSubwords.learned(lines, self.vocabulary, cache_folder() / "vocabularies")
-        return lambda text: _as_subwords(text, subwords), len(subwords)
+        return lambda text: _as_subwords(text, subwords), len(subwords), subwords.digest
 
 
 @register

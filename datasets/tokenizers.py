@@ -1,8 +1,9 @@
-"""The tokens of a language model of the transformers library, with which it was trained."""
+"""The tokens of a model of the transformers library, with which it was trained."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,16 +21,7 @@ def tokens_of_model(name: str) -> tuple[Callable[[str], Tensor], int]:
     Raises:
         UsageError: it cannot be read or downloaded, or has no token that begins or ends texts.
     """
-    import transformers  # it comes with the extra transformers, and importing it takes seconds
-
-    model, _, revision = name.partition("@")
-    try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(model, revision=revision or "main")
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().partition("\n")[0].rstrip(".")
-        raise UsageError(
-            f"vocabulary: transformers/{name} cannot be read or downloaded: {reason}"
-        ) from None
+    tokenizer = _tokenizer(name)
     first = tokenizer.bos_token_id
     if first is None:
         first = tokenizer.eos_token_id
@@ -44,3 +36,40 @@ def tokens_of_model(name: str) -> tuple[Callable[[str], Tensor], int]:
         return torch.tensor([first, *tokens], dtype=torch.int32)
 
     return as_tokens, len(tokenizer)
+
+
+def filled_tokens_of_model(name: str, length: int) -> Callable[[list[str]], Tensor]:
+    """What makes tokens of texts (texts × ``length``), cut off or filled up.
+
+    Args:
+        name: of a model, as :func:`tokens_of_model` takes it.
+        length: tokens of a text, those that begin and end it included.
+
+    Raises:
+        UsageError: it cannot be read or downloaded, or has no token that fills texts up.
+    """
+    tokenizer = _tokenizer(name)
+    if tokenizer.pad_token_id is None:
+        raise UsageError(
+            f"vocabulary: transformers/{name} is not allowed: it has no token that fills texts up"
+        )
+
+    def as_tokens(texts: list[str]) -> Tensor:
+        settings = {"truncation": True, "padding": "max_length", "max_length": length}
+        tokens: Tensor = tokenizer(texts, return_tensors="pt", **settings)["input_ids"]
+        return tokens
+
+    return as_tokens
+
+
+def _tokenizer(name: str) -> Any:
+    import transformers  # it comes with the extra transformers, and importing it takes seconds
+
+    model, _, revision = name.partition("@")
+    try:
+        return transformers.AutoTokenizer.from_pretrained(model, revision=revision or "main")
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().partition("\n")[0].rstrip(".")
+        raise UsageError(
+            f"vocabulary: transformers/{name} cannot be read or downloaded: {reason}"
+        ) from None

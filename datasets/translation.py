@@ -52,6 +52,7 @@ class Translation(NextToken):
         self._source, self._target = source, target
         self._sentences = splits
         self.classes = len(target)
+        self.vocabulary = f"{source.digest} {target.digest}"
         self._tokens: dict[Split, tuple[Tensor, Tensor]] = {}
         for split, (sources, targets) in splits.items():
             pairs = list(

@@ -17,6 +17,7 @@ from .runtimes import RUNTIMES, NetworkKind, Runtime, UnsupportedError, as_onnx
 from .size import Size
 from .storage import Storage, decode, encode
 from .timing import STANDARD, Protocol, Ratio, interleaved, keep_memory, pinned, ratio
+from .token_speed import TokenSpeed
 from .work import Work, flops_by_module, work_by_weight, work_left
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "Size",
     "Storage",
     "Subject",
+    "TokenSpeed",
     "UnsupportedError",
     "Work",
     "as_onnx",

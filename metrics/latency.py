@@ -6,7 +6,6 @@ What other runtimes and the shrunk network make of it is measured in :mod:`.runt
 
 from __future__ import annotations
 
-import copy
 import math
 from dataclasses import dataclass
 from functools import partial
@@ -15,16 +14,11 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from .conditions import (
-    FEWEST_SAMPLES,
-    Conditions,
-    disturbed_since,
-    load_between,
-    processor_times,
-)
+from .conditions import FEWEST_SAMPLES
 from .metric import Measurements, Metric, Subject, register
 from .modes import inference
-from .timing import Protocol, Ratio, interleaved, ratio
+from .side_by_side import SideBySide, networks_of, with_interval
+from .timing import Protocol
 
 
 @register
@@ -84,47 +78,25 @@ class Latency(Metric):
             sample_ms=self.sample_ms,
             most_seconds=self.seconds,
         )
-        networks = {
-            "dense": subject.dense,
-            "control": copy.deepcopy(subject.dense),
-            "pruned": subject.model,
-        }
-        if subject.shrunk is not None:
-            networks["shrunk"] = subject.shrunk
-        pairs = [("dense", name) for name in networks if name != "dense"]
+        networks = networks_of(subject)
         with inference(*networks.values()):
             for size in self.batch_sizes:
                 inputs = subject.task.inputs(size)
                 calls = {name: partial(network, inputs) for name, network in networks.items()}
-                before = processor_times()
-                times = interleaved(
-                    calls,
-                    protocol,
-                    pairs,
-                    inputs.is_cuda,
-                    hopeless=partial(disturbed_since, before),
-                )
-                load = load_between(before, processor_times())
-                control = ratio(times["dense"], times["control"])
-                conditions = Conditions(len(times["dense"]), load, control)
+                timed = SideBySide(calls, protocol, inputs.is_cuda)
                 for name in ("dense", "pruned"):
-                    measured |= _summary(f"latency_batch{size}_{name}", times[name])
-                measured |= _with_interval(f"latency_batch{size}_control", control)
-                measured[f"latency_batch{size}_load"] = math.nan if load is None else load
+                    measured |= _summary(f"latency_batch{size}_{name}", timed.seconds[name])
+                measured |= with_interval(f"latency_batch{size}_control", timed.control)
+                measured[f"latency_batch{size}_load"] = (
+                    math.nan if timed.load is None else timed.load
+                )
                 for name, suffix in (("pruned", ""), ("shrunk", "_shrunk")):
-                    if name not in networks:
-                        continue
-                    label = f"measured_speedup_batch{size}{suffix}"
-                    speedup = ratio(times["dense"], times[name])
-                    if doubt := conditions.doubt(speedup):
-                        doubts[label] = doubt
-                        speedup = Ratio(math.nan, math.nan, math.nan)
-                    measured |= _with_interval(label, speedup)
+                    if name in networks:
+                        label = f"measured_speedup_batch{size}{suffix}"
+                        speedup, doubt = timed.speedup(name)
+                        doubts |= {label: doubt} if doubt else {}
+                        measured |= with_interval(label, speedup)
         return measured, doubts
-
-
-def _with_interval(name: str, found: Ratio) -> Measurements:
-    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
 
 
 def _summary(name: str, seconds: np.ndarray) -> Measurements:

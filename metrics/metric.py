@@ -103,6 +103,10 @@ class Metric(Configured, ABC):
     def measure(self, subject: Subject) -> Measurements:
         """The numbers by name; not-a-number or infinity where there is none."""
 
+    def measure_and_doubt(self, subject: Subject) -> tuple[Measurements, dict[str, str]]:
+        """The same, and by the names of those that are not to be believed the reason why."""
+        return self.measure(subject), {}
+
 
 METRICS: Registry[Metric] = Registry("metric", "metrics", Metric, home=__name__)
 register = METRICS.register

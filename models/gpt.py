@@ -85,6 +85,18 @@ class GPT(nn.Module):
         logits: Tensor = self.output(self.norm(x))
         return logits
 
+    @torch.no_grad()
+    def generate(self, tokens: Tensor, count: int) -> Tensor:
+        """The ``count`` most probable tokens after ``tokens`` (batch × steps), one by one.
+
+        Nothing is kept from one to the next, so that each takes a forward pass over as many tokens
+        before it as there are positions.
+        """
+        for _ in range(count):
+            logits = self(tokens[:, -len(self.positions) :])
+            tokens = torch.cat([tokens, logits[:, -1:].argmax(2)], 1)
+        return tokens[:, -count:]
+
     def channel_groups(self) -> list[ChannelGroup]:
         """What can be removed: heads of attention, and units of feed-forward layers.
 

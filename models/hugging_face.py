@@ -1,4 +1,4 @@
-"""Causal language models of the transformers library by name: ``transformers/gpt2``.
+"""Models of text of the transformers library by name: ``transformers/gpt2``.
 
 A name is a family of the library (``gpt2``, ``llama``, ``opt``), a model of the Hugging Face hub as
 ``owner/name``, or a folder that begins with ``.`` or ``/``.
@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +39,21 @@ class CausalLanguageModel(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """Logits (batch × steps × tokens) of what follows each of ``tokens`` (batch × steps)."""
         logits: Tensor = self.network(input_ids=tokens, use_cache=False).logits
-        return logits
+        # Losses of logits in half precision would be as coarse as these.
+        return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+    def generate(self, tokens: Tensor, count: int) -> Tensor:
+        """The ``count`` most probable tokens after ``tokens`` (batch × steps), by the library."""
+        network: Any = self.network
+        outputs: Tensor = network.generate(
+            input_ids=tokens,
+            attention_mask=torch.ones_like(tokens),
+            do_sample=False,
+            num_beams=1,
+            min_new_tokens=count,
+            max_new_tokens=count,
+        )
+        return outputs[:, tokens.shape[1] :]
 
     def channel_groups(self) -> list[ChannelGroup]:
         """What can be removed: heads of attention, and units of feed-forward layers."""
@@ -50,10 +64,38 @@ class CausalLanguageModel(nn.Module):
         resize(self)
 
 
+class SequenceClassifier(nn.Module):
+    """A network of the transformers library that classifies texts, whose outputs are logits alone.
+
+    Args:
+        network: the library's own, which has a head for sequence classification.
+        name: what it is called, for sentences.
+    """
+
+    def __init__(self, network: nn.Module, name: str) -> None:
+        super().__init__()
+        self.network = network
+        self._name = name
+        configuration: Any = network.config
+        self._filling = int(configuration.pad_token_id or 0)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Logits (batch × classes) of texts as tokens (batch × steps), their filling left out."""
+        mask = (tokens != self._filling).long()
+        try:
+            logits: Tensor = self.network(input_ids=tokens, attention_mask=mask).logits
+        except IndexError:
+            raise UsageError(
+                f"model transformers/{self._name} has fewer tokens than the vocabulary of this "
+                "data set: give it more by config={'vocab_size': …}"
+            ) from None
+        return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+
 @MODELS.library("transformers")
 @cache
 def transformers_model(name: str) -> type[nn.Module]:
-    """A causal language model of transformers (Wolf et al. 2020), which is to be installed.
+    """A language model or classifier of transformers (Wolf et al. 2020), to be installed.
 
     Raises:
         UsageError: there can be none of this name, or transformers is not installed.
@@ -70,7 +112,7 @@ def transformers_model(name: str) -> type[nn.Module]:
 
 
 def _model_class(name: str) -> type[nn.Module]:
-    """A class that a registry can hold, whose instances are :class:`CausalLanguageModel`."""
+    """A class that a registry can hold, whose instances are of one of the classes above."""
 
     def make(
         cls: type[nn.Module],
@@ -80,6 +122,8 @@ def _model_class(name: str) -> type[nn.Module]:
         pretrained: bool = False,
         config: dict[str, Any] | None = None,
         revision: str = "main",
+        dtype: Literal["float32", "bfloat16", "float16"] = "float32",
+        head: Literal["language", "classification"] = "language",
     ) -> nn.Module:
         if len(input_shape) != 1:
             shape = "×".join(map(str, input_shape))
@@ -87,15 +131,23 @@ def _model_class(name: str) -> type[nn.Module]:
                 f"model transformers/{name} needs sequences of tokens, as Text has, and the "
                 f"examples of this data set are {shape}"
             )
-        network = _built(name, revision, pretrained, config or {}, input_shape[0], classes)
-        return CausalLanguageModel(network)
+        given = getattr(torch, dtype)
+        heads = "CausalLM" if head == "language" else "SequenceClassification"
+        network = _built(
+            name, revision, pretrained, config or {}, input_shape[0], classes, given, heads
+        )
+        if head == "language":
+            return CausalLanguageModel(network)
+        return SequenceClassifier(network, name)
 
     body: dict[str, Any] = {
         "__new__": make,
         # Never called, as instances are of another class; it says which hyperparameters there are.
         "__init__": make,
         "__doc__": f"{name} of transformers; ``pretrained`` takes its weights, ``config`` replaces "
-        "what its configuration says, ``revision`` is a branch, tag or commit of the hub.",
+        "what its configuration says, ``revision`` is a branch, tag or commit of the hub, "
+        "``dtype`` is the type of the weights, ``head`` what it predicts: the next token, or the "
+        "class of a text.",
         "__module__": __name__,
         "__signature__": inspect.Signature(list(inspect.signature(make).parameters.values())[1:]),
     }
@@ -111,39 +163,42 @@ def _built(
     changes: Mapping[str, Any],
     length: int,
     classes: int,
+    dtype: torch.dtype,
+    heads: str,
 ) -> nn.Module:
     """The library's network, with weights of its own or drawn ones."""
     import transformers  # importing it takes seconds
 
     try:
         if not pretrained and name in _families():
-            configuration = _of_family(name, changes, length, classes)
+            configuration = _of_family(name, changes, length, classes, heads)
         else:
             configuration = transformers.AutoConfig.from_pretrained(name, revision=revision)
             _require_known(configuration, name, changes)
             configuration.update(changes)
-        _require_room(configuration, name, length, classes)
+            if heads == "SequenceClassification":
+                configuration.num_labels = classes
+        _require_room(configuration, name, length, classes if heads == "CausalLM" else 0)
+        factory = getattr(transformers, f"AutoModelFor{heads}")
         if not pretrained:
-            drawn: nn.Module = transformers.AutoModelForCausalLM.from_config(
-                configuration, dtype=torch.float32
-            )
+            drawn: nn.Module = factory.from_config(configuration, dtype=dtype)
             return drawn
-        read: nn.Module = transformers.AutoModelForCausalLM.from_pretrained(
+        read: nn.Module = factory.from_pretrained(
             name,
             revision=revision,
             config=configuration,
-            dtype=torch.float32,
+            dtype=dtype,
             use_safetensors=True,  # other formats may execute what is in them
         )
         return read
-    except OSError as error:
+    except (OSError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0].rstrip(".")
         raise UsageError(
             f"model transformers/{name} cannot be read or downloaded: {reason}"
         ) from None
 
 
-def _of_family(name: str, changes: Mapping[str, Any], length: int, classes: int) -> Any:
+def _of_family(name: str, changes: Mapping[str, Any], length: int, classes: int, heads: str) -> Any:
     """The configuration of a family, which fits the task where nothing else is asked for.
 
     The numbers of special tokens that it has are those of a vocabulary that is not there.
@@ -154,11 +209,14 @@ def _of_family(name: str, changes: Mapping[str, Any], length: int, classes: int)
     _require_known(usual, name, changes)
     names = usual.attribute_map
     special = ("bos_token_id", "eos_token_id", "pad_token_id")
-    fitting = {
-        "vocab_size": classes,
+    fitting: dict[str, Any] = {
         names.get("max_position_embeddings", "max_position_embeddings"): length,
         **dict.fromkeys(special),
     }
+    if heads == "CausalLM":
+        fitting["vocab_size"] = classes
+    else:
+        fitting |= {"num_labels": classes, "pad_token_id": 0}
     known = {key: value for key, value in fitting.items() if hasattr(usual, key)}
     asked = {names.get(key, key): value for key, value in changes.items()}
     return AutoConfig.for_model(name, **(known | asked))
@@ -186,11 +244,11 @@ def _require_room(configuration: Any, name: str, length: int, classes: int) -> N
 
 @cache
 def _families() -> frozenset[str]:
-    """Families of the library that may have causal language models, found without importing it."""
+    """Families of the library that may have such models, found without importing it."""
     spec = find_spec("transformers")
     folders = (spec and spec.submodule_search_locations) or []
     found = (path for folder in folders for path in Path(folder).glob("models/*/modeling_*.py"))
-    head = re.compile(rb"class \w+(ForCausalLM|LMHeadModel)\(")
+    head = re.compile(rb"class \w+(ForCausalLM|LMHeadModel|ForSequenceClassification)\(")
     return frozenset(path.parent.name for path in found if head.search(path.read_bytes()))
 
 

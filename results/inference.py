@@ -58,7 +58,8 @@ INFERENCE_COLUMNS: dict[str, str] = {
     "That of the first seed where all are in doubt.",
     "quality_metric": "What the task is scored by.",
     "quality": "What that is on the test split, mean over seeds: of the network as this runtime "
-    "computes it where the runtime rounds (`OnnxInt8`), and else as the record has it.",
+    "computes it where the runtime rounds (`OnnxInt8`; empty where that cannot be found out), and "
+    "else as the record has it.",
     "peak_bytes": "Memory at the peak of a forward pass: parameters, inputs, and what PyTorch "
     "allocates; known in `Eager` only.",
     "file_bytes": "Bytes of a safetensors file of this network, of the masked one with a bitmask "
@@ -270,7 +271,9 @@ def _quality(members: Sequence[tuple[Outcome, Inference]]) -> dict[str, Any]:
     """How good the network is in the runtime."""
     name = next(iter(members[0][0].quality), "")
     computed = [
-        each.quality or (outcome.dense if each.network == "dense" else outcome.final)
+        (outcome.dense if each.network == "dense" else outcome.final)
+        if each.quality is None
+        else each.quality
         for outcome, each in members
         if each.speedup is not None
     ]

@@ -52,6 +52,8 @@ def source_of(experiment: Mapping[str, Any], place: str) -> str:
         place: where the component is in it, such as ``strategy``.
     """
     sources: Mapping[str, str] = experiment.get("sources", {})
+    if not sources:
+        return ""
     own = sorted({sources[each] for each in sources if is_within(each, place)})
     return hashlib.sha256("".join(own).encode()).hexdigest() if len(own) > 1 else "".join(own)
 

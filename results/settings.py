@@ -37,6 +37,7 @@ _DEFAULT_RECIPE = {
 }
 
 DEFAULTS: Mapping[str, Any] = {
+    "calibration": None,
     "prune_classifier": True,
     "prune_only": [],
     "prune_except": [],

@@ -17,6 +17,7 @@ from .axes.allocation import (
     UniformPlus,
     Units,
 )
+from .axes.lora import LoRA
 from .axes.penalty import L1, L2, PENALTIES, GroupLasso, LInf, NormalisationScale, Penalty
 from .axes.ranking import Ranking
 from .axes.recovery import (
@@ -192,6 +193,7 @@ __all__ = [
     "LayerRandom",
     "Layerwise",
     "Linear",
+    "LoRA",
     "MaskedWeights",
     "Masks",
     "Movement",

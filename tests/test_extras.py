@@ -23,8 +23,8 @@ SETTINGS.read(Path(__file__).resolve().parents[1] / "setup.cfg")
 EXTRAS = {
     extra: re.findall(r"^[a-z]+", SETTINGS["options.extras_require"][extra], re.MULTILINE)
     for extra in (
-        *("onnx", "openvino", "ray", "remote", "timm", "transformers", "translation"),
-        "tuning",
+        *("corpora", "onnx", "openvino", "ray", "remote", "timm", "transformers"),
+        *("translation", "tuning"),
     )
 }
 PACKAGES = [package for packages in EXTRAS.values() for package in packages]

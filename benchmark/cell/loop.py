@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save as as_safetensors
 
 from ...datasets import DATASETS, Task
+from ...errors import UsageError
 from ...registry import Component
 from ...results import Record, Store
 from ..experiment import Experiment
@@ -59,7 +60,8 @@ def cell(
         task = load_task(experiment.dataset, data, experiment.device)
         pretrained = Pretrained(experiment, task, store.folder, checkpoint_seconds)
         require_learned(experiment, task, pretrained.report())
-        pruned = yield from prune(experiment, task, pretrained, checkpoints)
+        calibration = load_calibration(experiment, data, experiment.device)
+        pruned = yield from prune(experiment, task, pretrained, checkpoints, calibration)
         digest = _data_digest(str(experiment.dataset), data)
         record = finished_record(experiment, task, pretrained, pruned, digest)
         state = copy_of_state(pruned.model)
@@ -123,7 +125,7 @@ class _UnderWay:
             self.record = end.value
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)  # a data set and one to calibrate on, here and on a GPU
 def _loaded(dataset: str, data: Path, device: str) -> Task:
     if device != "cpu":
         return _loaded(dataset, data, "cpu").to(torch.device(device))
@@ -138,3 +140,37 @@ def _data_digest(dataset: str, data: Path) -> str:
 def load_task(dataset: Component[Any], data: Path, device: str = "cpu") -> Task:
     """The data set's task on a device; a process loads it once."""
     return _loaded(str(dataset), data, device)
+
+
+def load_calibration(experiment: Experiment, data: Path, device: str = "cpu") -> Task:
+    """What strategies look at to prune: the task of ``calibration``, else what is learned.
+
+    Raises:
+        UsageError: the network cannot take its examples for those that it is trained on.
+    """
+    task = load_task(experiment.dataset, data, device)
+    if experiment.calibration is None:
+        return task
+    other = load_task(experiment.calibration, data, device)
+    # A language model takes shorter sequences too.
+    are_shorter = bool(task.vocabulary) and len(task.input_shape) == len(other.input_shape) == 1
+    fits = (
+        other.input_shape <= task.input_shape
+        if are_shorter
+        else (other.input_shape == task.input_shape)
+    )
+    if not fits or other.classes != task.classes:
+        raise UsageError(
+            f"calibration: {experiment.calibration} is not allowed: its examples are "
+            f"{_described(other)}, and those of {experiment.dataset} are {_described(task)}"
+        )
+    if other.vocabulary != task.vocabulary:
+        raise UsageError(
+            f"calibration: {experiment.calibration} is not allowed: its tokens are not those of "
+            f"{experiment.dataset}; give both the same vocabulary, bytes or transformers/NAME"
+        )
+    return other
+
+
+def _described(task: Task) -> str:
+    return f"{'×'.join(map(str, task.input_shape))} of {task.classes:,} classes"

@@ -10,7 +10,6 @@ from ...datasets import Task
 from ...errors import message_of
 from ...metrics import (
     Flops,
-    Latency,
     Measurements,
     Metric,
     Quality,
@@ -56,6 +55,8 @@ def finished_record(
         each: each.create() for each in experiment.measurements
     }
     untimed = [metric for metric in standard.values() if not metric.timing]
+    timed = {name: each for name, each in chosen.items() if each.timing and not each.quality}
+    chosen = {name: each for name, each in chosen.items() if name not in timed}
     final = {**pruned.rounds[-1].after, **_all([*untimed, *chosen.values()], subjects.final)}
     remembered = [name for name, each in {**standard, **chosen}.items() if not each.timing]
     dense = report.test | pretrained.measured(remembered, subjects.dense.prunable)
@@ -67,7 +68,7 @@ def finished_record(
         for name, each in _measured_of(metric, final).items()
         if name not in own
     }
-    latency, doubts = _latency(standard.values(), subjects.final)
+    times, doubts = _times([*standard.values(), *timed.values()], subjects.final)
     dead = collapsed(pruned.masks)
     return Record(
         id=experiment.id,
@@ -92,7 +93,7 @@ def finished_record(
         distributions=_distributions(pretrained, pruned),
         digests=_digests(pretrained, pruned, data),
         calibration=tuple(pruned.calibration),
-        timings={"pretraining_seconds": report.seconds, **pruned.costs, **latency},
+        timings={"pretraining_seconds": report.seconds, **pruned.costs, **times},
         doubts=doubts,
         environment=environment(),
     )
@@ -179,14 +180,15 @@ def _measured_of(metric: Metric, measured: Mapping[str, object]) -> dict[str, Qu
     return {name: each for name, each in metric.qualities().items() if name in measured}
 
 
-def _latency(metrics: Iterable[Metric], subject: Subject) -> tuple[Measurements, dict[str, str]]:
+def _times(metrics: Iterable[Metric], subject: Subject) -> tuple[Measurements, dict[str, str]]:
     """The times of a network, and what speaks against believing them."""
-    latency: Measurements = {}
+    times: Measurements = {}
     doubts: dict[str, str] = {}
     for metric in metrics:
-        if isinstance(metric, Latency):
-            latency, doubts = metric.measure_and_doubt(subject)
-    return latency, doubts
+        if metric.timing:
+            measured, reasons = metric.measure_and_doubt(subject)
+            times, doubts = {**times, **measured}, {**doubts, **reasons}
+    return times, doubts
 
 
 def _layers(

@@ -87,9 +87,18 @@ def prune(
     task: Task,
     pretrained: Pretrained,
     checkpoints: Checkpoints | None = None,
+    calibration: Task | None = None,
 ) -> Steps[Pruned]:
-    """Prune and recover the network for as many rounds as the experiment says."""
-    rounds = _Rounds(experiment, task, pretrained, checkpoints)
+    """Prune and recover the network for as many rounds as the experiment says.
+
+    Args:
+        experiment: what is run.
+        task: what is learned.
+        pretrained: the dense network.
+        checkpoints: those of its trainings.
+        calibration: what the strategy looks at to prune; by default ``task``.
+    """
+    rounds = _Rounds(experiment, task, pretrained, checkpoints, calibration or task)
     timing = experiment.timing.create()
     if isinstance(timing, DuringTraining):
         return rounds.within_training(timing)
@@ -105,8 +114,10 @@ class _Rounds:
         task: Task,
         pretrained: Pretrained,
         checkpoints: Checkpoints | None,
+        looked_at: Task,
     ) -> None:
         self._experiment, self._task, self._pretrained = experiment, task, pretrained
+        self._looked_at = looked_at
         self._checkpoints = checkpoints
         self._strategy: Strategy = experiment.strategy.create()
         self._recovery: Recovery = experiment.recovery.create()
@@ -184,7 +195,7 @@ class _Rounds:
         """Prune the network as it is now to the target of a round."""
         context = Context(
             model=self._model,
-            task=self._task,
+            task=self._looked_at,
             masks={name: masks[name] for name in self._selected.names},
             outputs=self._selected.outputs,
             generator=generator(self._experiment.seed, "scoring", number),
@@ -222,6 +233,7 @@ class _Rounds:
             self._pretrained.path.absolute(),
             experiment.start_epoch,
             experiment.strategy.identity,
+            experiment.calibration and experiment.calibration.identity,
             experiment.target[0].name,
             self._selected.names,
             self._selected.outputs,
@@ -263,7 +275,13 @@ class _Rounds:
         checkpoints = self._checkpoints
         checkpoint = None if checkpoints is None else checkpoints.of(purpose.name)
         masked = experiment.finetuned_network == "masked"
-        if masked:
+        if self._recovery.adapts:
+            lots = generator(experiment.seed, "adapting", number)
+            with self._recovery.adapting(self._model, sparsity.masks, lots):
+                trained = yield Training(
+                    self._model, task, recipe, purpose, None, first, checkpoint
+                )
+        elif masked:
             trained = yield Training(
                 self._model, task, recipe, purpose, sparsity, first, checkpoint
             )

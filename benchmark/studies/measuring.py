@@ -17,6 +17,7 @@ from ...metrics import (
     NetworkKind,
     Protocol,
     Runtime,
+    UnsupportedError,
     inference,
     inference_times,
     keep_memory,
@@ -116,7 +117,7 @@ def _measured(
             times += pass_times(restored.networks, split, passes, batch_sizes)
         qualities = _qualities(restored, times, runtimes, examples)
         rows = tuple(
-            Inference(**each._asdict(), quality=qualities.get((each.runtime, each.network), {}))
+            Inference(**each._asdict(), quality=qualities.get((each.runtime, each.network)))
             for each in times
         )
         where = {**environment(), "pinned_to_cores": cores}
@@ -136,14 +137,22 @@ def _qualities(
     runtimes: Sequence[Runtime],
     examples: Tensor,
 ) -> dict[tuple[str, NetworkKind], Measurements]:
-    """What becomes of the quality of those networks that ran in a runtime that rounds."""
+    """What becomes of the quality of those networks that ran in a runtime that rounds.
+
+    Empty where it cannot take batches of any size, as the metric's own are.
+    """
     ran = {(each.runtime, each.network) for each in times if not each.reason}
     found: dict[tuple[str, NetworkKind], Measurements] = {}
     for runtime in runtimes:
         for kind, network in restored.networks.items():
-            if (str(runtime), kind) in ran:
+            if (str(runtime), kind) not in ran:
+                continue
+            try:
                 with inference(network):
                     rounded = runtime.rounded(network, examples)
-                if rounded is not None:
-                    found[str(runtime), kind] = quality(rounded, restored.task, "test")
+            except UnsupportedError:
+                found[str(runtime), kind] = {}
+                continue
+            if rounded is not None:
+                found[str(runtime), kind] = quality(rounded, restored.task, "test")
     return found

@@ -17,7 +17,7 @@ from ...results.qualities import descriptions, titles
 from ...seeding import generator
 from ...strategies import Context, ScoredStrategy, Strategy, left_untouched, weight_class
 from ..cell.evaluation import own_metric, quality
-from ..cell.loop import load_task
+from ..cell.loop import load_calibration, load_task
 from ..cell.pretraining import Pretrained, build, require_learned
 from ..cell.process import threads
 from ..cell.target import weights_to_prune
@@ -90,7 +90,8 @@ def _rows(
         raise UsageError(
             f"strategy: {experiment.strategy} is not allowed: sensitivity needs one that has scores"
         )
-    strategy.check(task, model)
+    calibration = load_calibration(experiment, data)
+    strategy.check(calibration, model)
     selected = weights_to_prune(experiment, strategy, model, task.inputs(1))
     pretrained = Pretrained(experiment, task, runs)
     dense, report = pretrained.state(), pretrained.report()
@@ -112,7 +113,7 @@ def _rows(
         names = classes[title]
         context = Context(
             model=model,
-            task=task,
+            task=calibration,
             masks={n: torch.ones_like(parameters[n], dtype=torch.bool) for n in names},
             outputs=selected.outputs,
             generator=generator(experiment.seed, "sensitivity", title),

@@ -11,7 +11,7 @@ from torch.backends import mps
 from ...errors import UsageError
 from ...strategies import couple, try_shrinking
 from ..cell.evaluation import own_metric
-from ..cell.loop import load_task
+from ..cell.loop import load_calibration, load_task
 from ..cell.pretraining import build
 from ..cell.process import threads
 from ..cell.target import target_of, weights_to_prune
@@ -48,6 +48,7 @@ def check(
         parts = (experiment.dataset, experiment.model, experiment.strategy)
         more = (
             *experiment.target,
+            str(experiment.calibration),
             experiment.prune_classifier,
             experiment.prune_only,
             experiment.prune_except,
@@ -80,9 +81,10 @@ def _fault(experiment: Experiment, data: Path, shrinks: bool) -> BaseException |
             model = build(experiment, task)
             strategy = experiment.strategy.create()
             example = task.inputs(1)
-            strategy.check(task, model)
+            strategy.check(load_calibration(experiment, data), model)
             names = weights_to_prune(experiment, strategy, model, example).names
             target_of(experiment, strategy, model, example, names)
+            experiment.recovery.create().check(model, names)
             if strategy.capabilities.removes == "channels" and shrinks:
                 try_shrinking(model, couple(model, example, names), task.inputs(2))
             for metric in (own_metric(task), *(each.create() for each in experiment.metrics)):

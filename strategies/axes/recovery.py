@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Protocol
 
+import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...errors import UsageError
 from ...registry import Configured, Registry
@@ -37,10 +39,13 @@ class Recovery(Configured, ABC):
     Attributes:
         trains: whether the network is trained after pruning.
         goes_back: whether it sets the weights to what they were once.
+        adapts: whether the network is trained in another form, in which it keeps its masks by
+            itself; see :meth:`adapting`.
     """
 
     trains: ClassVar[bool] = True
     goes_back: ClassVar[bool] = False
+    adapts: ClassVar[bool] = False
 
     @property
     def epochs_needed(self) -> int:
@@ -63,6 +68,30 @@ class Recovery(Configured, ABC):
     @abstractmethod
     def start(self, history: History) -> State | None:
         """The state from which training goes on, to be masked; None leaves the pruned one."""
+
+    def check(self, model: nn.Module, names: Iterable[str]) -> None:
+        """Make sure, before anything is trained, that this recovery is possible; by default it is.
+
+        Args:
+            model: the network.
+            names: those of its weights that are pruned.
+
+        Raises:
+            UsageError: it is not; the sentence says why.
+        """
+        return
+
+    def adapting(
+        self, model: nn.Module, masks: Mapping[str, Tensor], generator: torch.Generator
+    ) -> AbstractContextManager[None]:
+        """While it lasts, ``model`` has the form in which it is trained; by default its own.
+
+        Args:
+            model: the pruned network, which is a plain one again afterwards.
+            masks: which of its weights are kept.
+            generator: the source of randomness.
+        """
+        return nullcontext()
 
 
 RECOVERIES: Registry[Recovery] = Registry("recovery", "recoveries", Recovery, home=__name__)
@@ -162,10 +191,10 @@ class LastRound(Recovery):
 
     def __post_init__(self) -> None:
         for name, part in (("last", self.last), ("before", self.before)):
-            if not part.trains or part.schedule_epoch is not None:
+            if not part.trains or part.schedule_epoch is not None or part.adapts:
                 raise UsageError(
                     f"recovery LastRound: {name}: {part} is not allowed: only recoveries that "
-                    "train by the fine-tuning recipe are"
+                    "train all weights by the fine-tuning recipe are"
                 )
 
     @property

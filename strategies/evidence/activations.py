@@ -314,5 +314,6 @@ def _steps_first(sequences: Tensor | PackedSequence, batch_first: bool) -> tuple
 
 
 def _sum_of_squares(tensor: Tensor) -> Tensor:
-    """Over all dimensions but the last."""
-    return tensor.reshape(-1, tensor.shape[-1]).square().sum(0)
+    """Over all dimensions but the last, in float32 at least."""
+    wide = tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+    return wide.reshape(-1, wide.shape[-1]).square().sum(0)

@@ -26,7 +26,8 @@ class Context:
 
     Attributes:
         model: the model with its present weights, those already pruned being zero.
-        task: batches and loss; only the training split may be used.
+        task: batches and loss of what is looked at, which the experiment may choose apart from what
+            the network learns; only the training split may be used.
         masks: parameter name → bool tensor, False where a weight has been pruned already. Their
             names are those of the prunable weights.
         outputs: names of the output layers' weights (the classifier's), prunable or not.

@@ -29,7 +29,8 @@ def grams(context: Context, batches: int, batch_size: int) -> dict[str, Tensor]:
 
     def observe(module: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> None:
         total = sums[names[id(module)]]
-        rows = _rows(module, inputs[0]).unflatten(1, (len(total), -1)).transpose(0, 1)
+        wide = inputs[0].to(torch.promote_types(inputs[0].dtype, torch.float32))
+        rows = _rows(module, wide).unflatten(1, (len(total), -1)).transpose(0, 1)
         total += (rows.transpose(1, 2) @ rows).double()
 
     modules = [module for group in found.values() for module in group]

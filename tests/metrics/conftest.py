@@ -73,7 +73,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     """The machine, in the place of the real one."""
     made = Machine()
     monkeypatch.setattr(import_module("prunebench.metrics.timing"), "time", made)
-    for name in ("conditions", "inference", "latency"):
+    for name in ("conditions", "inference", "side_by_side"):
         module = import_module(f"prunebench.metrics.{name}")
         monkeypatch.setattr(module, "processor_times", made.processor_times)
     return made

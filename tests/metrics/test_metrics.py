@@ -9,7 +9,8 @@ import torchvision
 from torch import nn
 from torch.nn import functional as F
 
-from prunebench.datasets import Classification
+from prunebench.datasets import Classification, LanguageModelling
+from prunebench.datasets.language import Stream
 from prunebench.errors import UsageError
 from prunebench.metrics import (
     BLEU,
@@ -19,11 +20,12 @@ from prunebench.metrics import (
     Latency,
     Size,
     Subject,
+    TokenSpeed,
     flops_by_module,
     layer_table,
     work_by_weight,
 )
-from prunebench.models import LeNet5, LeNetSmall, Seq2SeqLSTM
+from prunebench.models import GPT, LeNet5, LeNetSmall, Seq2SeqLSTM
 
 
 def task_of(examples, classes, shape=(1, 3, 3)):
@@ -240,17 +242,22 @@ def test_the_number_of_a_slower_model_is_larger(digits):
 def test_every_number_that_a_metric_gives_has_a_definition(digits, reversal):
     size = {"input_shape": reversal.input_shape, "classes": reversal.classes}
     translator = Seq2SeqLSTM(**size, embedding=4, hidden=4)
-    subjects = [
-        subject_of(LeNetSmall(), digits, ["conv1.weight"]),
-        subject_of(translator, reversal, ["softmax.weight"]),
-    ]
+    stream = Stream(torch.arange(60) % 7, 60, 60)
+    text = LanguageModelling(dict.fromkeys(("train", "validation", "test"), stream), 7, 12, 12)
+    generator = GPT(input_shape=(12,), classes=7, width=8, depth=1, heads=2, hidden=8)
+    images = subject_of(LeNetSmall(), digits, ["conv1.weight"])
+    subjects = {
+        BLEU: subject_of(translator, reversal, ["softmax.weight"]),
+        TokenSpeed: subject_of(generator, text),
+    }
     for name in METRICS.names():
         metric = METRICS.component(name).create()
         if isinstance(metric, Latency):
             metric = Latency(batch_sizes=(2,), repeats=3, sample_ms=0.01)
+        if isinstance(metric, TokenSpeed):
+            metric = TokenSpeed(prompt=2, tokens=2, repeats=3, seconds=0.01)
         defined = {key.replace("<n>", "2") for key in metric.definitions}
-        translates = isinstance(metric, BLEU)
-        found = set(metric.measure(subjects[translates]))
+        found = set(metric.measure(subjects.get(type(metric), images)))
         assert found <= defined
         assert set(metric.qualities()) <= defined
 

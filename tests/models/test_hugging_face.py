@@ -252,7 +252,7 @@ def test_a_folder_is_read_from_safetensors_alone_and_counts_by_what_is_in_it(tmp
     assert not torch.equal(fresh.eval()(tokens()), drawn(tokens()))
     torch.save(drawn.network.state_dict(), moved / "pytorch_model.bin")
     (moved / "model.safetensors").unlink()
-    assert same.identity != identity
+    assert MODELS.component(str(same)).identity != identity
     with pytest.raises(UsageError, match=r"two cannot be read or downloaded: .*model\.safetensors"):
         same.create(input_shape=(12,), classes=11)
 

@@ -18,7 +18,7 @@ from prunebench.benchmark.studies.measuring import measure
 from prunebench.benchmark.studies.restoring import restore
 from prunebench.benchmark.sweeps.sweep import data_folder
 from prunebench.errors import UsageError
-from prunebench.metrics import Accuracy, Protocol, Subject, decode
+from prunebench.metrics import Accuracy, Protocol, Subject, UnsupportedError, decode
 from prunebench.metrics.runtimes import OnnxInt8
 from prunebench.results import Store, inference_as_text, inference_table
 
@@ -86,8 +86,9 @@ def test_a_runtime_that_rounds_says_what_becomes_of_the_quality(runs):
     (measured,) = measure(
         [record], runs=runs, runtimes=["OnnxInt8"], batch_sizes=[64], protocol=QUICK, progress=False
     )
-    rounded = {row.network: row.quality for row in measured.inference if row.quality}
-    assert {row.runtime for row in measured.inference if row.quality} == {"OnnxInt8"}
+    found = [row for row in measured.inference if row.quality is not None]
+    rounded = {row.network: row.quality for row in found}
+    assert {row.runtime for row in found} == {"OnnxInt8"}
     assert rounded.keys() == {"dense", "masked"}
     examples, _ = next(iter(restored.task.batches("train", 500)))
     for kind, found in rounded.items():
@@ -107,6 +108,25 @@ def test_a_runtime_that_rounds_says_what_becomes_of_the_quality(runs):
     percent = f"{100 * eight['dense']:.2f} instead of {100 * exact['dense']:.2f}"
     said = f"OnnxInt8 rounds: Top-1 accuracy (%) of dense is {percent}"
     assert (said in inference_as_text(frame)) == (eight["dense"] != exact["dense"])
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_a_quality_that_cannot_be_found_out_is_not_that_of_the_record(runs, monkeypatch):
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+
+    def refuse(self, model, examples):
+        raise UnsupportedError("it takes batches of one size only")
+
+    monkeypatch.setattr(OnnxInt8, "rounded", refuse)
+    record = record_of(runs, "GlobalMagnitude")
+    (measured,) = measure(
+        [record], runs=runs, runtimes=["OnnxInt8"], batch_sizes=[64], protocol=QUICK, progress=False
+    )
+    frame = inference_table([measured]).set_index("runtime")
+    assert frame.loc["OnnxInt8", "median_ms"].notna().all()
+    assert frame.loc["OnnxInt8", "quality"].isna().all()
+    assert frame.loc["Eager", "quality"].notna().all()
 
 
 def test_a_network_is_loaded_without_its_channels_where_they_are_gone(runs):

@@ -124,12 +124,12 @@ def test_gauss_newton_is_never_negative_where_the_hessian_is(regression):
 @pytest.mark.slow
 def test_hutchinson_is_exact_in_expectation_and_can_be_negative(regression):
     model = Tanh().double()
-    found = Hutchinson(probes=3_000, batches=1, batch_size=60).diagonal(
+    found = Hutchinson(probes=1_000, batches=1, batch_size=60).diagonal(
         context_of(model, regression)
     )
     exact, besides = full_hessian(model, regression)
     for name, expected in exact.items():
-        standard_error = besides[name] / 3_000**0.5
+        standard_error = besides[name] / 1_000**0.5
         assert ((found[name] - expected).abs() < 4 * standard_error).all(), name
     few = Hutchinson(probes=1).diagonal(context_of(model, regression))
     assert any((diagonal < 0).any() for diagonal in few.values())

@@ -1,0 +1,55 @@
+"""What is seen of a network in half precision is added up in float32."""
+
+import pytest
+import torch
+from contexts import context_of
+from torch import nn
+
+from prunebench.strategies import SparseGPT, Wanda
+from prunebench.strategies.evidence.activations import input_norms
+from prunebench.strategies.evidence.grams import grams
+
+
+class Half(nn.Module):
+    """A layer of few inputs, which are so large that their squares are no float16."""
+
+    def __init__(self, dtype):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = nn.Linear(8, 4, bias=False).to(dtype)
+
+    def forward(self, inputs):
+        return self.layer(inputs.to(self.layer.weight.dtype))
+
+
+class Numbers:
+    """A task of a few examples."""
+
+    inputs = 300 * torch.randn(40, 8, generator=torch.Generator().manual_seed(1))
+
+    def batches(self, split, batch_size, generator=None):
+        yield self.inputs, torch.zeros(len(self.inputs))
+
+    def loss(self, model, batch):
+        return model(batch[0]).float().square().mean()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_norms_and_products_are_those_of_the_rounded_inputs(dtype):
+    rounded = Numbers.inputs.to(dtype).double()
+    context = context_of(Half(dtype), Numbers())
+    (norms,) = input_norms(context, 1, 40).values()
+    torch.testing.assert_close(norms.double(), rounded.norm(dim=0), rtol=1e-4, atol=0)
+    (gram,) = grams(context, 1, 40).values()
+    expected = rounded.T @ rounded
+    torch.testing.assert_close(gram[0], expected, rtol=1e-4, atol=1e-4 * float(expected.max()))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("strategy", [Wanda(batches=1), SparseGPT(batches=1)])
+def test_weights_keep_their_type_and_the_budget_is_met(strategy, dtype):
+    context = context_of(Half(dtype), Numbers())
+    strategy.prune(context, 16)
+    weight = context.model.layer.weight
+    assert weight.dtype == dtype
+    assert int(weight.count_nonzero()) == 16
