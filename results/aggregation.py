@@ -12,6 +12,7 @@ import json
 import math
 import re
 import statistics
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, cast
@@ -51,6 +52,7 @@ _SIZE_AND_COST = frozenset(
     }
 )
 _LATENCY = re.compile(LATENCY_COLUMN.format(r"([1-9][0-9]{0,8})"))
+_PLACES = {kind.name: place for place, kind in enumerate(TARGETS)}
 _NOT_SETTINGS = frozenset({"dataset", "model", "strategy", *TARGET_NAMES, "seed"})
 
 
@@ -95,7 +97,7 @@ def _table(records: Iterable[Outcome]) -> pd.DataFrame:
     frame = given.astype(types)
     texts = [name for name, kind in types.items() if kind == "str"]
     frame[texts] = frame[texts].where(given[texts].notna())  # pandas 2 makes the text "nan" of none
-    return frame
+    return frame.copy()  # in one piece, to which pandas lets columns be added
 
 
 class Point(NamedTuple):
@@ -251,7 +253,9 @@ def _compare(records: Iterable[Outcome]) -> list[_Comparison]:
     for record in records:
         experiment = record.experiment
         key = _key(experiment)
-        comparison = comparisons.setdefault(key, _Comparison(key, experiment))
+        comparison = comparisons.get(key)
+        if comparison is None:
+            comparison = comparisons[key] = _Comparison(key, experiment)
         point = (_method(experiment), _target(experiment))
         seeds = comparison.runs.setdefault(point, {})
         known = seeds.get(experiment["seed"])
@@ -300,7 +304,7 @@ def _method(experiment: Mapping[str, Any]) -> _Method:
 
 def _target(experiment: Mapping[str, Any]) -> _Target:
     kind, value = given(experiment)[0]
-    return _Target(TARGETS.index(kind), value)
+    return _Target(_PLACES[kind.name], value)
 
 
 def _quality_cells(runs: list[_Run]) -> dict[str, float | str]:
@@ -324,6 +328,7 @@ def _quality_cells(runs: list[_Run]) -> dict[str, float | str]:
 
 
 def _cost_cells(runs: list[_Run], sizes: list[int]) -> dict[str, Any]:
+    measured = _measured(runs)
     training = [
         _number(run.timings.get("pretraining_seconds"))
         + _number(run.timings.get("finetuning_seconds"))
@@ -349,9 +354,9 @@ def _cost_cells(runs: list[_Run], sizes: list[int]) -> dict[str, Any]:
             f"{name}_mean": _mean(_final(runs, name))
             for name in ("file_bytes_sparse", "file_bytes_compressed", "file_bytes_shrunk")
         },
-        **{name: _of_measured(statistics.median, runs, name) for name in latencies},
-        **_speedup_cells(runs, sizes),
-        **_control_cells(runs, sizes),
+        **{name: _chosen(statistics.median, measured, name) for name in latencies},
+        **_speedup_cells(runs, sizes, measured),
+        **_control_cells(runs, sizes, measured),
         "training_seconds_mean": _mean(
             [seconds for seconds in training if not math.isnan(seconds)]
         ),
@@ -383,35 +388,51 @@ def _mean(values: list[float]) -> float:
         return math.nan
 
 
-def _speedup_cells(runs: list[_Run], sizes: list[int]) -> dict[str, Any]:
+_Measured = Mapping[str, Sequence[float]]
+
+
+def _measured(runs: list[_Run]) -> _Measured:
+    """Of each of the timings the values of those seeds in which it was measured."""
+    measured: defaultdict[str, list[float]] = defaultdict(list)
+    for run in runs:
+        for name, value in run.timings.items():
+            if value is not None:
+                measured[name].append(value)
+    return measured
+
+
+def _speedup_cells(runs: list[_Run], sizes: list[int], measured: _Measured) -> dict[str, Any]:
     """The measured speedups of those seeds that can be believed, or why there are none."""
     cells: dict[str, Any] = {}
+    doubted = [run.doubts for run in runs if run.doubts]
     for size, suffix in itertools.product(sizes, ("", "_shrunk")):
         name = f"measured_speedup_batch{size}{suffix}"
-        cells[name] = _of_measured(statistics.median, runs, name)
-        cells[f"{name}_low"] = _of_measured(min, runs, f"{name}_low")
-        cells[f"{name}_high"] = _of_measured(max, runs, f"{name}_high")
-        doubts = [run.doubts[name] for run in runs if name in run.doubts]
+        cells[name] = _chosen(statistics.median, measured, name)
+        cells[f"{name}_low"] = _chosen(min, measured, f"{name}_low")
+        cells[f"{name}_high"] = _chosen(max, measured, f"{name}_high")
+        doubts = [each[name] for each in doubted if name in each]
         if doubts and math.isnan(cells[name]):
             cells[f"{name}_doubt"] = doubts[0]
     return cells
 
 
-def _control_cells(runs: list[_Run], sizes: list[int]) -> dict[str, float]:
+def _control_cells(runs: list[_Run], sizes: list[int], measured: _Measured) -> dict[str, float]:
     """Of each batch size the control that is furthest from 1, and the largest load."""
     cells = {}
     for size in sizes:
         name = f"latency_batch{size}"
         control = f"{name}_control"
-        known = [run.timings for run in runs if run.timings.get(control)]
+        known = (
+            [run.timings for run in runs if run.timings.get(control)] if control in measured else []
+        )
         worst = max(known, key=lambda timings: abs(math.log(_number(timings[control]))), default={})
         for column in (control, f"{control}_low", f"{control}_high"):
             cells[column] = _number(worst.get(column))
-        cells[f"{name}_load"] = _of_measured(max, runs, f"{name}_load")
+        cells[f"{name}_load"] = _chosen(max, measured, f"{name}_load")
     return cells
 
 
-def _of_measured(choose: Callable[[list[float]], float], runs: list[_Run], name: str) -> float:
-    """What is chosen of those seeds' values that were measured."""
-    values = [value for run in runs if (value := run.timings.get(name)) is not None]
+def _chosen(choose: Callable[[Sequence[float]], float], measured: _Measured, name: str) -> float:
+    """What is chosen of the values of some timing, if it was measured at all."""
+    values = measured.get(name)
     return choose(values) if values else math.nan

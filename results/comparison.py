@@ -294,7 +294,7 @@ def _as_read_back(frame: pd.DataFrame) -> pd.DataFrame:
     """The numbers that a CSV file of the table gives back, so that both are rounded alike."""
     numbers = frame.select_dtypes("float")
     rounded = {name: numbers[name].map(lambda v: float(FLOAT_FORMAT % v)) for name in numbers}
-    return frame.assign(**{str(name): column for name, column in rounded.items()})
+    return frame.assign(**{str(name): column for name, column in rounded.items()}).copy()
 
 
 def _told_apart(found: Sequence[Comparison]) -> list[Comparison]:

@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
@@ -31,6 +31,43 @@ def write_atomically(path: Place, content: bytes) -> None:
     if isinstance(path, RemotePath):
         path.write_bytes(content)
         return
+    _put(path, content, Path.replace)
+
+
+def create_atomically(path: Place, content: bytes) -> bool:
+    """As :func:`write_atomically`, but what is there already stays, whoever put it there and when.
+
+    Where there are no hard links, as on some network drives, it is only looked whether there is
+    anything before.
+
+    Returns:
+        Whether it was written.
+    """
+    if isinstance(path, RemotePath):
+        return path.create_bytes(content)
+    try:
+        _put(path, content, _link)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _link(temporary: Path, path: Path) -> None:
+    """Give a whole file its name, if nothing has that."""
+    try:
+        path.hardlink_to(temporary)
+    except FileExistsError:
+        raise
+    except OSError:  # there are no links here
+        if path.exists():
+            raise FileExistsError(path) from None
+        temporary.replace(path)
+    else:
+        temporary.unlink()
+
+
+def _put(path: Path, content: bytes, place: Callable[[Path, Path], object]) -> None:
+    """Write a file beside ``path``, which ``place`` is to put there when all of it is written."""
     if path.is_dir():
         raise UsageError(f"{path} is a folder and cannot be written as a file")
     if _is_stream(path):
@@ -47,7 +84,7 @@ def write_atomically(path: Place, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        place(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -82,7 +119,8 @@ def remove_abandoned(folder: Path) -> None:
 
 def _content(path: str) -> bytes | None:
     try:
-        with open(path, "rb") as file:  # noqa: PTH123 # a Path for each of 100,000 takes seconds
+        # A Path, or a buffer, for each of 100,000 takes seconds.
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123
             return file.read()
     except FileNotFoundError:
         return None

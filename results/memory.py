@@ -11,7 +11,7 @@ import gzip
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -55,27 +55,27 @@ def _state(place: Place) -> str | None:
     """A digest of all that a table is made of; None where that is little."""
     if (place / RECORDS_FILE).is_file():  # which is read instead
         return None
-    states = place.files() if isinstance(place, RemotePath) else _files(place)
-    files = sorted((name, state) for name, state in states.items() if name.endswith(".json"))
+    files = list(_remote_files(place) if isinstance(place, RemotePath) else _files(place))
     if len(files) < _LEAST_FILES:
         return None
-    digest = hashlib.sha256(f"{pd.__version__} {source_digest(*_SOURCES)}".encode())
-    for name, state in files:
-        digest.update(f"{name} {state}\n".encode())
-    return digest.hexdigest()
+    lines = [f"{pd.__version__} {source_digest(*_SOURCES)}", *sorted(files)]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def _files(folder: Path) -> dict[str, str]:
-    """The files in the folders of records, with what tells each from an earlier one."""
-    states = {}
+def _remote_files(place: RemotePath) -> Iterator[str]:
+    return (f"{name} {state}" for name, state in place.files().items() if name.endswith(".json"))
+
+
+def _files(folder: Path) -> Iterator[str]:
+    """The files in the folders of records, each with what tells it from an earlier one."""
     with suppress(OSError):
         for each in os.scandir(folder):
             if len(each.name) == len("ab") and each.is_dir():
                 for file in os.scandir(each.path):
-                    s = file.stat()
-                    state = f"{s.st_size} {s.st_mtime_ns} {s.st_ctime_ns} {s.st_ino}"
-                    states[f"{each.name}/{file.name}"] = state
-    return states
+                    if file.name.endswith(".json"):
+                        s = file.stat()
+                        times = f"{s.st_mtime_ns} {s.st_ctime_ns}"
+                        yield f"{each.name}/{file.name} {s.st_size} {times} {s.st_ino}"
 
 
 def _columns(frame: pd.DataFrame) -> list[tuple[str, str, list[object]]]:

@@ -75,7 +75,7 @@ def merge(sources: Sequence[str | Place], folder: str | Place) -> Merged:
         record = first.record(record_id)
         failed += not record.finished
         if first is not target:
-            target.store.save(record, _weights(record_id, having))
+            target.store.add(record, _weights(record_id, having))
             added += 1
         elif target.weights(record_id) is None and (weights := _weights(record_id, having)):
             write_atomically(target.store.weights_path(record_id), weights)

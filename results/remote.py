@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeAlias
@@ -121,13 +121,35 @@ class RemotePath:
         Raises:
             UnreachableError: it cannot be written.
         """
+        self._put(content)
+
+    def create_bytes(self, content: bytes) -> bool:
+        """Put a file there, unless there is one, and say whether it was put there.
+
+        Of two at once one is put there, if the store knows of such writing.
+
+        Raises:
+            UnreachableError: it cannot be written.
+        """
+        try:
+            self._put(content, mode="create")
+        except FileExistsError:
+            return False
+        except UnreachableError:  # perhaps since it does not
+            if self.exists():
+                return False
+            self._put(content)
+        return True
+
+    def _put(self, content: bytes, **how: str) -> None:
         try:
             with self._asking() as (files, path):
                 try:
-                    files.pipe_file(path, content)
+                    files.pipe_file(path, content, **how)
                 except FileNotFoundError:  # there are folders, as object stores have none
-                    files.mkdir(path.rpartition("/")[0], create_parents=False)
-                    files.pipe_file(path, content)
+                    with suppress(FileExistsError):
+                        files.mkdir(path.rpartition("/")[0], create_parents=False)
+                    files.pipe_file(path, content, **how)
         except FileNotFoundError as error:
             raise self._out_of_reach(error) from None
 
@@ -175,7 +197,7 @@ class RemotePath:
         try:
             files.invalidate_cache()
             yield files, path
-        except FileNotFoundError:
+        except (FileExistsError, FileNotFoundError):
             raise
         except Exception as error:  # whatever a network and its packages raise
             raise self._out_of_reach(error) from None

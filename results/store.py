@@ -21,7 +21,7 @@ from uuid import uuid4
 from pydantic import ValidationError
 
 from ..errors import UsageError, tell
-from .files import read_all, write_atomically
+from .files import create_atomically, read_all, write_atomically
 from .record import RECORD_ID_PATTERN, Outcome, Record
 from .remote import Place, RemotePath, UnreachableError, place_of, working_folder
 
@@ -114,12 +114,17 @@ class Store:
         try:
             return self._save(record, weights)
         except UnreachableError as error:
-            kept = Store(self.folder).save(record, weights)
-            tell(
-                f"{error}; the record is kept as {kept} and sent when a sweep with --runs "
-                f"{self.place} begins here"
-            )
-            return kept
+            return self._keep(record, weights, error)
+
+    def add(self, record: Record, weights: bytes | None = None) -> Place | None:
+        """As :meth:`save`, but what is finished stays: None is returned then.
+
+        Of two that add results of one run in the same moment one finds that of the other there.
+        """
+        try:
+            return self._add(record, weights)
+        except UnreachableError as error:
+            return self._keep(record, weights, error)
 
     def send_kept(self) -> None:
         """Write where they belong the records that could not be written there before.
@@ -288,6 +293,31 @@ class Store:
         write_atomically(path, record.to_json())  # last: a record means that all of it is there
         failure.unlink(missing_ok=True)
         return path
+
+    def _add(self, record: Record, weights: bytes | None) -> Place | None:
+        if self.is_finished(record.id):
+            return None
+        if not record.finished:
+            return self._save(record, weights)
+        self.refuse_links(record.id)
+        if weights is not None:
+            write_atomically(self.weights_path(record.id), weights)
+        path, content = self.record_path(record.id), record.to_json()
+        if not create_atomically(path, content):
+            if self.is_finished(record.id):
+                return None
+            write_atomically(path, content)  # over what is damaged, or a failure as they once were
+        self.failure_path(record.id).unlink(missing_ok=True)
+        return path
+
+    def _keep(self, record: Record, weights: bytes | None, error: UnreachableError) -> Place:
+        """Save on this machine what belongs elsewhere, and say so."""
+        kept = Store(self.folder).save(record, weights)
+        tell(
+            f"{error}; the record is kept as {kept} and sent when a sweep with --runs "
+            f"{self.place} begins here"
+        )
+        return kept
 
     def _each(
         self,

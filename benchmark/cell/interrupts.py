@@ -42,6 +42,32 @@ def raise_interrupt() -> None:
         raise KeyboardInterrupt
 
 
+@contextmanager
+def held_back() -> Iterator[None]:
+    """Within it Ctrl-C waits for the end of what must not be left half done; a second one does not.
+
+    Raises:
+        KeyboardInterrupt: at its end, if there was a Ctrl-C.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if not callable(before) or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    waiting: list[tuple[int, FrameType | None]] = []
+
+    def hold(number: int, frame: FrameType | None) -> None:
+        waiting.append((number, frame))
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, hold)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    for each in waiting:
+        before(*each)
+
+
 def _remember(number: int, frame: FrameType | None) -> None:
     global _came
     _came = True

@@ -185,8 +185,9 @@ def _title(experiment: Experiment) -> str:
     from ...results.brief import title
     from ...results.targets import TARGET_NAMES
 
-    told = {"dataset", "model", "strategy", "seed", *TARGET_NAMES}
-    return title(experiment.model_dump(mode="json", include=told))
+    told = {name: getattr(experiment, name) for name in ("seed", *TARGET_NAMES)}
+    told |= {name: str(getattr(experiment, name)) for name in ("dataset", "model", "strategy")}
+    return title(told)
 
 
 def say_estimate(experiments: Sequence[Experiment], options: argparse.Namespace) -> None:

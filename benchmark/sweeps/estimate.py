@@ -28,7 +28,7 @@ from ...metrics import Latency, inference
 from ...seeding import generator
 from ...strategies import State
 from ..cell.epochs import TrainingSteps
-from ..cell.loop import load_task
+from ..cell.loop import load_calibration, load_task
 from ..cell.pretraining import Pretrained, build, epochs_missing
 from ..cell.process import threads
 from ..cell.rounds import prune
@@ -145,7 +145,7 @@ class _Timings:
 
     def pruning(self, experiment: Experiment) -> float:
         """Seconds of one pruning; the mean of others where time is up."""
-        key = (*_network(experiment), str(experiment.strategy))
+        key = (*_network(experiment), str(experiment.strategy), str(experiment.calibration))
         if key not in self._prunings:
             self._prunings[key] = str(experiment.strategy), self._timed_pruning(experiment)
         seconds = self._prunings[key][1]
@@ -161,9 +161,11 @@ class _Timings:
         if self._left <= 0:
             return None
         glimpse, part = _with_one_test_batch(task), min(1.0, _BATCH_SIZE / task.size("test"))
+        calibration = load_calibration(experiment, self._data, experiment.device)
         with suppress(_TimeUpError), self._timing(experiment) as seconds:
             with _at_most(min(self._left, _SECONDS_OF_A_PRUNING)):
-                next(prune(experiment, glimpse, _Untrained(experiment, task, Path())), None)
+                untrained = _Untrained(experiment, task, Path())
+                next(prune(experiment, glimpse, untrained, calibration=calibration), None)
             return max(0.0, seconds() - part * evaluation)
         return None
 

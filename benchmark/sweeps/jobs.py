@@ -58,15 +58,15 @@ class Job:
             self.data,
             weights=self.weights,
             checkpoint_seconds=self.checkpoint_seconds,
-            save=store.save if self.forced else self._add,
+            save=self.save,
         )
 
-    def _add(self, record: Record, weights: bytes | None) -> None:
-        """Save a record, unless another sweep has a result there."""
-        if self._is_finished():
-            _say_shared(self.runs)
-        else:
+    def save(self, record: Record, weights: bytes | None) -> None:
+        """Save its record, unless another sweep has a result there and this was not forced."""
+        if self.forced:
             self.store.save(record, weights)
+        elif self.store.add(record, weights) is None:
+            _say_shared(self.runs)
 
     def _is_finished(self) -> bool:
         """Whether it has a result; of a store that is out of reach just now nothing is known."""

@@ -18,6 +18,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from ...errors import UsageError, message_of, tell
 from ...metrics import keep_memory
 from ...results import Record
+from ..cell.interrupts import held_back
 from ..cell.progress import listen
 from .jobs import Job, Stack
 from .shipping import Files, Left, Luggage, dense_files, keep, perform
@@ -50,10 +51,11 @@ def connected(address: str | None, cores: int | None) -> Iterator[None]:
     if address is None:
         options |= {"num_cpus": cores, "include_dashboard": False}
     try:
-        ray.init(address or "local", **options)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise UsageError(f"address: {address!r} is not allowed: {message_of(error)}") from None
-    try:
+        try:
+            with held_back():  # Ray does not end what it has started before all is there
+                ray.init(address or "local", **options)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise UsageError(f"address: {address!r} is not allowed: {message_of(error)}") from None
         yield
     finally:
         ray.shutdown()
@@ -197,7 +199,7 @@ class RayPool:
             return Ended(this.task, error=ChildProcessError(wrong))
         if left.dense:
             self._dense.pop(this.network, None)  # there is more of it now
-        return Ended(this.task, keep(left, this.task.jobs[0].store))
+        return Ended(this.task, keep(left, this.task.jobs))
 
     def _reason(self, this: _Submitted, error: RayError) -> Exception:
         if this.late:

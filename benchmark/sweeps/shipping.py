@@ -104,12 +104,13 @@ def perform(
         return Left(records, new)
 
 
-def keep(left: Left, store: Store) -> list[Record]:
-    """Write what a task has left where it belongs here, and give its records."""
+def keep(left: Left, jobs: Stack) -> list[Record]:
+    """Write what the task of some jobs has left where it belongs here, and give its records."""
     for path, content in left.dense.items():
-        write_atomically(store.folder / path, content)
+        write_atomically(jobs[0].store.folder / path, content)
+    known = {job.experiment.id: job for job in jobs}
     for record, weights in left.records:
-        store.save(record, weights)
+        known[record.id].save(record, weights)
     return [record for record, _ in left.records]
 
 

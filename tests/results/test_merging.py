@@ -68,20 +68,23 @@ def test_a_merging_that_is_interrupted_anywhere_is_completed_by_the_next(
 ):
     merge(two_folders, tmp_path / "whole")
     expected = contents(tmp_path / "whole")
-    replace, files = Path.replace, len(expected)
-    for place in range(files):
+    for place in range(len(expected)):
         left = iter(range(place))
 
-        def replace_or_die(self, target, left=left):
-            if next(left, None) is None:
-                raise KeyboardInterrupt
-            return replace(self, target)
+        def or_die(step, left=left):
+            def one(path, target):
+                if next(left, None) is None:
+                    raise KeyboardInterrupt
+                return step(path, target)
+
+            return one
 
         folder = tmp_path / f"interrupted-{place}"
-        monkeypatch.setattr(Path, "replace", replace_or_die)
-        with pytest.raises(KeyboardInterrupt):
-            merge(two_folders, folder)
-        monkeypatch.setattr(Path, "replace", replace)
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "replace", or_die(Path.replace))  # weights
+            patch.setattr(Path, "hardlink_to", or_die(Path.hardlink_to))  # records
+            with pytest.raises(KeyboardInterrupt):
+                merge(two_folders, folder)
         for record in Store(folder).records() if folder.exists() else ():
             assert record.finished == Store(folder).weights_path(record.id).is_file()
         merge(two_folders, folder)

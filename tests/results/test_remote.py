@@ -75,6 +75,39 @@ def test_a_failure_gives_way_to_a_result_and_never_the_other_way_round(make_reco
     assert not store.failure_path(failed.id).exists()
 
 
+def test_a_result_that_another_puts_there_in_the_same_moment_stays(make_record, url, monkeypatch):
+    first, second = (make_record(timings={"finetuning_seconds": each}) for each in (1.0, 2.0))
+    memory = type(fsspec.filesystem("memory"))
+    put = memory.pipe_file
+
+    def late(files, path, content, **how):
+        monkeypatch.setattr(memory, "pipe_file", put)
+        assert Store(url).add(first)  # after the second has seen that there is none
+        return put(files, path, content, **how)
+
+    monkeypatch.setattr(memory, "pipe_file", late)
+    assert Store(url).add(second) is None
+    assert list(Store(url).records()) == [first]
+
+
+def test_a_store_that_cannot_tell_is_looked_at_before_it_is_written_to(
+    make_record, url, monkeypatch
+):
+    memory = type(fsspec.filesystem("memory"))
+    put = memory.pipe_file
+
+    def simple(files, path, content, **how):
+        if how:
+            raise NotImplementedError(how)
+        put(files, path, content)
+
+    monkeypatch.setattr(memory, "pipe_file", simple)
+    path = place_of(url) / "x"
+    assert path.create_bytes(b"first")
+    assert not path.create_bytes(b"second")
+    assert path.read_bytes() == b"first"
+
+
 @pytest.mark.parametrize("damage", [lambda content: content[:100], lambda content: b""])
 def test_what_is_damaged_is_named_and_set_aside(make_record, url, damage):
     store, record = Store(url), make_record()

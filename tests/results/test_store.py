@@ -8,6 +8,7 @@ import sys
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ from prunebench.results import (
     remove_abandoned,
     write_atomically,
 )
+from prunebench.results.files import create_atomically
 
 names = st.text(max_size=12)
 numbers = st.none() | st.integers(-(10**15), 10**15) | st.floats(allow_nan=False)
@@ -159,6 +161,56 @@ def test_no_failure_takes_the_place_of_a_result_whoever_saves_when(make_record, 
     for thread in threads:
         thread.join()
     assert store.load(finished.id) == finished
+
+
+def test_of_two_results_that_are_added_at_once_one_stays_and_the_other_is_told(
+    make_record, tmp_path, monkeypatch
+):
+    twins = [make_record(timings={"finetuning_seconds": each}) for each in (1.0, 2.0)]
+    both, told = threading.Barrier(2), threading.local()
+    write = os.fsync
+
+    def meeting(descriptor):  # neither has found a record, and both have theirs at hand
+        write(descriptor)
+        if not hasattr(told, "met"):
+            told.met = both.wait()
+
+    monkeypatch.setattr(os, "fsync", meeting)
+    with ThreadPoolExecutor(2) as threads:
+        added = list(threads.map(Store(tmp_path).add, twins))
+    (winner,) = [twin for twin, path in zip(twins, added, strict=True) if path is not None]
+    assert list(Store(tmp_path).records()) == [winner]
+    assert [path.name for path in tmp_path.glob("??/*")] == [f"{winner.id}.json"]
+
+
+def test_where_there_are_no_hard_links_what_is_finished_stays_too(
+    make_record, tmp_path, monkeypatch
+):
+    def refused(path, target):
+        raise PermissionError(path)
+
+    monkeypatch.setattr(Path, "hardlink_to", refused)
+    path = tmp_path / "x"
+    assert write_atomically(path, b"old") is None
+    assert not create_atomically(path, b"new")
+    assert create_atomically(tmp_path / "y", b"new")
+    assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == {
+        "x": b"old",
+        "y": b"new",
+    }
+
+
+def test_what_is_added_takes_the_place_of_a_failure_and_of_nothing_else(make_record, tmp_path):
+    store, failed = Store(tmp_path), make_record(status="failed")
+    first, second = (make_record(timings={"finetuning_seconds": each}) for each in (1.0, 2.0))
+    path = store.record_path(failed.id)
+    path.parent.mkdir()
+    path.write_bytes(failed.to_json())  # as an earlier version called it
+    assert store.add(failed) == store.failure_path(failed.id)
+    assert store.add(first) == path
+    assert store.add(second) is store.add(failed) is None
+    assert list(store.records()) == [first]
+    assert not store.failure_path(failed.id).exists()
 
 
 def test_the_record_of_a_failure_that_an_earlier_version_left_is_read(make_record, tmp_path):

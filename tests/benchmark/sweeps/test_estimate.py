@@ -89,7 +89,7 @@ def test_a_pruning_for_which_there_is_no_time_counts_like_the_others(monkeypatch
 def test_a_pruning_is_tried_out_without_evaluating_all_of_the_test_split(monkeypatch, tmp_path):
     drawn = []
 
-    def prune(experiment, task, pretrained):
+    def prune(experiment, task, pretrained, **_):
         drawn.append({split: len(list(task.batches(split, 500))) for split in ("train", "test")})
         yield
 

@@ -66,13 +66,13 @@ def test_a_worker_that_dies_or_hangs_after_it_has_saved_loses_nothing(tmp_path, 
             tmp_path / f"{name}.py",
             "pass",
             "from prunebench.results import Store\n"
-            "save = Store.save\n"
+            "save = Store.add\n"
             "def save_and_end(*arguments):\n"
             "    save(*arguments)\n"
             f"    {end}\n"
             "import multiprocessing\n"
             "if multiprocessing.parent_process() is not None:\n"
-            "    Store.save = save_and_end\n",
+            "    Store.add = save_and_end\n",
         )
         (made,) = few(strategy=strategy)
         jobs = [Job(made, tmp_path / "runs", tmp_path, weights=True)]

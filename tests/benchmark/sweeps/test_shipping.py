@@ -46,10 +46,10 @@ def test_a_users_file_and_a_dense_network_go_along_and_all_that_is_made_comes_ba
     monkeypatch.chdir(tmp_path / "elsewhere")
     left = perform(run_stack, [job.plain()], taken, dense_files(here))
     assert left.dense == {}  # it was there, and is what was given
-    assert [record.result() for record in keep(left, job.store)] == [expected.result()]
+    assert [record.result() for record in keep(left, (job,))] == [expected.result()]
     again = perform(run_stack, [job.plain()], taken, {})
     assert again.dense.keys() == dense_files(here).keys()
-    keep(again, job.store)
+    keep(again, (job,))
     assert dense_files(job).keys() == dense_files(here).keys()
     weights = [Store(each).weights_path(expected.id).read_bytes() for each in (here.runs, job.runs)]
     assert weights[0] == weights[1]
