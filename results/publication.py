@@ -34,6 +34,10 @@ from .report import report
 from .seeds import single_seeds
 from .sensitivity import SENSITIVITY_COLUMNS
 from .study import CLASS_COLUMNS, MEDIAN_COLUMNS, SCHEME_COLUMNS
+from .suites.levels import runs_of_methods
+from .suites.publication import draw_score, score_tables
+from .suites.score import Score
+from .suites.text import standing_as_text
 from .tables import LEADERBOARD_FILE, SEEDS_FILE, as_csv, as_text, write_csv
 
 _OTHER_TABLES = {
@@ -53,8 +57,13 @@ Labels = Mapping[str, str]
 """What strategies are to be called, by what they are."""
 
 
-def tables(records: Sequence[Outcome], labels: Labels) -> dict[str, pd.DataFrame]:
+def tables(
+    records: Sequence[Outcome], labels: Labels, standing: Score | None = None
+) -> dict[str, pd.DataFrame]:
     """The tables beside records by the names of their files, be these published or not."""
+    if standing is not None:
+        own = runs_of_methods(standing.runs, records)
+        return {LEADERBOARD_FILE: leaderboard(own), **score_tables(standing)}
     return {
         LEADERBOARD_FILE: with_labels(leaderboard(records), labels),
         SEEDS_FILE: single_seeds(records),
@@ -62,7 +71,12 @@ def tables(records: Sequence[Outcome], labels: Labels) -> dict[str, pd.DataFrame
 
 
 def publish(
-    records: Sequence[Record], labels: Labels, folder: Path, config: bytes, **said: Any
+    records: Sequence[Record],
+    labels: Labels,
+    folder: Path,
+    config: bytes,
+    standing: Score | None = None,
+    **said: Any,
 ) -> list[Path]:
     """Write all that is published of ``records`` into a folder, and return the files.
 
@@ -71,21 +85,45 @@ def publish(
         labels: what strategies are to be called.
         folder: where to.
         config: the configuration of the experiments.
+        standing: the score of the records, if they are a suite's.
         said: what the publisher says in the manifest: see :func:`.manifest.describe`.
 
     Raises:
         OSError: a file could not be written.
     """
-    frames = tables(records, labels)
     paths = [folder / RECORDS_FILE]
     write_records(records, paths[0])
-    for name, frame in frames.items():
-        write_csv(frame, folder / name)
-        paths.append(folder / name)
-    paths += draw_plots(frames[LEADERBOARD_FILE], folder).paths
-    paths.append(folder / "report.html")
-    report(frames[LEADERBOARD_FILE], paths[-1], records)
+    paths += draw(tables(records, labels, standing), folder, records, standing)
     paths += note(folder, records, config, **said)
+    return paths
+
+
+def draw(
+    frames: Mapping[str, pd.DataFrame],
+    folder: Path,
+    records: Sequence[Record],
+    standing: Score | None = None,
+) -> list[Path]:
+    """Write tables into a folder with their plots and their page, and return the files.
+
+    Args:
+        frames: what :func:`tables` gives.
+        folder: where to.
+        records: what they were made of, for the page.
+        standing: the score of the records, if they are a suite's.
+
+    Raises:
+        OSError: a file could not be written.
+    """
+    paths = [folder / name for name in frames]
+    for path, frame in zip(paths, frames.values(), strict=True):
+        write_csv(frame, path)
+    if standing is None:
+        paths += draw_plots(frames[LEADERBOARD_FILE], folder).paths
+    else:
+        paths += draw_score(standing, folder)
+    paths.append(folder / "report.html")
+    report(frames[LEADERBOARD_FILE], paths[-1], records, standing)
     return paths
 
 
@@ -118,11 +156,13 @@ def unlike_manifest(folder: Path) -> list[str]:
     ]
 
 
-def outdated_tables(records: Sequence[Record], labels: Labels, folder: Path) -> list[str]:
+def outdated_tables(
+    records: Sequence[Record], labels: Labels, folder: Path, standing: Score | None = None
+) -> list[str]:
     """The names of tables that today's code would write otherwise from the same records."""
     return [
         name
-        for name, frame in tables(records, labels).items()
+        for name, frame in tables(records, labels, standing).items()
         if not (folder / name).is_file() or (folder / name).read_bytes() != as_csv(frame)
     ]
 
@@ -138,16 +178,25 @@ def lacking_columns(folder: Path) -> list[str]:
     return sentences
 
 
-def shown_on(page: Path, name: str, records: Sequence[Record], labels: Labels) -> None:
+def shown_on(
+    page: Path,
+    name: str,
+    records: Sequence[Record],
+    labels: Labels,
+    standing: Score | None = None,
+) -> None:
     """Put a publication's table, and where it comes from, between two comments in a Markdown page.
 
     Raises:
         ValueError: the page has no such place.
     """
-    frame = with_labels(leaderboard(records), labels)
+    if standing is None:
+        table = as_text(with_labels(leaderboard(records), labels))
+    else:
+        table = standing_as_text(standing)
     said = provenance(page.parent / name)
     origin = f"\n{said}\n" if said else ""
-    put_on_page(page, name, f"```\n{as_text(frame)}\n```\n{origin}")
+    put_on_page(page, name, f"```\n{table}\n```\n{origin}")
 
 
 def literature_on(page: Path) -> None:

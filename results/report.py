@@ -25,6 +25,8 @@ from .page_chart import as_script, batches, chart_data, page_looks
 from .page_runs import MOST_ROWS, Machine, Runs
 from .plots import MOST_COMPARISONS, MOST_STRATEGIES, as_svg
 from .record import Record
+from .suites.page import standing_as_html
+from .suites.score import Score
 
 _UNKNOWN = "—"
 _SCRIPTS = (
@@ -33,7 +35,12 @@ _SCRIPTS = (
 )
 
 
-def report(frame: pd.DataFrame, path: str | Path, records: Iterable[Record] = ()) -> None:
+def report(
+    frame: pd.DataFrame,
+    path: str | Path,
+    records: Iterable[Record] = (),
+    standing: Score | None = None,
+) -> None:
     """Write a leaderboard as one HTML page: plots, tables, definitions, how to reproduce it.
 
     The page needs no other file and no network. Its script makes tables that can be sorted and
@@ -46,6 +53,7 @@ def report(frame: pd.DataFrame, path: str | Path, records: Iterable[Record] = ()
         records: those that the frame was made of, for what it does not hold: layers, histograms
             and curves of training, machines, and the configuration. They are read only for pages
             of at most :data:`.page_runs.MOST_ROWS` rows.
+        standing: the score of the records, if they are a suite's; it stands first.
 
     Raises:
         OSError: the file could not be written; an earlier one is as it was.
@@ -60,6 +68,7 @@ def report(frame: pd.DataFrame, path: str | Path, records: Iterable[Record] = ()
                 everything, as_svg(frame), checklists(everything), strict=True
             )
         ],
+        standing=standing_as_html(standing) if standing else "",
         finished=int(frame["seeds"].sum()),
         failed=int(frame["seeds_failed"].sum()),
         missing=int(frame["seeds_missing"].sum()),

@@ -56,11 +56,13 @@ def _entry(publication: Publication) -> Entry:
     """What a site shows of a published folder."""
     from ...results.site.entry import Entry
 
+    records = publication.records()
     entry = Entry(
         folder=publication.folder,
         stale=publication.stale() if publication.config else None,
-        records=publication.records(),
+        records=records,
         labels=publication.labels(),
+        standing=publication.standing(records) if records else None,
     )
     if entry.is_comparison and not entry.records:
         say(f"prunebench: {publication.folder} has no records: its page is made of its table")

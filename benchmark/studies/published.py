@@ -5,21 +5,20 @@ Python files from outside prunebench that were run lie in it too, and are named 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from ...errors import UsageError
-from ...notation import mapped, with_paths
 from ...results import Record
-from ...results.manifest import CONFIG_FILE, METHODS, Manifest, read_manifest
+from ...results.manifest import CONFIG_FILE, Manifest, read_manifest
 from ...results.record_file import RECORDS_FILE, read_records
+from ...results.suites.score import Score
 from ...user_code import admitting
 from ..experiment import Experiment
-from ..grid import grid, read_labels, read_settings
+from .plan import Plan, here
 from .restoring import admission, experiment_of
 
 
@@ -65,15 +64,24 @@ class Published:
             for digest in each.experiment.get("sources", {}).values()
         }
 
+    @cached_property
+    def plan(self) -> Plan:
+        """What its configuration asks for."""
+        return Plan(self.folder / CONFIG_FILE, self.folder)
+
+    @cached_property
+    def standing(self) -> Score | None:
+        """The score of its records, if they are a suite's."""
+        return self.plan.standing(self.records)
+
     def labels(self) -> dict[str, str]:
         """What strategies are called."""
-        return read_labels(self.folder / CONFIG_FILE)
+        return self.plan.labels()
 
     def cells(self) -> dict[str, Experiment]:
         """The experiments that the configuration describes, by their ids."""
-        settings = here(read_settings(self.folder / CONFIG_FILE), self.folder)
         with self.admitting():
-            return {each.id: each for each in grid(**settings)}
+            return self.plan.experiments()
 
     @contextmanager
     def admitting(self) -> Iterator[None]:
@@ -87,25 +95,3 @@ class Published:
 
     def _here(self, record: Record) -> Record:
         return record.model_copy(update={"experiment": here(record.experiment, self.folder)})
-
-
-def here(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Settings in a published folder, with the paths that files in it have from where we are."""
-
-    def moved(path: str) -> str:
-        return str(folder / path) if path.startswith(f"{METHODS}/") else path
-
-    return relocated(settings, moved)
-
-
-def relocated(settings: Mapping[str, Any], moved: Callable[[str], str]) -> dict[str, Any]:
-    """Settings with other paths for the files in which components are.
-
-    Args:
-        settings: as plain data.
-        moved: gives the path to write in place of one.
-    """
-    return {
-        name: mapped(value, lambda part: with_paths(part, moved) if isinstance(part, str) else part)
-        for name, value in settings.items()
-    }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from ...errors import UsageError
@@ -24,36 +25,38 @@ from ...results.publication import (
     unlike_manifest,
 )
 from ...results.record_file import RECORDS_FILE, read_records
+from ...results.suites.score import Score
 from ...results.tables import LEADERBOARD_FILE
-from ..experiment import Experiment
-from ..grid import grid, read_labels, read_settings
+from ..suites.running import Bench, run_cells
 from ..sweeps.sweep import sweep, unfinished
-from .published import here
+from .plan import Plan
 
 
 @dataclass(frozen=True)
 class Publication:
-    """A folder of what is published: a comparison, or what another command wrote.
+    """A folder of what is published: a comparison, a suite, or what another command wrote.
 
     Attributes:
         folder: where it is published.
-        config: the YAML file of a comparison's experiments; None where it is another kind, as a
-            study of several comparisons.
+        config: the YAML file of a comparison's experiments, or of a suite; None where it is another
+            kind, as a study of several comparisons.
     """
 
     folder: Path
     config: Path | None
 
-    def experiments(self) -> list[Experiment]:
-        """What belongs to a comparison, each once; nothing where it is none."""
-        if self.config is None:
-            return []
-        settings = here(read_settings(self.config), self.folder)
-        return list({each.id: each for each in grid(**settings)}.values())
+    @cached_property
+    def plan(self) -> Plan | None:
+        """What belongs to it; None where it is neither comparison nor suite."""
+        return None if self.config is None else Plan(self.config, self.folder)
 
     def labels(self) -> dict[str, str]:
         """What its strategies are to be called."""
-        return read_labels(self.config) if self.config else {}
+        return self.plan.labels() if self.plan else {}
+
+    def standing(self, records: Sequence[Record]) -> Score | None:
+        """The score of its records, if it is of a suite."""
+        return self.plan.standing(records) if self.plan else None
 
     def records(self) -> list[Record]:
         """The records that are published; none where there is no file of them.
@@ -84,16 +87,23 @@ class Publication:
         return [] if same else [f"{CONFIG_FILE} is not what {self.config} says"]
 
     def _stale_cells(self) -> list[str]:
-        ids = {experiment.id for experiment in self.experiments()}
-        records = self.records()
+        assert self.plan is not None  # only what has a configuration has cells
+        ids, records = self.plan.experiments().keys(), self.records()
         if not records:
             return ["it has no records"]
         reasons = staleness(records)
-        if missing := len(ids - {record.id for record in records if record.finished}):
-            reasons.append(f"{missing} of {len(ids)} cells have no finished record")
+        there, kind = {record.id for record in records if record.finished}, "finished record"
+        if self.plan.suite is not None:  # in which failures count as the worst
+            there, kind = {record.id for record in records}, "record"
+        if missing := len(ids - there):
+            reasons.append(f"{missing} of {len(ids)} cells have no {kind}")
         if strange := sum(record.id not in ids for record in records):
             reasons.append(f"{strange} records are of no cell of {self.config}")
-        outdated = outdated_tables(records, self.labels(), self.folder)
+        try:
+            standing = self.standing(records)
+        except UsageError as error:
+            return [*reasons, str(error)]
+        outdated = outdated_tables(records, self.labels(), self.folder, standing)
         return reasons + [f"{name} is not what its records give today" for name in outdated]
 
     def renew(self, runs: Path, *, data: Path | None, workers: int) -> list[Record]:
@@ -107,8 +117,9 @@ class Publication:
         Returns:
             The records of all cells, failed ones among them.
         """
-        assert self.config is not None  # only comparisons can be stale and run again
-        experiments = self.experiments()
+        assert self.config is not None  # only what has cells can be stale and run again
+        assert self.plan is not None
+        experiments = list(self.plan.experiments().values())
         store = Store(runs)
         for record in self.records():
             if not store.is_finished(record.id) and record.finished and not outdated_by(record):
@@ -117,11 +128,15 @@ class Publication:
             each for each in experiments if (known := store.load(each.id)) and outdated_by(known)
         ]
         # What has no record goes first: it may be all that time allows.
-        sweep(unfinished(experiments, store), runs=runs, data=data, workers=workers)
+        if self.plan.suite is None:
+            sweep(unfinished(experiments, store), runs=runs, data=data, workers=workers)
+        else:
+            run_cells(self.plan.suite_cells(), Bench(runs, data, workers))
         sweep(again, runs=runs, data=data, workers=workers, force=True)
         records = [known for each in experiments if (known := store.load(each.id))]
-        publish(records, self.labels(), self.folder, self.config.read_bytes())
-        self._show(records)
+        config, standing = self.config.read_bytes(), self.standing(records)
+        publish(records, self.labels(), self.folder, config, standing)
+        self._show(records, standing)
         return records
 
     def describe(self) -> None:
@@ -129,11 +144,11 @@ class Publication:
         assert self.config is not None  # only comparisons have records
         records = self.records()
         note(self.folder, records, self.config.read_bytes())
-        self._show(records)
+        self._show(records, self.standing(records))
 
-    def _show(self, records: list[Record]) -> None:
+    def _show(self, records: list[Record], standing: Score | None) -> None:
         page = self.folder.parent / "README.md"
-        shown_on(page, self.folder.name, records, self.labels())
+        shown_on(page, self.folder.name, records, self.labels(), standing)
         literature_on(page)
 
 
@@ -141,8 +156,8 @@ def publications(configs: Sequence[Path], folder: Path) -> list[Publication]:
     """The published comparisons of these YAML files, or whatever is published.
 
     Args:
-        configs: YAML files of experiments; none stands for all folders, whose comparisons are in
-            ``experiments``.
+        configs: YAML files of experiments or suites; none stands for all folders, whose files are
+            in ``experiments`` or ``suites``.
         folder: where comparisons are published.
 
     Raises:
@@ -157,8 +172,8 @@ def publications(configs: Sequence[Path], folder: Path) -> list[Publication]:
 
 
 def _config(folder: Path) -> Path | None:
-    """The YAML file of a comparison's experiments: ours, or what a submission brought along."""
+    """The YAML file of a comparison or a suite: ours, or what a submission brought along."""
     if not (folder / LEADERBOARD_FILE).is_file():
         return None
-    ours = Path("experiments") / f"{folder.name}.yaml"
-    return next((path for path in (ours, folder / CONFIG_FILE) if path.is_file()), None)
+    ours = [Path(room) / f"{folder.name}.yaml" for room in ("experiments", "suites")]
+    return next((path for path in (*ours, folder / CONFIG_FILE) if path.is_file()), None)

@@ -20,19 +20,21 @@ from typing import NamedTuple
 from ...errors import UsageError
 from ...results import Record
 from ...results.changes import CHANGES
-from ...results.manifest import METHODS, summary
+from ...results.manifest import CONFIG_FILE, METHODS, summary
 from ...results.publication import tables, unlike_manifest
 from ...results.record_file import RECORDS_FILE, read_records
 from ...results.report import report
 from ...results.tables import LEADERBOARD_FILE, as_csv
 from ..cell.record import described
 from ..experiment import Experiment
+from .plan import Plan
 from .published import Published
 
 Rule = Callable[[Published], Iterator[str]]
 """Says what is wrong with a published folder; nothing where it keeps the rule."""
 
 _ROUNDING = 1e-9
+_SOURCES = (RECORDS_FILE, CONFIG_FILE)
 
 
 class Finding(NamedTuple):
@@ -247,7 +249,7 @@ def data_are_the_same(published: Published) -> Iterator[str]:
 
 def tables_are_what_the_records_give(published: Published) -> Iterator[str]:
     """The CSV files are those that today's code makes of the records."""
-    for name, frame in tables(published.records, published.labels()).items():
+    for name, frame in tables(published.records, published.labels(), published.standing).items():
         path = published.folder / name
         if not path.is_file():
             yield f"there is no {name}"
@@ -267,9 +269,8 @@ def the_page_is_what_the_records_give(published: Published) -> Iterator[str]:
     if not path.is_file():
         yield "there is no report.html"
         return
-    labels = tuple(published.labels().items())
-    records = (published.folder / RECORDS_FILE).read_bytes()
-    said, given = path.read_text(encoding="utf-8"), _page(records, labels)
+    records, config = ((published.folder / name).read_bytes() for name in _SOURCES)
+    said, given = path.read_text(encoding="utf-8"), _page(records, config)
     known = set(_in_tables(given))
     for number in _in_tables(said):
         if number not in known:
@@ -280,13 +281,15 @@ def the_page_is_what_the_records_give(published: Published) -> Iterator[str]:
 
 
 @lru_cache(maxsize=2)
-def _page(records: bytes, labels: tuple[tuple[str, str], ...]) -> str:
-    """The page of the records in a file of such bytes, which takes seconds to draw."""
-    with TemporaryDirectory() as folder:
-        file, page = Path(folder) / RECORDS_FILE, Path(folder) / "report.html"
-        file.write_bytes(records)
-        read = list(read_records(file))
-        report(tables(read, dict(labels))[LEADERBOARD_FILE], page, read)
+def _page(*sources: bytes) -> str:
+    """The page of a folder with such :data:`_SOURCES`, which takes seconds to draw."""
+    with TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        for name, content in zip(_SOURCES, sources, strict=True):
+            (folder / name).write_bytes(content)
+        read, plan = list(read_records(folder / RECORDS_FILE)), Plan(folder / CONFIG_FILE, folder)
+        standing, page = plan.standing(read), folder / "report.html"
+        report(tables(read, plan.labels(), standing)[LEADERBOARD_FILE], page, read, standing)
         return page.read_text(encoding="utf-8")
 
 

@@ -21,7 +21,8 @@ from ...results.publication import publish
 from ...results.record_file import read_records
 from ..experiment import Experiment
 from ..grid import LISTS, grid, parse_yaml, read_labels
-from .published import Published, relocated
+from .plan import relocated
+from .published import Published
 from .restoring import experiment_of
 from .rules import Finding, validate
 from .submission_rules import SUBMISSION, remarks
@@ -121,8 +122,10 @@ def _write(
         each.model_copy(update={"experiment": relocated(each.experiment, moved)})
         for each in records
     ]
-    said = {"code_licence": code.licence, "code_source": code.source} if files else {}
-    publish(placed, labels, folder, text, label="self-reported", by=by, **said)
+    said: dict[str, Any] = {"label": "self-reported", "by": by}
+    if files:
+        said |= {"code_licence": code.licence, "code_source": code.source}
+    publish(placed, labels, folder, text, **said)
 
 
 def _own_files(records: Sequence[Record]) -> dict[str, str]:

@@ -6,18 +6,16 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import pandas as pd
-
 from ...errors import UsageError
-from ...results import Outcome, Place, Store
+from ...results import Place, Store
 from ...results.aggregation import comparable
 from ...results.naming import named
-from ...results.suites.levels import NARROWER, ScoredTask, levels
-from ...strategies import STRATEGIES
+from ...results.suites.levels import NARROWER, ScoredTask
 from ..cell.loop import load_task
 from ..cell.record import described, failed_record
 from ..experiment import Experiment
 from ..sweeps.checking import check
+from .recipe import Recipe
 from .suite import BASELINES, Suite, Task
 
 
@@ -35,14 +33,25 @@ class Choice(NamedTuple):
     Attributes:
         strategy: with its hyperparameters.
         rate: by what the learning rate after pruning is multiplied in all tasks.
+        recipe: the method's own, in the open division.
     """
 
     strategy: str
     rate: float = 1.0
+    recipe: Recipe | None = None
 
     def __str__(self) -> str:
         rate = "" if self.rate == 1 else f" · rate ×{self.rate:g}"
-        return f"{named(self.strategy)}{rate}"
+        recipe = f" · {self.recipe}" if self.recipe else ""
+        return f"{named(self.strategy)}{rate}{recipe}"
+
+    def task(self, name: str, task: Task) -> Task:
+        """A task of the suite as it is for this choice."""
+        return (self.recipe.task(name, task) if self.recipe else task).at_rate(self.rate)
+
+
+USUAL = Choice(BASELINES[1])
+"""What leaves the tasks as they are."""
 
 
 class Refusal(NamedTuple):
@@ -53,8 +62,11 @@ class Refusal(NamedTuple):
 
 
 def cells_of(suite: Suite, choices: Iterable[Choice]) -> list[Cell]:
-    """All cells of methods in a suite, and those of the narrower networks."""
-    return [
+    """All cells of methods in a suite, and those of the narrower networks.
+
+    Task by task, whose data are so loaded once.
+    """
+    cells = [
         *(cell for each in choices for cell in cells_of_choice(suite, each, suite.seeds)),
         *(
             Cell(name, NARROWER, experiment)
@@ -62,6 +74,8 @@ def cells_of(suite: Suite, choices: Iterable[Choice]) -> list[Cell]:
             for experiment in task.narrower_cells(suite.seeds)
         ),
     ]
+    place = {name: number for number, name in enumerate(suite.tasks)}
+    return sorted(cells, key=lambda cell: place[cell.task])
 
 
 def cells_of_choice(suite: Suite, choice: Choice, seeds: tuple[int, ...]) -> list[Cell]:
@@ -69,7 +83,7 @@ def cells_of_choice(suite: Suite, choice: Choice, seeds: tuple[int, ...]) -> lis
     return [
         Cell(name, choice.strategy, experiment)
         for name, task in suite.tasks.items()
-        for experiment in task.at_rate(choice.rate).cells(choice.strategy, seeds)
+        for experiment in choice.task(name, task).cells(choice.strategy, seeds)
     ]
 
 
@@ -119,18 +133,19 @@ def note(refused: Iterable[Refusal], runs: Place) -> None:
         store.save(failed_record(cell.experiment, reason))
 
 
-def scored_tasks(suite: Suite, rate: float = 1.0) -> list[ScoredTask]:
+def scored_tasks(suite: Suite, choice: Choice = USUAL) -> list[ScoredTask]:
     """What records of a suite are held against.
 
     Args:
         suite: the suite.
-        rate: by what the learning rate of methods after pruning is multiplied.
+        choice: by which the tasks of a method are others.
     """
-    return [_scored(name, task, suite.seeds, rate) for name, task in suite.tasks.items()]
+    return [_scored(name, task, suite.seeds, choice) for name, task in suite.tasks.items()]
 
 
-def _scored(name: str, task: Task, seeds: tuple[int, ...], rate: float) -> ScoredTask:
-    own, narrower = task.at_rate(rate).cells(BASELINES[1], seeds)[0], task.narrower_cells(seeds[:1])
+def _scored(name: str, task: Task, seeds: tuple[int, ...], choice: Choice) -> ScoredTask:
+    own = choice.task(name, task).cells(BASELINES[1], seeds)[0]
+    narrower = task.narrower_cells(seeds[:1])
     return ScoredTask(
         name=name,
         key=comparable(described(own)).comparison,
@@ -143,24 +158,3 @@ def _scored(name: str, task: Task, seeds: tuple[int, ...], rate: float) -> Score
         floor=task.floor,
         loss_at_most=task.loss_at_most,
     )
-
-
-def tuned_levels(
-    suite: Suite, choices: Iterable[Choice], outcomes: Sequence[Outcome]
-) -> pd.DataFrame:
-    """The runs of the tuned division: of each method those with the settings that it chose."""
-    narrower = {key for task in scored_tasks(suite) for key in task.narrower}
-    found = []
-    for choice in choices:
-        component = STRATEGIES.component(choice.strategy)
-        own = [
-            each
-            for each in outcomes
-            if (point := comparable(each.experiment)).strategy == named(str(component))
-            or point.comparison in narrower
-        ]
-        runs = levels(scored_tasks(suite, choice.rate), own)
-        found.append(
-            runs.assign(method=runs["method"].where(runs["method"] == NARROWER, str(choice)))
-        )
-    return pd.concat(found).drop_duplicates(["task", "method", "seed", "point"])

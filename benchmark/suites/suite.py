@@ -6,6 +6,7 @@ The digests of released suites stand in ``suites/RELEASED``, as ``sha256sum`` wr
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -71,8 +72,15 @@ class Task(_Frozen):
         if factor == 1:
             return self
         own = self.cells(BASELINES[1], (0,))[0].finetuning.learning_rate
-        finetuning = {**self.experiment.get("finetuning", {}), "learning_rate": factor * own}
-        return self.model_copy(update={"experiment": {**self.experiment, "finetuning": finetuning}})
+        return self.changed({"finetuning": {"learning_rate": factor * own}})
+
+    def changed(self, settings: Mapping[str, Any]) -> Task:
+        """The task with other settings, of recipes those that are given."""
+        experiment = dict(self.experiment)
+        for name, value in settings.items():
+            is_recipe = isinstance(value, Mapping)
+            experiment[name] = {**experiment.get(name, {}), **value} if is_recipe else value
+        return self.model_copy(update={"experiment": experiment})
 
     def cells(self, strategy: str, seeds: tuple[int, ...]) -> list[Experiment]:
         """The cells of a strategy: each operating point with each seed."""

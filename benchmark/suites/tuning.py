@@ -4,7 +4,8 @@ A trial is a choice of a method's hyperparameters, from the search space that it
 one factor by which the learning rate after pruning is multiplied in all tasks. It is judged on the
 validation splits of all tasks, with a seed that is none of the suite's: what was measured on test
 splits is not looked at. The first trial has the defaults. Trials are ordinary records, and a study
-that is begun again asks for the same ones, so that nothing but them has to be kept.
+that is begun again asks for the same ones, so that nothing but them has to be kept. Several studies
+of a method have seeds of their own, of what they try and of the cells they try it on.
 """
 
 from __future__ import annotations
@@ -26,17 +27,21 @@ Run = Callable[[Sequence[Cell]], Mapping[str, Record]]
 """Gives the records of cells by their ids, failed ones too."""
 
 
-def tuned(suite: Suite, strategy: str, run: Run) -> Choice:
+def tuned(suite: Suite, strategy: str, run: Run, study: int = 0) -> Choice:
     """Choose the settings of a strategy.
 
     Args:
         suite: says how many trials there are.
         strategy: as somebody writes it; what it sets itself is not tuned.
         run: gives the records of trials.
+        study: which of several studies, from 0.
 
     Raises:
-        UsageError: Optuna is not installed.
+        UsageError: Optuna is not installed, or the study would have a seed of the suite.
     """
+    seed = suite.tuning.seed + study
+    if seed in suite.seeds:
+        raise UsageError(f"--studies: study {study + 1} would have seed {seed}, one of the suite's")
     if reason := lacking("tuning", "optuna"):
         raise UsageError(f"the tuned division: {reason}")
     import optuna
@@ -45,23 +50,23 @@ def tuned(suite: Suite, strategy: str, run: Run) -> Choice:
     component = STRATEGIES.component(strategy)
     usual, given = component.create(), dict(component.arguments)
     space = {name: each for name, each in usual.search_space.items() if name not in given}
-    sampler = optuna.samplers.TPESampler(seed=suite.tuning.seed)
-    study = optuna.create_study(direction="maximize", sampler=sampler)
-    study.enqueue_trial({_RATE: 1.0, **{name: getattr(usual, name) for name in space}})
+    sampler = optuna.samplers.TPESampler(seed=seed)
+    search = optuna.create_study(direction="maximize", sampler=sampler)
+    search.enqueue_trial({_RATE: 1.0, **{name: getattr(usual, name) for name in space}})
     areas: dict[Choice, float] = {}
     for _ in range(suite.tuning.trials):
-        trial = study.ask()
+        trial = search.ask()
         rate = trial.suggest_categorical(_RATE, suite.tuning.learning_rates)
         values = {name: trial.suggest_categorical(name, each) for name, each in space.items()}
         choice = Choice(str(STRATEGIES.component(replace(usual, **values))), rate)
-        areas[choice] = _area(suite, choice, run)
-        study.tell(trial, areas[choice])
+        areas[choice] = _area(suite, choice, run, seed)
+        search.tell(trial, areas[choice])
     return max(areas, key=areas.__getitem__)
 
 
-def _area(suite: Suite, choice: Choice, run: Run) -> float:
+def _area(suite: Suite, choice: Choice, run: Run, seed: int) -> float:
     """The mean area of a choice over tasks, by the validation splits."""
-    cells = cells_of_choice(suite, choice, (suite.tuning.seed,))
+    cells = cells_of_choice(suite, choice, (seed,))
     records = run(cells)
     areas = []
     for name, task in suite.tasks.items():

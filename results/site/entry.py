@@ -10,11 +10,11 @@ from pathlib import Path
 import pandas as pd
 
 from .. import cells
-from ..aggregation import leaderboard
 from ..comparison import Comparison, comparisons
 from ..manifest import provenance
-from ..naming import with_labels
+from ..publication import tables
 from ..record import Record
+from ..suites.score import Score
 from ..tables import LEADERBOARD_FILE
 from .markdown import last_section
 from .standings import Standing, leaders, standings
@@ -31,12 +31,14 @@ class Entry:
         stale: why it is not what today's code gives, nothing where it is; None where nobody knows.
         records: those that are published with it.
         labels: what strategies are to be called, by what they are.
+        standing: the score of the records, if they are a suite's.
     """
 
     folder: Path
     stale: Sequence[str] | None = None
     records: Sequence[Record] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
+    standing: Score | None = None
 
     @property
     def name(self) -> str:
@@ -74,7 +76,7 @@ class Entry:
     def frame(self) -> pd.DataFrame:
         """The leaderboard: of the records, or as it was published where there are none."""
         if self.records:
-            return with_labels(leaderboard(list(self.records)), self.labels)
+            return tables(self.records, self.labels, self.standing)[LEADERBOARD_FILE]
         return pd.read_csv(self.folder / LEADERBOARD_FILE)
 
     @cached_property

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup
 
 from ..report import report, theme
+from ..suites.page import standing_as_html
 from .entry import REPORT, Entry, Table, introduced, titled
 from .links import Links, relative
 from .markdown import anchor_of, anchors, as_html, divided
@@ -73,7 +75,10 @@ class Pages:
         self._render(
             INDEX,
             "index",
-            comparisons=[each for each in self._ordered if each.is_comparison],
+            comparisons=[
+                each for each in self._ordered if each.is_comparison and not each.standing
+            ],
+            suites=[(each, self._standing(each, INDEX)) for each in self._ordered if each.standing],
             titles=self._titles,
             notes=self._note_pages,
             methods=self._methods,
@@ -136,7 +141,7 @@ class Pages:
             if not (entry.is_comparison and path.name == REPORT):
                 shutil.copyfile(path, self._folder / place / path.name)
         if entry.is_comparison:
-            report(entry.frame, self._folder / place / REPORT, entry.records)
+            report(entry.frame, self._folder / place / REPORT, entry.records, entry.standing)
         words = introduced(self._content.notes, entry.name)
         page = f"{place}/{INDEX}"
         self._render(
@@ -151,7 +156,17 @@ class Pages:
                 if f"]({entry.name}" in text
             ],
             methods=self._methods,
+            standing=self._standing(entry, page),
         )
+
+    def _standing(self, entry: Entry, page: str) -> Markup | None:
+        """The table of a suite on a page, whose methods lead to their own pages."""
+
+        def linked(method: str) -> str | None:
+            name = method.partition("(")[0]
+            return relative(f"methods/{name}.html", page) if name in self._methods else None
+
+        return standing_as_html(entry.standing, linked) if entry.standing else None
 
     def _write_notes(self) -> None:
         head, sections = divided(self._content.notes, 2)

@@ -8,6 +8,7 @@ cell that failed, collapsed, cannot be pruned so, or fell short of its operating
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,6 +42,7 @@ RUN_COLUMNS: dict[str, str] = {
     "speedup": "Multiply–adds of the dense network per multiply–add that is left.",
     "epochs": "Epochs trained after pruning.",
     "scoring_epochs": "Time of scoring, in epochs of that training.",
+    "record": "Id of the record.",
 }
 """Column → definition of the table of single runs."""
 
@@ -79,7 +81,8 @@ class _Runs:
 def levels(tasks: Sequence[ScoredTask], outcomes: Iterable[Outcome]) -> pd.DataFrame:
     """The runs of a suite, a row for each with the columns of :data:`RUN_COLUMNS`.
 
-    What is no run of the suite is left out.
+    What is no run of the suite is left out. A run is held against the dense network that it began
+    from, and what has none against the first that there is of its task and seed.
 
     Raises:
         UsageError: of some task there is no dense network of a seed.
@@ -93,11 +96,19 @@ def levels(tasks: Sequence[ScoredTask], outcomes: Iterable[Outcome]) -> pd.DataF
     by_name = {task.name: task for task in tasks}
     rows = []
     for (task, name, source, seed, point), each in found.methods.items():
-        reference = _dense_of(dense, task, seed)
+        reference = each if each.finished else _dense_of(dense, task, seed)
         rows.append(_row(by_name[task], called[name, source], seed, point, each, reference))
     for (task, seed, point), each in found.narrower.items():
         rows.append(_row(by_name[task], NARROWER, seed, point, each, _dense_of(dense, task, seed)))
+    place = {task.name: number for number, task in enumerate(tasks)}
+    rows.sort(key=lambda row: (place[row["task"]], row["method"], row["seed"], row["point"]))
     return pd.DataFrame(rows, columns=list(RUN_COLUMNS))
+
+
+def runs_of_methods(runs: pd.DataFrame, outcomes: Iterable[Outcome]) -> list[Outcome]:
+    """Those outcomes that are methods' runs of a suite: no narrower networks, and no trials."""
+    ids = set(runs.loc[runs["method"] != NARROWER, "record"])
+    return [each for each in outcomes if each.id in ids]
 
 
 def level(name: str, quality: float, dense: float, floor: float) -> float:
@@ -149,7 +160,7 @@ def _row(
     metric = reference.descriptions().get(name) or titled(name, better)
     state = _state(run, reference, point)
     row: dict[str, Any] = {"task": task.name, "method": method, "seed": seed, "point": point}
-    row |= {"state": state, "level": 0.0, **_effort(run)}
+    row |= {"state": state, "level": 0.0, **_effort(run), "record": run.id}
     quality, dense = run.final.get(name), reference.dense[name]
     if quality is None or dense is None:
         return row
@@ -172,7 +183,19 @@ def _state(run: Outcome, reference: Outcome, point: float) -> str:
 
 def _effort(run: Outcome) -> dict[str, float]:
     """Epochs after pruning, and how many of these scoring took as long as."""
-    epochs = run.experiment["finetuning"]["epochs"] * run.experiment["rounds"]
+    epochs = _epochs(run.experiment)
     training, scoring = (run.timings.get(f"{name}_seconds") for name in ("finetuning", "scoring"))
     scoring_epochs = scoring / training * epochs if training and scoring is not None else math.nan
     return {"epochs": epochs, "scoring_epochs": scoring_epochs}
+
+
+def _epochs(experiment: Mapping[str, Any]) -> int:
+    """Epochs after pruning, which a recipe of a method's own may count otherwise."""
+    recovery, epochs = experiment["recovery"], experiment["finetuning"]["epochs"]
+    if recovery.startswith("NoRecovery"):
+        return 0
+    if recovery.startswith("RewindLearningRate"):
+        skipped = re.search(r"epoch=(\d+)", recovery)
+        epochs = experiment["pretraining"]["epochs"] - int(skipped[1] if skipped else 0)
+    once = experiment.get("timing", "").startswith("DuringTraining")
+    return int(epochs if once else epochs * experiment["rounds"])

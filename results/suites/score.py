@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -68,21 +69,25 @@ class Score:
 
     Attributes:
         tasks: their names.
+        seeds: of each task.
         methods: those that are complete, from the best on.
         areas: tasks × methods × seeds.
         ranks: of the methods.
         by_task: a table with the columns of :data:`TASK_COLUMNS`.
         by_method: a table with the columns of :data:`METHOD_COLUMNS`.
         incomplete: methods of which cells have not been run, and how many.
+        runs: the single runs, with the columns of :data:`.levels.RUN_COLUMNS`.
     """
 
     tasks: tuple[str, ...]
+    seeds: int
     methods: tuple[str, ...]
     areas: NDArray[Any]
     ranks: BootstrapRanks
     by_task: pd.DataFrame
     by_method: pd.DataFrame
     incomplete: dict[str, int]
+    runs: pd.DataFrame
 
     def places(self) -> list[Rank]:
         """The ranks that the methods may have."""
@@ -92,12 +97,13 @@ class Score:
         """In which share of tasks each method is so near to the best: methods × gaps."""
         return performance_profile(self.areas.mean(axis=2), gaps)
 
-    def smallest_detectable(self, draws: int = _DRAWS) -> float:
+    @cached_property
+    def smallest_detectable(self) -> float:
         """The smallest difference in area that this suite would have told in 80 % of cases.
 
         Infinite where it is larger than 32 points. It is one of :data:`_DIFFERENCES`.
         """
-        found = (each for each in _DIFFERENCES if self.power(each, draws) >= _SURELY)
+        found = (each for each in _DIFFERENCES if self.power(each, _DRAWS) >= _SURELY)
         return next(found, math.inf)
 
     def power(self, difference: float, draws: int) -> float:
@@ -137,9 +143,24 @@ def score(tasks: Sequence[ScoredTask], runs: pd.DataFrame) -> Score:
     ]
     by_method = pd.DataFrame(rows, columns=list(METHOD_COLUMNS))
     return Score(
-        tuple(task.name for task in tasks), tuple(names), areas, ranks, by_task, by_method,
-        incomplete,
-    )  # fmt: skip
+        tasks=tuple(task.name for task in tasks),
+        seeds=areas.shape[2],
+        methods=tuple(names),
+        areas=areas,
+        ranks=ranks,
+        by_task=by_task,
+        by_method=by_method,
+        incomplete=incomplete,
+        runs=runs,
+    )
+
+
+def mean_area(tasks: Sequence[ScoredTask], runs: pd.DataFrame, name: str) -> float:
+    """The mean area of a method over tasks and seeds; −1 where runs are missing."""
+    wanted = sum(len(task.points) * len(task.seeds) for task in tasks)
+    if (runs["method"] == name).sum() < wanted:
+        return -1.0
+    return float(np.mean([_areas(task, runs, [name]) for task in tasks]))
 
 
 def _areas(task: ScoredTask, runs: pd.DataFrame, names: Sequence[str]) -> NDArray[Any]:

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
+import pandas as pd
 from tabulate import tabulate
 
 from ..statistics.rank_bootstrap import LEAST_TASKS
-from .levels import ScoredTask
 from .score import POINT, Score
 
 _WORST = ("failed", "collapsed", "short")
 
 
-def score_as_text(found: Score, tasks: Sequence[ScoredTask]) -> str:
+def score_as_text(found: Score) -> str:
     """Both tables and their notes."""
-    return "\n\n".join([_methods(found), _tasks(found, tasks), "\n".join(_notes(found))])
+    return "\n\n".join([_methods(found), _tasks(found), "\n".join(notes(found))])
+
+
+def standing_as_text(found: Score) -> str:
+    """The table of methods alone, with its notes."""
+    return "\n\n".join([_methods(found), "\n".join(notes(found))])
 
 
 def power_as_text(found: Score, draws: int) -> str:
@@ -26,6 +32,11 @@ def power_as_text(found: Score, draws: int) -> str:
         f"A/A test: of {draws} simulated suites {same:.1f} % tell a method from itself under "
         f"another name\npower: {better:.1f} % tell it from one that is a point better in all tasks"
     )
+
+
+def worst_in_words(row: pd.Series[Any]) -> str:
+    """How many cells of a method count as the worst, and why; nothing where none does."""
+    return ", ".join(f"{row[name]} {name}" for name in _WORST if row[name])
 
 
 def _methods(found: Score) -> str:
@@ -39,7 +50,7 @@ def _methods(found: Score) -> str:
             f"{100 * row['hypervolume']:.1f}",
             f"{100 * row['within_a_point']:.0f} %",
             f"{row['epochs']:.0f} + {row['scoring_epochs']:.2f}",
-            ", ".join(f"{row[name]} {name}" for name in _WORST if row[name]),
+            worst_in_words(row),
         ]
         for place, (_, row) in zip(found.places(), found.by_method.iterrows(), strict=True)
     ]
@@ -48,15 +59,15 @@ def _methods(found: Score) -> str:
     return _table(rows, headers, aligned)
 
 
-def _tasks(found: Score, tasks: Sequence[ScoredTask]) -> str:
-    """The area of each method in each task, and up to which compression little is lost."""
-    cells = {
-        (row["task"], row["method"]): f"{100 * row['area']:.1f} · {row['compression_at_loss']}"
-        for _, row in found.by_task.iterrows()
-    }
-    rows = [[name, *(cells[task.name, name] for task in tasks)] for name in found.methods]
-    headers = ["method", *(task.name for task in tasks)]
-    return _table(rows, headers, ("left", *("right" for _ in tasks)))
+def _tasks(found: Score) -> str:
+    """The area of each method in each task."""
+    means = 100 * found.areas.mean(axis=2)
+    rows = [
+        [name, *(f"{area:.1f}" for area in means[:, place])]
+        for place, name in enumerate(found.methods)
+    ]
+    headers = ["area in", *(name.replace("-", "\n") for name in found.tasks)]
+    return _table(rows, headers, ("left", *("right" for _ in found.tasks)))
 
 
 def _table(rows: Sequence[Sequence[str]], headers: Sequence[str], aligned: Sequence[str]) -> str:
@@ -64,9 +75,9 @@ def _table(rows: Sequence[Sequence[str]], headers: Sequence[str], aligned: Seque
     return "\n".join(line.rstrip() for line in table.splitlines())
 
 
-def _notes(found: Score) -> list[str]:
-    """What the columns are, and what the suite could not have told."""
-    notes = [
+def notes(found: Score) -> list[str]:
+    """What the columns of a standing are, and what the suite could not have told."""
+    known = [
         "rank: methods that share one cannot be told apart (95 %, all pairs at once; bootstrap "
         "over seeds × tasks)",
         "area: mean level along log compression in points; 100 is the dense network, 0 one that "
@@ -74,11 +85,10 @@ def _notes(found: Score) -> list[str]:
         "volume: hypervolume of level and log compression; near best: tasks in which the best area "
         "is within a point",
         "epochs: trained after pruning by a seed in all tasks + as many as scoring took as long as",
-        "worst: cells that count as a level of 0; by task: area · compression at the loss that the "
-        "task allows",
+        "worst: cells that count as a level of 0",
         _smallest(found),
     ]
-    return notes + [
+    return known + [
         f"not ranked, since {count} cells have not been run: {name}"
         for name, count in found.incomplete.items()
     ]
@@ -88,7 +98,7 @@ def _smallest(found: Score) -> str:
     """What the suite could not have told."""
     if len(found.tasks) < LEAST_TASKS:
         return f"fewer than {LEAST_TASKS} tasks tell nothing apart"
-    least = found.smallest_detectable()
+    least = found.smallest_detectable
     smallest = "over 32" if math.isinf(least) else f"{100 * least:g}"
     return (
         f"smallest difference that would have been told in 80 % of cases: {smallest} points of area"

@@ -300,6 +300,9 @@ def test_without_flops_and_latency_there_is_what_was_measured_and_a_sentence(tmp
     assert "Theoretical<br>speedup" not in page
     assert "Measured,<br>batch" not in page
     assert "multiply–adds</dd>" not in page
-    assert main(["measure", str(runs), "--runtimes", "Eager", "--repeats", "3"]) == 0
+    assert (
+        main(["measure", str(runs), "--runtimes", "Eager", "--batch-sizes", "1", "--repeats", "3"])
+        == 0
+    )
     output = capsys.readouterr()
     assert "no plot: there is nothing to draw times against" in output.err

@@ -152,9 +152,7 @@ def test_every_link_of_a_site_leads_somewhere_within_it(published, tmp_path, cap
 def test_a_site_is_the_same_bytes_each_time_and_takes_the_place_of_an_earlier_one(
     published, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(
-        pages, "report", lambda frame, path, records: path.write_text("<!DOCTYPE html>")
-    )
+    monkeypatch.setattr(pages, "report", lambda frame, path, *_: path.write_text("<!DOCTYPE html>"))
     bytes_of = []
     for _ in range(2):
         assert command(published, tmp_path / "site") == 0
@@ -174,13 +172,11 @@ def test_a_folder_with_other_files_is_left_as_it_is(published, tmp_path, capsys)
 
 
 def test_a_site_that_cannot_be_finished_leaves_the_earlier_one(published, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        pages, "report", lambda frame, path, records: path.write_text("<!DOCTYPE html>")
-    )
+    monkeypatch.setattr(pages, "report", lambda frame, path, *_: path.write_text("<!DOCTYPE html>"))
     assert command(published, tmp_path / "site") == 0
     (published / "first/leaderboard.csv").unlink()
 
-    def full(frame, path, records):
+    def full(*_):
         raise OSError("no space left on device")
 
     monkeypatch.setattr(pages, "report", full)
@@ -198,9 +194,7 @@ def test_what_is_lacking_is_said_before_anything_is_written(published, tmp_path,
 
 
 def test_a_page_says_why_a_comparison_is_stale(published, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        pages, "report", lambda frame, path, records: path.write_text("<!DOCTYPE html>")
-    )
+    monkeypatch.setattr(pages, "report", lambda frame, path, *_: path.write_text("<!DOCTYPE html>"))
     entries = [Entry(published / "first", ["an <old> reason"]), Entry(published / "second", [])]
     write_site(pages.Content(entries, published, "", METHODS), tmp_path / "site")
     found = crawled(tmp_path / "site")
@@ -257,9 +251,7 @@ def test_markdown_obeys_no_html_and_no_link_that_leads_nowhere():
 @pytest.mark.slow
 def test_all_that_is_published_makes_a_site_without_a_dead_link(tmp_path, monkeypatch):
     published = ROOT / "results/published"
-    monkeypatch.setattr(
-        pages, "report", lambda frame, path, records: path.write_text("<!DOCTYPE html>")
-    )
+    monkeypatch.setattr(pages, "report", lambda frame, path, *_: path.write_text("<!DOCTYPE html>"))
     entries = [Entry(folder) for folder in sorted(published.iterdir()) if folder.is_dir()]
     notes = (published / "README.md").read_text()
     write_site(pages.Content(entries, published, notes, METHODS), tmp_path / "site")
@@ -277,7 +269,7 @@ def test_all_that_is_published_makes_a_site_without_a_dead_link(tmp_path, monkey
 def test_pages_fit_a_phone_and_complain_of_nothing(
     published, tmp_path, monkeypatch, browser, scheme
 ):
-    monkeypatch.setattr(pages, "report", lambda frame, path, records: path.write_text(""))
+    monkeypatch.setattr(pages, "report", lambda frame, path, *_: path.write_text(""))
     assert command(published, tmp_path / "site") == 0
     context = browser.new_context(viewport={"width": 390, "height": 800}, color_scheme=scheme)
     page, said = context.new_page(), []

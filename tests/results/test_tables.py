@@ -44,7 +44,7 @@ def test_a_leaderboard_read_back_from_csv_makes_the_same_text(make_sweep, make_r
 
 
 @pytest.mark.slow
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=3))
 def test_numbers_are_rounded_the_same_from_csv(make_record, accuracies):
     frame = leaderboard(make_record(seed=n, top1=each) for n, each in enumerate(accuracies))

@@ -15,15 +15,6 @@ from prunebench.results.suites.levels import NARROWER, levels
 from prunebench.strategies import STRATEGIES
 
 
-@pytest.fixture(scope="module")
-def ran(tmp_path_factory):
-    """The folder of a suite in which all its methods were run."""
-    folder = tmp_path_factory.mktemp("suite")
-    path = written(folder)
-    assert main(["suite", "run", str(path), "--strategies", "all", "--runs", str(folder)]) == 0
-    return folder
-
-
 def runs_of(folder):
     found = suite(str(folder / "tiny-1.yaml"))
     return levels(scored_tasks(found), Store(folder).outcomes())
@@ -102,7 +93,7 @@ def test_all_methods_and_narrower_networks_stand_in_the_table(ran, capsys):
         assert name in text
     table = pd.read_csv(ran / "methods.csv")
     assert {*table["method"]} == {"Random", "GlobalMagnitude", "StructuredL1", NARROWER}
-    for name in ("tasks.csv", "suite-runs.csv", "leaderboard.csv", "report.html"):
+    for name in ("tasks.csv", "suite-runs.csv", "leaderboard.csv", "ranks.png", "report.html"):
         assert (ran / name).stat().st_size
 
 

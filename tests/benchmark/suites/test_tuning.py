@@ -81,6 +81,19 @@ def test_a_study_that_is_begun_again_asks_for_the_same_trials(found):
     assert first.settings() == second.settings()
 
 
+def test_studies_differ_in_their_seeds(found):
+    benches = [Bench(by_rate) for _ in range(3)]
+    for study, bench in enumerate(benches):
+        tuned(found, "RigL", bench, study)
+        seed = found.tuning.seed + study
+        assert {each.seed for own in bench.asked for each in own} == {seed}
+    tried = [bench.settings() for bench in benches]
+    assert [own[0] for own in tried] == [("RigL", 0.01)] * 3
+    assert len({tuple(own) for own in tried}) > 1
+    with pytest.raises(UsageError, match="study 2 would have seed 10, one of the suite's"):
+        tuned(found.model_copy(update={"seeds": (0, 10)}), "RigL", Bench(by_rate), 1)
+
+
 def test_only_declared_values_are_tried_and_what_was_given_stays(found):
     bench = Bench(by_rate)
     tuned(found.model_copy(update={"tuning": found.tuning.model_copy(update={"trials": 12})}),
@@ -97,7 +110,7 @@ def test_only_declared_values_are_tried_and_what_was_given_stays(found):
 def test_what_falls_short_of_its_operating_point_is_worth_nothing(found):
     # All trials are then as bad as each other, so that the first stays.
     choice = tuned(found, "SNIP", Bench(by_rate, achieved=0.5))
-    assert choice == ("SNIP", 1.0)
+    assert (choice.strategy, choice.rate) == ("SNIP", 1.0)
 
 
 def test_a_missing_optuna_is_named(found, monkeypatch):
@@ -123,5 +136,10 @@ def test_tuned_methods_are_placed_and_scored_again_from_their_records(tmp_path, 
     table = capsys.readouterr().out
     assert output.out.startswith(table.rstrip("\n"))
     assert sorted(tmp_path.glob("??/*.json")) == before
+    assert main(["suite", "run", str(path), "--runs", str(tmp_path), *options[2:]]) == 0
+    capsys.readouterr()
+    both = ["suite", "score", str(tmp_path), "--suite", str(path), "--division", "default", "tuned"]
+    assert main([*both, "--strategies", "GlobalMagnitude"]) == 0
+    assert "of 3 methods in both divisions" in capsys.readouterr().out
     assert main([*score, "SNIP"]) == 2
     assert "SNIP: trials of the tuned division have not been run" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """The score of a suite: areas in closed form, the worst for what fails, and ranks that are sure."""
 
 import math
+import re
 
 import numpy as np
 import pandas as pd
@@ -9,9 +10,12 @@ import pytest
 from prunebench import UsageError
 from prunebench.results.statistics.fronts import hypervolume
 from prunebench.results.statistics.rank_bootstrap import bootstrap_ranks, power
+from prunebench.results.statistics.ranks import Rank
 from prunebench.results.statistics.tasks import performance_profile
 from prunebench.results.suites.levels import RUN_COLUMNS, ScoredTask
-from prunebench.results.suites.publication import write_score
+from prunebench.results.suites.moves import Move, moves, moves_as_text
+from prunebench.results.suites.page import standing_as_html
+from prunebench.results.suites.publication import draw_score, score_tables
 from prunebench.results.suites.score import METHOD_COLUMNS, TASK_COLUMNS, score
 from prunebench.results.suites.text import power_as_text, score_as_text
 
@@ -29,6 +33,7 @@ def rows(method, level, state="ok", tasks=TASKS, seeds=SEEDS, points=POINTS):
                     "task": task.name, "method": method, "seed": seed, "point": point,
                     "state": state, "quality": 90 * value, "loss": 90 * (1 - value),
                     "level": value, "speedup": point, "epochs": 2, "scoring_epochs": 0.5,
+                    "record": f"{number}{seed}{point:g}",
                 }  # fmt: skip
 
 
@@ -99,7 +104,7 @@ def test_a_method_of_which_cells_were_not_run_is_named_and_not_ranked():
     )
     assert set(found.methods) == {"A", "B"}
     assert found.incomplete == {"C": len(TASKS) * len(POINTS)}
-    assert "not ranked, since 15 cells have not been run: C" in score_as_text(found, TASKS)
+    assert "not ranked, since 15 cells have not been run: C" in score_as_text(found)
     with pytest.raises(UsageError, match=r"fewer than two methods are complete.*C \(15\)"):
         score(TASKS, frame(rows("C", lambda task, seed, p: 1.0, seeds=(0, 1))))
 
@@ -163,15 +168,74 @@ def test_the_score_is_told_written_and_drawn(tmp_path):
         )
     )
     found = score(TASKS, runs)
-    text = score_as_text(found, TASKS)
+    text = score_as_text(found)
     assert "smallest difference that would have been told in 80 % of cases: " in text
     assert "of 20 simulated suites" in power_as_text(found, 20)
-    paths = write_score(found, runs, tmp_path / "new")
-    assert [each.name for each in paths] == [
-        "methods.csv", "tasks.csv", "suite-runs.csv", "performance-profile.png",
-        "critical-difference.png",
-    ]  # fmt: skip
-    assert list(pd.read_csv(paths[0]).columns) == list(METHOD_COLUMNS)
-    assert list(pd.read_csv(paths[1]).columns) == list(TASK_COLUMNS)
-    assert len(pd.read_csv(paths[2])) == len(runs)
+    tables = score_tables(found)
+    assert {name: [*table.columns] for name, table in tables.items()} == {
+        "methods.csv": [*METHOD_COLUMNS],
+        "tasks.csv": [*TASK_COLUMNS],
+        "suite-runs.csv": [*RUN_COLUMNS],
+    }
+    assert len(tables["suite-runs.csv"]) == len(runs)
+    paths = draw_score(found, tmp_path)
+    assert [path.name for path in paths] == ["ranks.png", "curves.png", "performance-profile.png"]
     assert all(path.stat().st_size for path in paths)
+
+
+def test_the_page_has_the_numbers_of_the_table_and_leads_to_the_pages_of_methods():
+    found = score(
+        TASKS,
+        frame(
+            rows("A<b>", lambda task, seed, p: 0.9),
+            rows("B", lambda task, seed, p: 0.85 + seed / 100),
+            rows("C", None, "failed"),
+        ),
+    )
+    html = standing_as_html(found, {"B": "methods/B.html"}.get)
+    assert '<a href="methods/B.html">B</a>' in html
+    assert "A&lt;b&gt;" in html
+    assert "<b>" not in html
+    lines = re.findall(r"<tr><th scope=\"row\">.*?</tr>", html, re.DOTALL)
+    assert len(lines) == 3
+    for line, area in zip(lines, ("90.00", "86.00", "0.00"), strict=True):
+        assert f"<td>{area}</td>" in line
+    assert lines[0].count('class="best"') == len(TASKS)
+    assert "45 failed" in lines[2]
+
+
+def test_ranks_in_two_divisions_are_among_the_methods_of_both():
+    level = {"A": 0.9, "B": 0.8, "C": 0.7, "D": 0.6, "Only": 0.95}
+    tuned = {"A": 0.5, "B": 0.8, "C": 0.7, "D": 0.6}
+    rng = np.random.default_rng(5)
+    noise = {(n, i): rng.normal(0, 1e-4, 3) for n in level for i in range(8)}
+    tasks = [ScoredTask(f"task{i}", (str(i),), {}, POINTS, SEEDS, 0.1, 1.0) for i in range(8)]
+
+    def runs(levels):
+        return frame(
+            *(
+                rows(name, lambda task, seed, p, n=name, m=m: m + noise[n, task][seed], tasks=tasks)
+                for name, m in levels.items()
+            )
+        )
+
+    found = {each.method: each for each in moves(tasks, runs(level), runs(tuned))}
+    assert [*found] == ["A", "B", "C", "D"]
+    assert {name: each.means for name, each in found.items()} == {
+        "A": (1, 4), "B": (2, 1), "C": (3, 2), "D": (4, 3)
+    }  # fmt: skip
+    assert all(each.is_sure for each in found.values())
+    text = moves_as_text([*found.values()], ["default", "tuned"])
+    assert "of 4 methods in both divisions 4 have another mean rank, 4 by more than" in text
+    same = moves(tasks, runs(level), runs(level))
+    assert len(same) == 5
+    assert not any(each.is_sure for each in same)
+    assert "0 have another mean rank, 0 by more" in moves_as_text(same, ["default", "tuned"])
+    with pytest.raises(UsageError, match="fewer than two methods are complete in both"):
+        moves(tasks, runs({"A": 0.9, "B": 0.8}), runs({"B": 0.9, "C": 0.8}))
+
+
+def test_ranks_whose_intervals_meet_are_not_surely_others():
+    assert not Move("A", (Rank(1, 3), Rank(3, 5)), (2, 4)).is_sure
+    assert Move("A", (Rank(1, 2), Rank(3, 5)), (1.5, 4)).is_sure
+    assert Move("A", (Rank(4, 5), Rank(1, 3)), (4.5, 2)).is_sure
