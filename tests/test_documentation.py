@@ -150,7 +150,22 @@ def test_the_readme_shows_the_published_table():
     assert as_text(published).strip() in README
 
 
-PUBLISHED = sorted((ROOT / "results/published").glob("*/leaderboard.csv"))
+SUITES = sorted((ROOT / "results/published").glob("*/methods.csv"))
+
+
+@pytest.mark.parametrize("path", SUITES, ids=lambda path: path.parent.name)
+def test_every_published_standing_is_shown_with_its_command(path):
+    page, name = (ROOT / "results/published/README.md").read_text(), path.parent.name
+    shown = page.partition(f"<!-- {name} -->")[2].partition(f"<!-- end of {name} -->")[0]
+    lines = pd.read_csv(path)
+    assert all(f" {method} " in shown for method in lines["method"])
+    assert f"prunebench suite run {name} " in page
+
+
+PUBLISHED = sorted(
+    {*(ROOT / "results/published").glob("*/leaderboard.csv")}
+    - {path.with_name("leaderboard.csv") for path in SUITES}
+)
 
 
 @pytest.mark.slow
