@@ -138,7 +138,7 @@ def _run(options: argparse.Namespace) -> int:
     from ...results import Store
     from ..suites.cells import cells_of
     from ..suites.division import asked_for, studied
-    from ..suites.running import Bench, run_cells, run_trial
+    from ..suites.running import Bench, run_all, run_cells
     from ..suites.suite import suite
 
     found = suite(options.suite)
@@ -150,7 +150,7 @@ def _run(options: argparse.Namespace) -> int:
         return _rehearse(found, cells_of(found, asked.values()), bench, options)
     try:
         studies = studied(
-            found, division, asked, options.studies, lambda cells: run_trial(cells, bench)
+            found, division, asked, options.studies, lambda cells: run_all(cells, bench)
         )
         chosen = {str(each): each for own in studies.values() for each in own}
         records = run_cells(cells_of(found, chosen.values()), bench)

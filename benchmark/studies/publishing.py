@@ -27,7 +27,10 @@ from ...results.publication import (
 from ...results.record_file import RECORDS_FILE, read_records
 from ...results.suites.score import Score
 from ...results.tables import LEADERBOARD_FILE
-from ..suites.running import Bench, run_cells
+from ..experiment import Experiment
+from ..suites.cells import Cell
+from ..suites.division import UntriedError
+from ..suites.running import Bench, run_all
 from ..sweeps.sweep import sweep, unfinished
 from .plan import Plan
 
@@ -38,8 +41,8 @@ class Publication:
 
     Attributes:
         folder: where it is published.
-        config: the YAML file of a comparison's experiments, or of a suite; None where it is another
-            kind, as a study of several comparisons.
+        config: the YAML file of a comparison's experiments, of a suite, or of its tuned division;
+            None where it is another kind, as a study of several comparisons.
     """
 
     folder: Path
@@ -88,10 +91,14 @@ class Publication:
 
     def _stale_cells(self) -> list[str]:
         assert self.plan is not None  # only what has a configuration has cells
-        ids, records = self.plan.experiments().keys(), self.records()
+        records = self.records()
         if not records:
             return ["it has no records"]
         reasons = staleness(records)
+        try:
+            ids = self.plan.experiments().keys()
+        except UntriedError as error:
+            return [*reasons, str(error)]
         there, kind = {record.id for record in records if record.finished}, "finished record"
         if self.plan.suite is not None:  # in which failures count as the worst
             there, kind = {record.id for record in records}, "record"
@@ -119,25 +126,36 @@ class Publication:
         """
         assert self.config is not None  # only what has cells can be stale and run again
         assert self.plan is not None
-        experiments = list(self.plan.experiments().values())
         store = Store(runs)
         for record in self.records():
             if not store.is_finished(record.id) and record.finished and not outdated_by(record):
                 store.save(record)
-        again = [
-            each for each in experiments if (known := store.load(each.id)) and outdated_by(known)
-        ]
-        # What has no record goes first: it may be all that time allows.
         if self.plan.suite is None:
+            experiments = list(self.plan.experiments().values())
+            # What has no record goes first: it may be all that time allows.
             sweep(unfinished(experiments, store), runs=runs, data=data, workers=workers)
+            sweep(_outdated(experiments, store), runs=runs, data=data, workers=workers, force=True)
+            records = [known for each in experiments if (known := store.load(each.id))]
         else:
-            run_cells(self.plan.suite_cells(), Bench(runs, data, workers))
-        sweep(again, runs=runs, data=data, workers=workers, force=True)
-        records = [known for each in experiments if (known := store.load(each.id))]
+            records = self._renewed_suite(Bench(runs, data, workers))
         config, standing = self.config.read_bytes(), self.standing(records)
         publish(records, self.labels(), self.folder, config, standing)
         self._show(records, standing)
         return records
+
+    def _renewed_suite(self, bench: Bench) -> list[Record]:
+        """The records of a suite's or a division's cells, which are run where that is needed."""
+        assert self.plan is not None
+        if (default := self.plan.default_division()) is not None:
+            bench = bench._replace(beside=[default])
+
+        def run(cells: Sequence[Cell]) -> dict[str, Record]:
+            records = run_all(cells, bench)
+            again = _outdated([cell.experiment for cell in cells], Store(bench.runs))
+            anew = sweep(again, runs=bench.runs, data=bench.data, workers=bench.workers, force=True)
+            return records | {record.id: record for record in anew}
+
+        return list(run(self.plan.suite_cells(run)).values())
 
     def describe(self) -> None:
         """Write the manifest of what is published as it is, and what it says onto the page."""
@@ -152,12 +170,17 @@ class Publication:
         literature_on(page)
 
 
+def _outdated(experiments: Sequence[Experiment], store: Store) -> list[Experiment]:
+    """Those that have a record of before a change that moved its results."""
+    return [each for each in experiments if (known := store.load(each.id)) and outdated_by(known)]
+
+
 def publications(configs: Sequence[Path], folder: Path) -> list[Publication]:
     """The published comparisons of these YAML files, or whatever is published.
 
     Args:
-        configs: YAML files of experiments or suites; none stands for all folders, whose files are
-            in ``experiments`` or ``suites``.
+        configs: YAML files of experiments, suites or divisions; none stands for all folders, whose
+            files are in ``experiments``, ``suites`` or ``suites/divisions``.
         folder: where comparisons are published.
 
     Raises:
@@ -175,5 +198,6 @@ def _config(folder: Path) -> Path | None:
     """The YAML file of a comparison or a suite: ours, or what a submission brought along."""
     if not (folder / LEADERBOARD_FILE).is_file():
         return None
-    ours = [Path(room) / f"{folder.name}.yaml" for room in ("experiments", "suites")]
+    rooms = ("experiments", "suites", "suites/divisions")
+    ours = [Path(room) / f"{folder.name}.yaml" for room in rooms]
     return next((path for path in (*ours, folder / CONFIG_FILE) if path.is_file()), None)

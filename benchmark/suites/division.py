@@ -6,7 +6,7 @@ of trials sets each of them, and in the open one they have recipes of their own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -21,7 +21,11 @@ from .cells import Cell, Choice, scored_tasks
 from .recipe import read_recipe
 from .scoring import Studies, runs_of_studies
 from .suite import BASELINES, Suite, strategies_of
-from .tuning import tuned
+from .tuning import Run, tuned
+
+
+class UntriedError(UsageError):
+    """There are no records of trials from which a choice follows."""
 
 
 def asked_for(suite: Suite, division: str, strategies: Sequence[str]) -> dict[str, Choice]:
@@ -47,7 +51,7 @@ def studied(
     division: str,
     asked: Mapping[str, Choice],
     count: int,
-    run: Callable[[Sequence[Cell]], Mapping[str, Record]],
+    run: Run,
 ) -> Studies:
     """What each method is run with: as it was asked for, or what its studies chose.
 
@@ -83,27 +87,37 @@ def replayed(
         places: where the records are.
 
     Raises:
-        UsageError: some of the trials have not been run, or nobody says which recipes were.
+        UntriedError: some of the trials have not been run.
+        UsageError: nobody says which recipes were.
     """
     if division == "open" and not strategies:
         raise UsageError("--strategies: give the recipes of the open division, as they were run")
-    known: dict[str, Record] = {}
+    known: list[Record] = []
     if division == "tuned":
         files = [each / RECORDS_FILE for each in places]
         sources = [f if f.is_file() else p for f, p in zip(files, places, strict=True)]
-        known = {record.id: record for each in sources for record in read_records(each)}
+        known = [record for each in sources for record in read_records(each)]
+    asked = asked_for(suite, division, strategies or ["all"])
+    return studied(suite, division, asked, count, looked_up(known))
 
-    def kept(cells: Sequence[Cell]) -> Mapping[str, Record]:
+
+def looked_up(records: Iterable[Record]) -> Run:
+    """Gives the records of trials that have been run.
+
+    What it returns raises an UntriedError where some have not.
+    """
+    known = {record.id: record for record in records}
+
+    def look_up(cells: Sequence[Cell]) -> Mapping[str, Record]:
         for cell in cells:
             if cell.experiment.id not in known:
-                raise UsageError(
+                raise UntriedError(
                     f"{cell.method}: trials of the tuned division have not been run: run them, or "
                     "name those that were with --strategies"
                 )
         return known
 
-    asked = asked_for(suite, division, strategies or ["all"])
-    return studied(suite, division, asked, count, kept)
+    return look_up
 
 
 def runs_in(

@@ -49,8 +49,8 @@ def run_cells(cells: Sequence[Cell], bench: Bench) -> list[Record]:
     return _swept([cell.experiment for cell in sound], bench)
 
 
-def run_trial(cells: Sequence[Cell], bench: Bench) -> dict[str, Record]:
-    """Run the cells of a trial, and return their records by id, failed ones too."""
+def run_all(cells: Sequence[Cell], bench: Bench) -> dict[str, Record]:
+    """As :func:`run_cells`, and return the records of all of them by id, failed ones too."""
     run_cells(cells, bench)
     store, ids = Store(bench.runs), {cell.experiment.id for cell in cells}
     found = {id_: record for id_ in ids if (record := store.load(id_)) is not None}

@@ -70,6 +70,36 @@ def test_cells_of_a_published_suite_can_be_run_again(published, capsys):
     assert "1 with identical bits" in capsys.readouterr().out
 
 
+def test_a_tuned_division_is_published_beside_its_suite(published, ran, tmp_path, capsys):
+    pytest.importorskip("optuna", reason="tuning is an extra")
+    folder, (command, _, *folders) = published
+    page, name = folder.parent / "README.md", "tiny-1-tuned"
+    page.write_text(f"{page.read_text()}\n<!-- {name} -->\n<!-- end of {name} -->\n")
+    path = tmp_path / f"{name}.yaml"
+    path.write_text(f"suite: {ran / 'tiny-1.yaml'}\ndivision: tuned\nstrategies: [StructuredL1]\n")
+    tuned = [command, str(path), *folders]
+    assert main(tuned) == 0
+    capsys.readouterr()
+    assert main([*tuned, "--check"]) == 0
+    assert capsys.readouterr().out == f"fresh  {folder.parent / name}\n"
+    methods = set(pd.read_csv(folder.parent / name / "methods.csv")["method"])
+    assert any("rate" in each for each in methods)
+    assert {each.partition(" ")[0] for each in methods} == {
+        "Random", "GlobalMagnitude", "StructuredL1", "NarrowerDense",
+    }  # fmt: skip
+    assert main(["verify", str(folder.parent / name), "--cells", "1", "--seed", "0"]) == 0
+    kept = list(read_records(folder.parent / name / "records.jsonl.gz"))
+    trial = next(each for each in kept if each.experiment["seed"] == 9)
+    write_records(
+        [each for each in kept if each is not trial], tmp_path / name / "records.jsonl.gz"
+    )
+    assert main([*tuned[:3], str(tmp_path), "--check"]) == 1
+    assert "trials of the tuned division have not been run" in capsys.readouterr().out
+    path.write_text(path.read_text() + "trials: 3\n")
+    assert main([*tuned, "--check"]) == 2
+    assert "unknown option 'trials'" in capsys.readouterr().err
+
+
 def test_the_site_begins_with_the_standing(published, tmp_path):
     pytest.importorskip("markdown_it", reason="sites come with the extra site")
     folder, _ = published
