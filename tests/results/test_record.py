@@ -83,3 +83,18 @@ def test_an_outcome_is_the_part_of_the_record_that_its_fields_name(make_record):
     record = make_record()
     outcome = Outcome.from_json(record.to_json())
     assert outcome.model_dump() == record.model_dump(include=set(Outcome.model_fields))
+
+
+def test_an_outcome_is_the_same_however_the_record_is_written(make_record):
+    record = make_record(status="collapsed", described={}, top1=0.25)
+    content = record.to_json()
+    assert b'"error"' in content
+    compact = json.dumps(json.loads(content)).encode()
+    assert Outcome.from_json(content) == Outcome.from_json(compact)
+
+
+def test_no_outcome_is_read_of_a_record_that_is_cut_off(make_record):
+    content = make_record().to_json()
+    for length in range(len(content) - 2):
+        with pytest.raises(ValidationError):
+            Outcome.from_json(content[:length])
