@@ -159,7 +159,7 @@ def test_every_published_standing_is_shown_with_its_command(path):
     shown = page.partition(f"<!-- {name} -->")[2].partition(f"<!-- end of {name} -->")[0]
     lines = pd.read_csv(path)
     assert all(f" {method} " in shown for method in lines["method"])
-    assert f"prunebench suite run {name} " in page
+    assert re.search(rf"prunebench publish suites/(\S+/)?{name}\.yaml", page)
 
 
 PUBLISHED = sorted(

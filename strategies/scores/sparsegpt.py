@@ -108,10 +108,11 @@ class SparseGPT(LayerByLayer):
         """The upper factor U of H⁻¹ = Uᵀ·U, whose rows have what removing an input changes."""
         mean = gram.diagonal(dim1=1, dim2=2).mean(1)
         shift = torch.where(mean > 0, self.damping * mean, 1.0)  # a layer may have no inputs but 0
-        damped = gram.clone()
-        damped.diagonal(dim1=1, dim2=2).add_(shift.unsqueeze(1))
-        inverse = torch.cholesky_inverse(torch.linalg.cholesky(damped))
-        return torch.linalg.cholesky(inverse, upper=True)
+        matrix = gram.clone()  # one name, so that two of them are in memory at a time and not four
+        matrix.diagonal(dim1=1, dim2=2).add_(shift.unsqueeze(1))
+        matrix = torch.linalg.cholesky(matrix)
+        matrix = torch.cholesky_inverse(matrix)
+        return torch.linalg.cholesky(matrix, upper=True)
 
 
 def _remove(weight: Tensor, mask: Tensor, factor: Tensor, part: slice, end: int) -> Tensor:
