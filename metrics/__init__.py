@@ -7,10 +7,11 @@ from .conditions import Conditions, load_between, processor_times
 from .distribution import Histograms, histograms
 from .flops import Flops
 from .inference import InferenceTime, inference_times, pass_times
+from .int8_weights import Int8Weights
 from .latency import Latency
 from .layers import LayerRow, layer_sizes, layer_table
 from .memory import peak_within
-from .metric import METRICS, Measurements, Metric, Subject, register
+from .metric import METRICS, Measurements, Metric, Subject, own_metric, register
 from .modes import inference
 from .perplexity import Perplexity
 from .runtimes import RUNTIMES, NetworkKind, Runtime, UnsupportedError, as_onnx
@@ -30,6 +31,7 @@ __all__ = [
     "Flops",
     "Histograms",
     "InferenceTime",
+    "Int8Weights",
     "Latency",
     "LayerRow",
     "Measurements",
@@ -58,6 +60,7 @@ __all__ = [
     "layer_sizes",
     "layer_table",
     "load_between",
+    "own_metric",
     "pass_times",
     "peak_within",
     "pinned",

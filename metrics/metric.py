@@ -11,6 +11,7 @@ from typing import ClassVar
 from torch import nn
 
 from ..datasets import Split, Task
+from ..errors import UsageError
 from ..quality import Direction, Quality, titled
 from ..registry import Configured, Registry
 from .work import Work, work_by_weight
@@ -110,3 +111,18 @@ class Metric(Configured, ABC):
 
 METRICS: Registry[Metric] = Registry("metric", "metrics", Metric, home=__name__)
 register = METRICS.register
+
+
+def own_metric(task: Task) -> Metric:
+    """The metric by which a task scores networks.
+
+    Raises:
+        UsageError: it names none, or one that says nothing of quality.
+    """
+    metric: Metric = METRICS.component(task.quality).create()
+    if not metric.qualities():
+        raise UsageError(
+            f"the task {type(task).__name__} cannot be scored by {task.quality}, which has no "
+            "number of quality"
+        )
+    return metric

@@ -6,8 +6,7 @@ import torch
 from torch import nn
 
 from ...datasets import Split, Task
-from ...errors import UsageError
-from ...metrics import METRICS, Measurements, Metric, Subject
+from ...metrics import Measurements, Subject, own_metric
 
 
 def quality(model: nn.Module, task: Task, split: Split) -> Measurements:
@@ -24,21 +23,6 @@ def quality_in_detail(
 
 def _on(model: nn.Module, task: Task, split: Split) -> Subject:
     return Subject(model, model, task, (), split)
-
-
-def own_metric(task: Task) -> Metric:
-    """The metric by which a task scores networks.
-
-    Raises:
-        UsageError: it names none, or one that says nothing of quality.
-    """
-    metric: Metric = METRICS.component(task.quality).create()
-    if not metric.qualities():
-        raise UsageError(
-            f"the task {type(task).__name__} cannot be scored by {task.quality}, which has no "
-            "number of quality"
-        )
-    return metric
 
 
 def merit_of(measured: Measurements, task: Task) -> float:

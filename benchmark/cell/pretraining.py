@@ -18,7 +18,7 @@ from torch import nn
 
 from ...datasets import Task, discard, note_digest, whole
 from ...errors import UsageError
-from ...metrics import Measurements, Metric, Subject
+from ...metrics import Measurements, Metric, Subject, own_metric
 from ...registry import Component
 from ...results import Epoch
 from ...results.changes import CHANGES
@@ -29,7 +29,7 @@ from ..experiment import Experiment
 from . import distributed
 from .checkpoint import Checkpoints
 from .epochs import Purpose, epochs
-from .evaluation import own_metric, quality
+from .evaluation import quality
 from .training import copy_of_state, train
 
 _Make = Callable[[], None]

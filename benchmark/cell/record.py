@@ -17,6 +17,7 @@ from ...metrics import (
     histograms,
     layer_sizes,
     layer_table,
+    own_metric,
 )
 from ...registry import Component
 from ...results import Distribution, Failure, Layer, QualityMetric, Record
@@ -26,7 +27,6 @@ from ...strategies import Strategy, collapsed, weight_class
 from ..experiment import Experiment
 from .digests import digest_of_calibration, digest_of_weights
 from .environment import environment
-from .evaluation import own_metric
 from .pretraining import Pretrained, build, least_dense_quality
 from .rounds import Pruned, copies, shrunk
 from .target import weights_to_prune

@@ -11,12 +11,13 @@ import torch
 from tqdm import tqdm
 
 from ...errors import UsageError
+from ...metrics import own_metric
 from ...results import Place, Store
 from ...results.naming import shown, source_of, told_apart
 from ...results.qualities import descriptions, titles
 from ...seeding import generator
 from ...strategies import Context, ScoredStrategy, Strategy, left_untouched, weight_class
-from ..cell.evaluation import own_metric, quality
+from ..cell.evaluation import quality
 from ..cell.loop import load_calibration, load_task
 from ..cell.pretraining import Pretrained, build, require_learned
 from ..cell.process import threads

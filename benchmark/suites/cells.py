@@ -10,7 +10,7 @@ from ...errors import UsageError
 from ...results import Place, Store
 from ...results.aggregation import comparable
 from ...results.naming import named
-from ...results.suites.levels import NARROWER, ScoredTask
+from ...results.suites.levels import DENSE, INT8, NARROWER, ScoredTask
 from ..cell.loop import load_task
 from ..cell.record import described, failed_record
 from ..experiment import Experiment
@@ -62,16 +62,20 @@ class Refusal(NamedTuple):
 
 
 def cells_of(suite: Suite, choices: Iterable[Choice]) -> list[Cell]:
-    """All cells of methods in a suite, and those of the narrower networks.
+    """All cells of methods in a suite, and those of the dense networks that are their rivals.
 
     Task by task, whose data are so loaded once.
     """
     cells = [
         *(cell for each in choices for cell in cells_of_choice(suite, each, suite.seeds)),
         *(
-            Cell(name, NARROWER, experiment)
+            Cell(name, rival, experiment)
             for name, task in suite.tasks.items()
-            for experiment in task.narrower_cells(suite.seeds)
+            for rival, experiments in (
+                (NARROWER, task.narrower_cells(suite.seeds)),
+                (INT8, task.int8_cells(suite.seeds)),
+            )
+            for experiment in experiments
         ),
     ]
     place = {name: number for number, name in enumerate(suite.tasks)}
@@ -91,7 +95,7 @@ def first_cells(cells: Sequence[Cell]) -> list[Experiment]:
     """A cell of each task and seed, by which its dense network is trained and held to its mark."""
     found: dict[tuple[str, int], Experiment] = {}
     for cell in cells:
-        if cell.method != NARROWER:
+        if cell.method not in DENSE:
             found.setdefault((cell.task, cell.experiment.seed), cell.experiment)
     return list(found.values())
 
@@ -120,7 +124,7 @@ def _reason(cell: Cell, data: Path) -> UsageError | None:
     try:
         check([cell.experiment], data)
     except UsageError as error:
-        if cell.method in (*BASELINES, NARROWER):
+        if cell.method in (*BASELINES, *DENSE):
             raise
         return error
     return None
@@ -153,6 +157,7 @@ def _scored(name: str, task: Task, seeds: tuple[int, ...], choice: Choice) -> Sc
             comparable(described(each)).comparison: point
             for each, point in zip(narrower, task.compression, strict=True)
         },
+        int8=comparable(described(task.int8_cells(seeds[:1])[0])).comparison,
         points=task.compression,
         seeds=seeds,
         floor=task.floor,

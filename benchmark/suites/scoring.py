@@ -12,7 +12,7 @@ from ...results.aggregation import comparable
 from ...results.gathering import gathered, whole_records
 from ...results.manifest import CONFIG_FILE
 from ...results.naming import named
-from ...results.suites.levels import NARROWER, ScoredTask, levels
+from ...results.suites.levels import DENSE, ScoredTask, levels
 from ...results.suites.score import mean_area
 from ...strategies import STRATEGIES
 from .cells import Choice, scored_tasks
@@ -67,7 +67,7 @@ def _median(suite: Suite, choices: Sequence[Choice], outcomes: Sequence[Outcome]
     for choice in choices:
         tasks = scored_tasks(suite, choice)
         runs = levels(tasks, _of(choice, tasks, outcomes))
-        runs["method"] = runs["method"].where(runs["method"] == NARROWER, str(choice))
+        runs["method"] = runs["method"].where(runs["method"].isin(DENSE), str(choice))
         found.append((mean_area(tasks, runs, str(choice)), len(found), runs))
     return sorted(found)[(len(found) - 1) // 2][2]
 
@@ -75,10 +75,10 @@ def _median(suite: Suite, choices: Sequence[Choice], outcomes: Sequence[Outcome]
 def _of(
     choice: Choice, tasks: Iterable[ScoredTask], outcomes: Iterable[Outcome]
 ) -> Iterator[Outcome]:
-    """Those of the outcomes that are of a choice's method, or of the narrower networks."""
-    narrower = {key for task in tasks for key in task.narrower}
+    """Those of the outcomes that are of a choice's method, or of dense networks beside it."""
+    dense = {key for task in tasks for key in (*task.narrower, task.int8)}
     name = named(str(STRATEGIES.component(choice.strategy)))
     for each in outcomes:
         point = comparable(each.experiment)
-        if point.strategy == name or point.comparison in narrower:
+        if point.strategy == name or point.comparison in dense:
             yield each

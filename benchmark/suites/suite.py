@@ -94,6 +94,12 @@ class Task(_Frozen):
         settings["model"] = list(self.narrower)
         return grid(**settings, strategy=BASELINES[1], compression=1, seed=seeds)
 
+    def int8_cells(self, seeds: tuple[int, ...]) -> list[Experiment]:
+        """The network itself, trained as pruned ones are, whose weights are rounded to 8 bits."""
+        settings = dict(self.experiment)
+        settings["metrics"] = [*settings.get("metrics", ()), "Int8Weights"]
+        return grid(**settings, strategy=BASELINES[1], compression=1, seed=seeds)
+
 
 class Tuning(_Frozen):
     """What methods are given in the tuned division, each the same."""

@@ -9,8 +9,8 @@ from torch import cuda
 from torch.backends import mps
 
 from ...errors import UsageError
+from ...metrics import own_metric
 from ...strategies import couple, try_shrinking
-from ..cell.evaluation import own_metric
 from ..cell.loop import load_calibration, load_task
 from ..cell.pretraining import build
 from ..cell.process import threads

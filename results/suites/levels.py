@@ -24,6 +24,15 @@ from ..record import Outcome
 NARROWER = "NarrowerDense"
 """What tables call the narrower networks that are trained for as long."""
 
+INT8 = "Int8Dense"
+"""What they call the networks that are trained for as long and rounded to 8 bits, not pruned."""
+
+DENSE = (NARROWER, INT8)
+"""The rivals of pruning, of which no method is run."""
+
+_BITS = 32
+"""Of a weight that is not rounded; where there are zeros, a bit for each says where they are."""
+
 REACHED = 0.95
 """The share of an operating point's compression that counts as reaching it."""
 
@@ -55,6 +64,7 @@ class ScoredTask:
         name: of the task.
         key: what its runs have in common (:attr:`.Point.comparison`).
         narrower: the same of the narrower networks, each with its operating point.
+        int8: the same of the networks whose weights are rounded to 8 bits.
         points: the operating points.
         seeds: of the suite.
         floor: quality of a network that knows nothing.
@@ -64,6 +74,7 @@ class ScoredTask:
     name: str
     key: Key
     narrower: Mapping[Key, float]
+    int8: Key
     points: tuple[float, ...]
     seeds: tuple[int, ...]
     floor: float
@@ -76,6 +87,7 @@ class _Runs:
 
     methods: dict[tuple[str, str, str, int, float], Outcome] = field(default_factory=dict)
     narrower: dict[tuple[str, int, float], Outcome] = field(default_factory=dict)
+    int8: dict[tuple[str, int], Outcome] = field(default_factory=dict)
 
 
 def levels(tasks: Sequence[ScoredTask], outcomes: Iterable[Outcome]) -> pd.DataFrame:
@@ -100,14 +112,17 @@ def levels(tasks: Sequence[ScoredTask], outcomes: Iterable[Outcome]) -> pd.DataF
         rows.append(_row(by_name[task], called[name, source], seed, point, each, reference))
     for (task, seed, point), each in found.narrower.items():
         rows.append(_row(by_name[task], NARROWER, seed, point, each, _dense_of(dense, task, seed)))
+    for (task, seed), each in found.int8.items():
+        if each.finished:
+            rows.append(_int8_row(by_name[task], seed, each, _dense_of(dense, task, seed)))
     place = {task.name: number for number, task in enumerate(tasks)}
     rows.sort(key=lambda row: (place[row["task"]], row["method"], row["seed"], row["point"]))
     return pd.DataFrame(rows, columns=list(RUN_COLUMNS))
 
 
 def runs_of_methods(runs: pd.DataFrame, outcomes: Iterable[Outcome]) -> list[Outcome]:
-    """Those outcomes that are methods' runs of a suite: no narrower networks, and no trials."""
-    ids = set(runs.loc[runs["method"] != NARROWER, "record"])
+    """Those outcomes that are methods' runs of a suite: no dense networks, and no trials."""
+    ids = set(runs.loc[~runs["method"].isin(DENSE), "record"])
     return [each for each in outcomes if each.id in ids]
 
 
@@ -136,6 +151,8 @@ def _sorted_out(tasks: Sequence[ScoredTask], outcomes: Iterable[Outcome]) -> _Ru
         for task in tasks if asked == 1 else ():
             if seed in task.seeds and point.comparison in task.narrower:
                 found.narrower[task.name, seed, task.narrower[point.comparison]] = each
+            if seed in task.seeds and point.comparison == task.int8:
+                found.int8[task.name, seed] = each
     return found
 
 
@@ -171,6 +188,20 @@ def _row(
     if state == "ok":
         row["level"] = level(name, quality, dense, task.floor)
     return row
+
+
+def _int8_row(task: ScoredTask, seed: int, run: Outcome, reference: Outcome) -> dict[str, Any]:
+    """A network of 8 bits, at the compression by which pruning comes to as few bytes.
+
+    Of n weights in 32 bits, one in c of which is kept, are stored n bits for where they are, and
+    those that are kept.
+    """
+    name = next(iter(reference.quality))
+    whole, rounded = run.final["parameters"] or 0, run.final["int8_bytes"] or 0  # never None
+    point = 1 / (8 * rounded / (_BITS * whole) - 1 / _BITS)
+    final = {**run.final, name: run.final["int8_quality"], "nonzero": whole / point}
+    rounded_run = run.model_copy(update={"final": final})
+    return {**_row(task, INT8, seed, point, rounded_run, reference), "speedup": math.nan}
 
 
 def _state(run: Outcome, reference: Outcome, point: float) -> str:

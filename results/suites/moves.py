@@ -10,7 +10,7 @@ from tabulate import tabulate
 
 from ...errors import UsageError
 from ..statistics.ranks import Rank
-from .levels import NARROWER, ScoredTask
+from .levels import DENSE, ScoredTask
 from .score import score
 
 
@@ -51,7 +51,7 @@ def moves(
         UsageError: fewer than two methods are complete in both.
     """
     shared = {*_complete(tasks, first)} & {*_complete(tasks, second)}
-    if len(shared - {NARROWER}) < 2:
+    if len(shared - {*DENSE}) < 2:
         raise UsageError("fewer than two methods are complete in both divisions")
     one, two = (score(tasks, each[each["method"].isin(shared)]) for each in (first, second))
     return [

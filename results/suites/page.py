@@ -11,7 +11,7 @@ from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from .score import Score
-from .text import notes, worst_in_words
+from .text import notes, signed, worst_in_words
 
 _WIDTH = 100
 """Of the drawn intervals, in units of their own."""
@@ -39,6 +39,7 @@ class _Line(NamedTuple):
     high: float
     at: float
     area: str
+    int8: str
     epochs: str
     failures: str
     tasks: Sequence[_Task]
@@ -84,6 +85,7 @@ def _line(found: Score, place: int, linked: Callable[[str], str | None] | None) 
         high=_along(found, high),
         at=_along(found, row["mean_rank"]),
         area=f"{100 * row['area']:.2f}",
+        int8=signed(row["against_int8"]),
         epochs=f"{row['epochs']:.0f} + {row['scoring_epochs']:.1f}",
         failures=worst_in_words(row),
         tasks=_tasks(found, name),

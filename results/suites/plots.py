@@ -20,7 +20,7 @@ from ..drawing import (
     literal,
     save_figure,
 )
-from .levels import NARROWER
+from .levels import INT8, NARROWER
 from .score import Score
 
 _MOST_POINTS = 30
@@ -30,6 +30,7 @@ _ROW_INCHES = 0.22
 _COLUMNS, _BEST = 4, 6
 _FAINT: dict[str, Any] = {"color": "#C9C9C9", "lw": 0.9, "zorder": 1}
 _NAMED_LINE: dict[str, Any] = {"lw": 1.7, "zorder": 2}
+_INT8_MARK: dict[str, Any] = {"color": INK, "marker": "s", "ms": 5, "ls": "", "zorder": 3}
 _BASELINES: dict[str, dict[str, Any]] = {
     NARROWER: {"color": INK, "ls": "--"},
     "GlobalMagnitude": {"color": INK, "ls": ":"},
@@ -99,6 +100,9 @@ def curves_figure(found: Score) -> Figure:
             for name in sorted(found.methods, key=lambda each: each in named):
                 curve = 100 * means[task, name]
                 axes.plot(curve.index, curve, **_FAINT | named.get(name, {}))
+            if (task, INT8) in means:
+                rounded = found.runs.query("task == @task and method == @INT8")
+                axes.plot(rounded["point"].mean(), 100 * rounded["level"].mean(), **_INT8_MARK)
             axes.set_title(task, fontsize=9.5)
             axes.set_xscale("log", base=2)
             axes.set_xticks(list(curve.index), [f"{point:g}×" for point in curve.index])
@@ -108,6 +112,8 @@ def curves_figure(found: Score) -> Figure:
             axes.set_visible(False)
         handles = [Line2D([], [], label=literal(name), **_FAINT | named[name]) for name in named]
         handles.append(Line2D([], [], label="others", **_FAINT))
+        if INT8 in set(found.runs["method"]):
+            handles.append(Line2D([], [], label=f"{INT8}, at as many bytes", **_INT8_MARK))
         figure.legend(handles=handles, loc="outside lower center", ncols=5, fontsize=8.5)
         figure.supylabel("Level: 100 is the dense network, 0 one that knows nothing", fontsize=9)
     return figure

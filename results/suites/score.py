@@ -22,11 +22,12 @@ from ..statistics.fronts import hypervolume
 from ..statistics.rank_bootstrap import BootstrapRanks, bootstrap_ranks, power
 from ..statistics.ranks import Rank
 from ..statistics.tasks import performance_profile
-from .levels import ScoredTask
+from .levels import INT8, ScoredTask
 
 POINT = 0.01
 """A point: a hundredth of what a dense network knows."""
 
+_AVERAGED = ("area", "hypervolume", "hypervolume_speedup", "against_int8")
 _SURELY = 0.8
 _DRAWS = 20
 _DIFFERENCES = tuple(POINT * each for each in (0.25, 0.5, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32))
@@ -41,6 +42,7 @@ METHOD_COLUMNS: dict[str, str] = {
     "area": "Mean over tasks and seeds of the mean level along log compression.",
     "hypervolume": "Area that the points dominate in level and log compression, by its width.",
     "hypervolume_speedup": "The same in level and log theoretical speedup.",
+    "against_int8": "Mean over tasks of the column of the table of tasks of that name.",
     "within_a_point": "Share of tasks whose best area is at most one point better.",
     "epochs": "Epochs that a seed trained after pruning, over all tasks and operating points.",
     "scoring_epochs": "Time that its scoring took, in epochs of that training.",
@@ -59,6 +61,9 @@ TASK_COLUMNS: dict[str, str] = {
     "median over seeds (the lower one of two), with `<` and `>` beyond the operating points.",
     "hypervolume": "Area that the points dominate in level and log compression, by its width.",
     "hypervolume_speedup": "The same in level and log theoretical speedup.",
+    "against_int8": "Mean over seeds of the level at as many bytes as the dense network takes, "
+    "trained as long, whose weights are rounded to 8 bits, minus the level of that; between "
+    "operating points along log compression. Empty where that is beyond the last one.",
 }
 """Column → definition of the table of tasks and methods."""
 
@@ -118,7 +123,7 @@ def score(tasks: Sequence[ScoredTask], runs: pd.DataFrame) -> Score:
         UsageError: fewer than two methods are complete.
     """
     wanted = sum(len(task.points) * len(task.seeds) for task in tasks)
-    counts = runs.groupby("method", sort=False).size()
+    counts = runs[runs["method"] != INT8].groupby("method", sort=False).size()
     incomplete = {str(name): wanted - int(n) for name, n in counts.items() if n < wanted}
     names = [str(name) for name in counts.index if name not in incomplete]
     if len(names) < 2:
@@ -193,7 +198,19 @@ def _task_row(task: ScoredTask, runs: pd.DataFrame, name: str) -> dict[str, Any]
         "compression_at_loss": str(limits[(len(limits) - 1) // 2]),
         "hypervolume": np.mean([_volume(each["point"], each, task) for each in curves]),
         "hypervolume_speedup": np.mean([_volume(each["speedup"], each, task) for each in curves]),
+        "against_int8": np.mean([_against_int8(task, runs, each) for each in curves]),
     }
+
+
+def _against_int8(task: ScoredTask, runs: pd.DataFrame, curve: pd.DataFrame) -> float:
+    """How much higher a seed's level is than that of 8 bits, at as many bytes."""
+    rivals = runs[(runs["task"] == task.name) & (runs["method"] == INT8)]
+    rival = rivals[rivals["seed"] == curve["seed"].iloc[0]]
+    if rival.empty or rival["point"].iloc[0] > task.points[-1]:
+        return math.nan
+    places, levels = np.log([1.0, *curve["point"]]), [1.0, *curve["level"]]
+    own = np.interp(math.log(rival["point"].iloc[0]), places, levels)
+    return float(own - rival["level"].iloc[0])
 
 
 def _limit(task: ScoredTask, curve: pd.DataFrame) -> Limit:
@@ -231,7 +248,7 @@ def _method_row(
         "mean_rank": ranks.means[place],
         "mean_rank_low": ranks.low[place],
         "mean_rank_high": ranks.high[place],
-        **{each: own[each].mean() for each in ("area", "hypervolume", "hypervolume_speedup")},
+        **{each: own[each].mean() for each in _AVERAGED},
         "within_a_point": near,
         "epochs": states["epochs"].sum() / seeds,
         "scoring_epochs": states["scoring_epochs"].sum() / seeds,

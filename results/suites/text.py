@@ -48,15 +48,16 @@ def _methods(found: Score) -> str:
             f"{row['mean_rank']:.1f} ({row['mean_rank_low']:.1f}–{row['mean_rank_high']:.1f})",
             f"{100 * row['area']:.2f}",
             f"{100 * row['hypervolume']:.1f}",
+            signed(row["against_int8"]),
             f"{100 * row['within_a_point']:.0f} %",
             f"{row['epochs']:.0f} + {row['scoring_epochs']:.2f}",
             worst_in_words(row),
         ]
         for place, (_, row) in zip(found.places(), found.by_method.iterrows(), strict=True)
     ]
-    headers = ["rank", "method", "mean rank", "area", "volume", "near best", "epochs", "worst"]
-    aligned = ("center", "left", "right", "right", "right", "right", "right", "left")
-    return _table(rows, headers, aligned)
+    headers = ["rank", "method", "mean rank", "area", "volume", "vs int8", "near best", "epochs"]
+    aligned = ("center", "left", *("right" for _ in headers[2:]), "left")
+    return _table(rows, [*headers, "worst"], aligned)
 
 
 def _tasks(found: Score) -> str:
@@ -68,6 +69,11 @@ def _tasks(found: Score) -> str:
     ]
     headers = ["area in", *(name.replace("-", "\n") for name in found.tasks)]
     return _table(rows, headers, ("left", *("right" for _ in found.tasks)))
+
+
+def signed(level: float) -> str:
+    """A difference of levels in points, and nothing where there is none."""
+    return "" if math.isnan(level) else f"{100 * level:+.1f}"
 
 
 def _table(rows: Sequence[Sequence[str]], headers: Sequence[str], aligned: Sequence[str]) -> str:
@@ -84,6 +90,8 @@ def notes(found: Score) -> list[str]:
         "knows nothing",
         "volume: hypervolume of level and log compression; near best: tasks in which the best area "
         "is within a point",
+        "vs int8: level at as many bytes as the dense network with weights of 8 bits takes, minus "
+        "the level of that, in tasks whose operating points reach so far",
         "epochs: trained after pruning by a seed in all tasks + as many as scoring took as long as",
         "worst: cells that count as a level of 0",
         _smallest(found),

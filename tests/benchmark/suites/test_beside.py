@@ -14,7 +14,7 @@ from prunebench.benchmark.suites.scoring import (
 from prunebench.benchmark.suites.suite import suite
 from prunebench.results import Store
 from prunebench.results.record_file import RECORDS_FILE, write_records
-from prunebench.results.suites.levels import NARROWER, levels
+from prunebench.results.suites.levels import DENSE, NARROWER, levels
 from prunebench.results.suites.score import mean_area
 
 
@@ -39,10 +39,10 @@ def test_what_is_published_of_the_same_suite_is_not_run_again(ran, home, capsys)
     run = ["suite", "run", str(ran / "tiny-1.yaml"), "--runs", "new", "--dry-run"]
     assert main([*run, "--strategies", "SNIP"]) == 0
     output = capsys.readouterr()
-    assert "32 cells, 8 to run" in output.out
+    assert "36 cells, 8 to run" in output.out
     assert "beside the records of results/published/tiny-1" in output.err
     assert main([*run, "--strategies", "SNIP", "--beside"]) == 0
-    assert "32 cells, 32 to run" in capsys.readouterr().out
+    assert "36 cells, 36 to run" in capsys.readouterr().out
 
 
 def test_a_suite_that_has_changed_is_not_the_one_that_is_published(ran, home):
@@ -84,6 +84,6 @@ def test_of_several_studies_the_median_counts(ran):
     runs = levels(scored_tasks(found), outcomes)
     ordered = sorted(names, key=lambda name: mean_area(scored_tasks(found), runs, name))
     chosen = runs_of_studies(found, {"Mine": [Choice(name) for name in names]}, outcomes)
-    assert {*chosen["method"]} == {ordered[1], NARROWER}
+    assert {*chosen["method"]} == {ordered[1], *DENSE}
     chosen = runs_of_studies(found, {"Mine": [Choice(name) for name in ordered[1:]]}, outcomes)
-    assert {*chosen["method"]} == {ordered[1], NARROWER}
+    assert {*chosen["method"]} == {ordered[1], *DENSE}

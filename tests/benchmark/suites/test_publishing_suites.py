@@ -53,7 +53,7 @@ def test_a_missing_cell_and_an_edited_standing_are_named(published, tmp_path, ca
     write_records(left, tmp_path / "tiny-1/records.jsonl.gz")
     assert main(arguments) == 1
     said = capsys.readouterr().out
-    assert "1 of 32 cells have no record" in said
+    assert "1 of 36 cells have no record" in said
     assert "methods.csv is not what its records give today" in said
     shutil.rmtree(tmp_path / "tiny-1")
     shutil.copytree(folder, tmp_path / "tiny-1")

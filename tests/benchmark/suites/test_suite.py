@@ -11,7 +11,7 @@ from prunebench.benchmark.suites.cells import Choice, cells_of, scored_tasks
 from prunebench.benchmark.suites.suite import BASELINES, released, suite
 from prunebench.models import MODELS
 from prunebench.results import Store
-from prunebench.results.suites.levels import NARROWER, levels
+from prunebench.results.suites.levels import INT8, NARROWER, levels
 from prunebench.strategies import STRATEGIES
 
 
@@ -45,7 +45,8 @@ def test_a_suite_that_comes_along_is_well_formed_and_told(name, capsys):
     assert {*found.strategies} <= {*STRATEGIES.names()}
     cells = cells_of(found, map(Choice, found.strategies))
     points = sum(len(task.compression) for task in found.tasks.values())
-    assert len(cells) == points * len(found.seeds) * (len(found.strategies) + 1)
+    of_a_seed = points * (len(found.strategies) + 1) + len(found.tasks)
+    assert len(cells) == of_a_seed * len(found.seeds)
     assert len({cell.experiment.id for cell in cells}) == len(cells)
     assert main(["suite", "show", name]) == 0
     shown = capsys.readouterr().out
@@ -99,7 +100,7 @@ def test_all_methods_and_narrower_networks_stand_in_the_table(ran, capsys):
 
 def test_levels_are_those_of_the_records(ran):
     runs = runs_of(ran).set_index(["task", "method", "seed", "point"])
-    assert len(runs) == 2 * 4 * 2 * 2
+    assert len(runs) == 2 * 4 * 2 * 2 + 2 * 2  # rounded networks have one point each
     dense = {
         (each.experiment["model"], each.experiment["seed"]): each.dense["top1"]
         for each in Store(ran).outcomes()
@@ -120,6 +121,23 @@ def test_levels_are_those_of_the_records(ran):
     assert checked > 8
 
 
+def test_networks_of_8_bits_stand_where_pruned_ones_take_as_many_bytes(ran):
+    runs, found = runs_of(ran), 0
+    for each in Store(ran).outcomes():
+        if "int8_bytes" not in each.final:
+            continue
+        ((_, run),) = runs[runs["record"] == each.id].iterrows()
+        weights, found = each.final["parameters"], found + 1
+        assert each.final["nonzero"] == weights
+        assert weights / 8 + 4 * weights / run["point"] == pytest.approx(each.final["int8_bytes"])
+        level = (each.final["int8_quality"] - 0.1) / (each.dense["top1"] - 0.1)
+        assert run["method"] == INT8
+        assert run["level"] == pytest.approx(level, abs=1e-9)
+    assert found == 2 * 2
+    table = pd.read_csv(ran / "methods.csv").set_index("method")
+    assert table["against_int8"].notna().all()
+
+
 def test_what_a_method_cannot_prune_is_a_failure_on_record(ran):
     runs = runs_of(ran)
     own = runs[
@@ -135,13 +153,13 @@ def test_a_suite_goes_on_where_it_stopped_and_says_beforehand_what_is_left(ran, 
     path, before = ran / "tiny-1.yaml", sorted(ran.glob("??/*.json"))
     command = ["suite", "run", str(path), "--strategies", "GlobalMagnitude"]
     assert main([*command, "--runs", str(ran), "--dry-run"]) == 0
-    assert "24 cells, 0 to run, 0 that cannot be run" in capsys.readouterr().out
+    assert "28 cells, 0 to run, 0 that cannot be run" in capsys.readouterr().out
     # Beside the records of others only what is not there is run.
     command[-1] = "StructuredL1"
     beside = [*command, "--runs", str(tmp_path), "--beside", str(ran)]
     assert main([*beside, "--dry-run"]) == 0
     output = capsys.readouterr()
-    assert "32 cells, 0 to run, 4 that cannot be run" in output.out
+    assert "36 cells, 0 to run, 4 that cannot be run" in output.out
     assert "StructuredL1 counts as the worst in small at 8×" in output.err
     assert sorted(ran.glob("??/*.json")) == before
 
@@ -199,7 +217,7 @@ def test_the_baselines_stand_beside_whatever_is_chosen(tmp_path, capsys):
     path = written(tmp_path)
     run = ["suite", "run", str(path), "--runs", str(tmp_path), "--dry-run", "--strategies"]
     assert main([*run, "SNIP"]) == 0
-    cells = 2 * 2 * 2 * (len(BASELINES) + 2)
+    cells = 2 * 2 * 2 * (len(BASELINES) + 2) + 2 * 2
     assert f"{cells} cells, {cells} to run" in capsys.readouterr().out
     assert main([*run, "all", "SNIP"]) == 2
     assert "all, or their names" in capsys.readouterr().err

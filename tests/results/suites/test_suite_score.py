@@ -12,15 +12,16 @@ from prunebench.results.statistics.fronts import hypervolume
 from prunebench.results.statistics.rank_bootstrap import bootstrap_ranks, power
 from prunebench.results.statistics.ranks import Rank
 from prunebench.results.statistics.tasks import performance_profile
-from prunebench.results.suites.levels import RUN_COLUMNS, ScoredTask
+from prunebench.results.suites.levels import INT8, RUN_COLUMNS, ScoredTask
 from prunebench.results.suites.moves import Move, moves, moves_as_text
 from prunebench.results.suites.page import standing_as_html
+from prunebench.results.suites.plots import curves_figure
 from prunebench.results.suites.publication import draw_score, score_tables
 from prunebench.results.suites.score import METHOD_COLUMNS, TASK_COLUMNS, score
 from prunebench.results.suites.text import power_as_text, score_as_text
 
 POINTS, SEEDS = (2.0, 4.0, 16.0), (0, 1, 2)
-TASKS = [ScoredTask(f"task{i}", (str(i),), {}, POINTS, SEEDS, 0.1, 1.0) for i in range(5)]
+TASKS = [ScoredTask(f"task{i}", (str(i),), {}, (), POINTS, SEEDS, 0.1, 1.0) for i in range(5)]
 
 
 def rows(method, level, state="ok", tasks=TASKS, seeds=SEEDS, points=POINTS):
@@ -60,6 +61,38 @@ def test_the_area_is_the_mean_level_along_log_compression():
     assert by_method.loc["A", "hypervolume"] == pytest.approx((1 + 0.8 + 2 * 0.4) / 4)
     assert by_method.loc["A", "epochs"] == 2 * len(TASKS) * len(POINTS)
     assert by_method.loc["A", "scoring_epochs"] == 0.5 * len(TASKS) * len(POINTS)
+
+
+def test_methods_are_held_against_8_bits_at_as_many_bytes_between_their_points():
+    level = {2.0: 1.0, 4.0: 0.8, 16.0: 0.4}
+    rounded = [
+        each
+        for point, quality, tasks in (
+            (8.0, 0.9, TASKS[:2]),
+            (3.0, 0.5, TASKS[2:3]),
+            (20.0, 0.1, TASKS[3:4]),
+        )
+        for each in rows(INT8, lambda task, seed, p, q=quality: q, tasks=tasks, points=[point])
+    ]
+    found = score(
+        TASKS,
+        frame(rows("A", lambda task, seed, p: level[p]), rows("B", lambda *_: 0.5), rounded),
+    )
+    assert found.methods == ("A", "B")
+    assert not found.incomplete
+    own = found.by_task.set_index(["method", "task"])["against_int8"]
+    assert own["A"].tolist()[:2] == pytest.approx([0.6 - 0.9] * 2)
+    assert own["A", "task2"] == pytest.approx(1 - 0.2 * math.log2(1.5) - 0.5)
+    assert own["A"].isna().tolist() == [False, False, False, True, True]
+    means = found.by_method.set_index("method")["against_int8"]
+    assert means["A"] == pytest.approx(own["A"].mean())
+    assert means["B"] == pytest.approx((2 * (0.5 - 0.9) + 0.0) / 3)
+    assert f"{100 * means['A']:+.1f}" in score_as_text(found)
+    assert INT8 in {handle.get_text().split(",")[0] for handle in legend_of(curves_figure(found))}
+
+
+def legend_of(figure):
+    return figure.legends[0].get_texts()
 
 
 def test_a_loss_of_at_most_a_point_is_read_off_between_the_points():
@@ -209,7 +242,7 @@ def test_ranks_in_two_divisions_are_among_the_methods_of_both():
     tuned = {"A": 0.5, "B": 0.8, "C": 0.7, "D": 0.6}
     rng = np.random.default_rng(5)
     noise = {(n, i): rng.normal(0, 1e-4, 3) for n in level for i in range(8)}
-    tasks = [ScoredTask(f"task{i}", (str(i),), {}, POINTS, SEEDS, 0.1, 1.0) for i in range(8)]
+    tasks = [ScoredTask(f"task{i}", (str(i),), {}, (), POINTS, SEEDS, 0.1, 1.0) for i in range(8)]
 
     def runs(levels):
         return frame(
