@@ -30,7 +30,7 @@ INT8 = "Int8Dense"
 DENSE = (NARROWER, INT8)
 """The rivals of pruning, of which no method is run."""
 
-_BITS = 32
+BITS = 32
 """Of a weight that is not rounded; where there are zeros, a bit for each says where they are."""
 
 REACHED = 0.95
@@ -101,10 +101,11 @@ def levels(tasks: Sequence[ScoredTask], outcomes: Iterable[Outcome]) -> pd.DataF
     """
     found = _sorted_out(tasks, outcomes)
     called = told_apart((name, source) for _, name, source, _, _ in found.methods)
-    dense: dict[tuple[str, int], Outcome] = {}
-    for (task, _, _, seed, _), each in found.methods.items():
+    # Every network of 8 bits has a dense one; what cannot prune a task has none of its own.
+    dense = {place: each for place, each in found.int8.items() if each.finished}
+    for (task, _, _, seed, _), each in reversed(found.methods.items()):
         if each.finished:
-            dense.setdefault((task, seed), each)
+            dense[task, seed] = each
     by_name = {task.name: task for task in tasks}
     rows = []
     for (task, name, source, seed, point), each in found.methods.items():
@@ -198,7 +199,7 @@ def _int8_row(task: ScoredTask, seed: int, run: Outcome, reference: Outcome) -> 
     """
     name = next(iter(reference.quality))
     whole, rounded = run.final["parameters"] or 0, run.final["int8_bytes"] or 0  # never None
-    point = 1 / (8 * rounded / (_BITS * whole) - 1 / _BITS)
+    point = 1 / (8 * rounded / (BITS * whole) - 1 / BITS)
     final = {**run.final, name: run.final["int8_quality"], "nonzero": whole / point}
     rounded_run = run.model_copy(update={"final": final})
     return {**_row(task, INT8, seed, point, rounded_run, reference), "speedup": math.nan}

@@ -22,7 +22,7 @@ from ..statistics.fronts import hypervolume
 from ..statistics.rank_bootstrap import BootstrapRanks, bootstrap_ranks, power
 from ..statistics.ranks import Rank
 from ..statistics.tasks import performance_profile
-from .levels import INT8, ScoredTask
+from .levels import BITS, INT8, NARROWER, ScoredTask
 
 POINT = 0.01
 """A point: a hundredth of what a dense network knows."""
@@ -62,8 +62,9 @@ TASK_COLUMNS: dict[str, str] = {
     "hypervolume": "Area that the points dominate in level and log compression, by its width.",
     "hypervolume_speedup": "The same in level and log theoretical speedup.",
     "against_int8": "Mean over seeds of the level at as many bytes as the dense network takes, "
-    "trained as long, whose weights are rounded to 8 bits, minus the level of that; between "
-    "operating points along log compression. Empty where that is beyond the last one.",
+    "trained as long, whose weights are rounded to 8 bits, minus the level of that. Zeros take "
+    "a bit each. Between operating points it is read off along log compression, and beyond the "
+    "last one it is empty.",
 }
 """Column → definition of the table of tasks and methods."""
 
@@ -206,10 +207,13 @@ def _against_int8(task: ScoredTask, runs: pd.DataFrame, curve: pd.DataFrame) -> 
     """How much higher a seed's level is than that of 8 bits, at as many bytes."""
     rivals = runs[(runs["task"] == task.name) & (runs["method"] == INT8)]
     rival = rivals[rivals["seed"] == curve["seed"].iloc[0]]
-    if rival.empty or rival["point"].iloc[0] > task.points[-1]:
+    point = float(rival["point"].iloc[0]) if len(rival) else math.inf
+    if curve["method"].iloc[0] == NARROWER:
+        point = 1 / (1 / point + 1 / BITS)  # a network without zeros needs no bits for them
+    if point > task.points[-1] or rival.empty:
         return math.nan
     places, levels = np.log([1.0, *curve["point"]]), [1.0, *curve["level"]]
-    own = np.interp(math.log(rival["point"].iloc[0]), places, levels)
+    own = np.interp(math.log(point), places, levels)
     return float(own - rival["level"].iloc[0])
 
 

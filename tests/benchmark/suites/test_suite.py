@@ -138,6 +138,14 @@ def test_networks_of_8_bits_stand_where_pruned_ones_take_as_many_bytes(ran):
     assert table["against_int8"].notna().all()
 
 
+def test_a_method_that_prunes_no_network_of_a_task_is_scored_beside_dense_ones_alone(ran):
+    found, outcomes = suite(str(ran / "tiny-1.yaml")), list(Store(ran).outcomes())
+    alone = [each for each in outcomes if not each.finished or "int8_bytes" in each.final]
+    runs = levels(scored_tasks(found), alone)
+    assert (runs["method"] == "StructuredL1").sum() == 4
+    assert (runs.loc[runs["method"] == "StructuredL1", "level"] == 0).all()
+
+
 def test_what_a_method_cannot_prune_is_a_failure_on_record(ran):
     runs = runs_of(ran)
     own = runs[

@@ -12,7 +12,7 @@ from prunebench.results.statistics.fronts import hypervolume
 from prunebench.results.statistics.rank_bootstrap import bootstrap_ranks, power
 from prunebench.results.statistics.ranks import Rank
 from prunebench.results.statistics.tasks import performance_profile
-from prunebench.results.suites.levels import INT8, RUN_COLUMNS, ScoredTask
+from prunebench.results.suites.levels import INT8, NARROWER, RUN_COLUMNS, ScoredTask
 from prunebench.results.suites.moves import Move, moves, moves_as_text
 from prunebench.results.suites.page import standing_as_html
 from prunebench.results.suites.plots import curves_figure
@@ -76,14 +76,21 @@ def test_methods_are_held_against_8_bits_at_as_many_bytes_between_their_points()
     ]
     found = score(
         TASKS,
-        frame(rows("A", lambda task, seed, p: level[p]), rows("B", lambda *_: 0.5), rounded),
+        frame(
+            rows("A", lambda task, seed, p: level[p]),
+            rows("B", lambda *_: 0.5),
+            rows(NARROWER, lambda task, seed, p: math.log2(p) / 4),
+            rounded,
+        ),
     )
-    assert found.methods == ("A", "B")
+    assert {*found.methods} == {"A", "B", NARROWER}
     assert not found.incomplete
     own = found.by_task.set_index(["method", "task"])["against_int8"]
     assert own["A"].tolist()[:2] == pytest.approx([0.6 - 0.9] * 2)
     assert own["A", "task2"] == pytest.approx(1 - 0.2 * math.log2(1.5) - 0.5)
     assert own["A"].isna().tolist() == [False, False, False, True, True]
+    # Without zeros there are no bits that say where they are: 8× with them is 6.4× without.
+    assert own[NARROWER, "task0"] == pytest.approx(math.log2(6.4) / 4 - 0.9)
     means = found.by_method.set_index("method")["against_int8"]
     assert means["A"] == pytest.approx(own["A"].mean())
     assert means["B"] == pytest.approx((2 * (0.5 - 0.9) + 0.0) / 3)
