@@ -162,6 +162,16 @@ def test_every_published_standing_is_shown_with_its_command(path):
     assert re.search(rf"prunebench publish suites/(\S+/)?{name}\.yaml", page)
 
 
+@pytest.mark.slow
+def test_what_tuning_changes_is_told_as_the_command_tells_it(capsys, monkeypatch):
+    pytest.importorskip("optuna", reason="tuning is an extra")
+    page = (ROOT / "results/published/README.md").read_text()
+    command = page.partition("$ prunebench suite score ")[2].partition("```")[0].replace("\\\n", "")
+    monkeypatch.chdir(ROOT)
+    assert main(["suite", "score", *shlex.split(command)]) == 0
+    assert capsys.readouterr().out.partition("\n\n")[2].strip() in page
+
+
 PUBLISHED = sorted(
     {*(ROOT / "results/published").glob("*/leaderboard.csv")}
     - {path.with_name("leaderboard.csv") for path in SUITES}

@@ -28,6 +28,7 @@ _NAMED = 12
 _LINES = ("-", "--", ":", "-.")
 _ROW_INCHES = 0.22
 _COLUMNS, _BEST = 4, 6
+_LETTERS_OF_A_LEGEND = 130
 _FAINT: dict[str, Any] = {"color": "#C9C9C9", "lw": 0.9, "zorder": 1}
 _NAMED_LINE: dict[str, Any] = {"lw": 1.7, "zorder": 2}
 _INT8_MARK: dict[str, Any] = {"color": INK, "marker": "s", "ms": 5, "ls": "", "zorder": 3}
@@ -114,7 +115,9 @@ def curves_figure(found: Score) -> Figure:
         handles.append(Line2D([], [], label="others", **_FAINT))
         if INT8 in set(found.runs["method"]):
             handles.append(Line2D([], [], label=f"{INT8}, at as many bytes", **_INT8_MARK))
-        figure.legend(handles=handles, loc="outside lower center", ncols=5, fontsize=8.5)
+        longest = max(len(str(handle.get_label())) for handle in handles)
+        columns = max(1, min(5, _LETTERS_OF_A_LEGEND // longest))
+        figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=8.5)
         figure.supylabel("Level: 100 is the dense network, 0 one that knows nothing", fontsize=9)
     return figure
 
