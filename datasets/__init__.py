@@ -1,6 +1,6 @@
 """What is learned: the data sets, each of which loads as a :class:`Task`."""
 
-from .cache import discard, note_digest, whole
+from .cache import discard, note_digest, noted_digest, whole
 from .cifar import CIFAR10, CIFAR100, SVHN
 from .classification import Classification, sampled_labels
 from .corpora import C4, PennTreebank, TinyStories, WikiText2, WikiText103
@@ -46,6 +46,7 @@ __all__ = [
     "WikiText103",
     "discard",
     "note_digest",
+    "noted_digest",
     "register",
     "sampled_labels",
     "whole",

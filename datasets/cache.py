@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -82,6 +82,13 @@ def note_digest(path: Path) -> None:
     """Write the digest of a file beside it."""
     with in_one_go(_digest_file(path)) as part:
         part.write_bytes(_digest(path) + b"  " + os.fsencode(path.name) + b"\n")
+
+
+def noted_digest(path: Path) -> str:
+    """The SHA-256 of a file, as it is noted beside it or, where it is not, of its contents."""
+    with suppress(FileNotFoundError):
+        return _digest_file(path).read_text().split()[0]
+    return _digest(path).decode()
 
 
 def _digest_file(path: Path) -> Path:

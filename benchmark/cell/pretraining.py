@@ -16,7 +16,7 @@ from filelock import FileLock
 from safetensors.torch import load_file, save
 from torch import nn
 
-from ...datasets import Task, discard, note_digest, whole
+from ...datasets import Task, discard, note_digest, noted_digest, whole
 from ...errors import UsageError
 from ...metrics import Measurements, Metric, Subject, own_metric
 from ...registry import Component
@@ -119,6 +119,10 @@ class Pretrained:
     def path(self) -> Path:
         """Where its weights are."""
         return _weights(self._stem)
+
+    def digest(self) -> str:
+        """The SHA-256 of the file of its weights, wherever that is; it must be trained."""
+        return noted_digest(self.path)
 
     def report(self) -> Report:
         """The report on the network, which is trained first if that has not been done."""

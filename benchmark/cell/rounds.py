@@ -230,7 +230,7 @@ class _Rounds:
         experiment = self._experiment
         return _SCORINGS.of(
             experiment.id,
-            self._pretrained.path.absolute(),
+            self._pretrained.digest(),
             experiment.start_epoch,
             experiment.strategy.identity,
             experiment.calibration and experiment.calibration.identity,

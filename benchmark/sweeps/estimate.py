@@ -266,10 +266,9 @@ def _seconds_each(call: Callable[[Any], object], values: Iterable[Any]) -> float
 class _Untrained(Pretrained):
     """A dense network that has not been trained, and is in no file."""
 
-    @property
-    def path(self) -> Path:
-        """No file, so that nobody takes its scores for those of a trained one."""
-        return Path(os.devnull) / super().path.name
+    def digest(self) -> str:
+        """None of a file, so that nobody takes its scores for those of a trained one."""
+        return f"untrained {super().path.name}"
 
     def state(self) -> State:
         """Random weights."""

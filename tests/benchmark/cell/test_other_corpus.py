@@ -109,14 +109,17 @@ def test_calibration_is_an_axis_and_no_part_of_the_id_where_it_is_not_given(text
 
 
 def test_shorter_blocks_may_calibrate_a_language_model(run, texts):
-    record = run(calibration=texts["other"].replace("16", "5"))
+    record = run(calibration=texts["other"].replace("length=16", "length=5"))
     assert [each.shape for each in record.calibration] == [(5,)]
 
 
 @pytest.mark.parametrize(
     ("changed", "sentence"),
     [
-        (("16", "17"), "its examples are 17 of 256 classes, and those of Text.* are 16 of 256"),
+        (
+            ("length=16", "length=17"),
+            "its examples are 17 of 256 classes, and those of Text.* are 16 of 256",
+        ),
         ((")", ", vocabulary=286)"), "its examples are 16 of 286 classes"),
         (None, "its examples are 1×8×8 of 10 classes"),
     ],

@@ -55,6 +55,31 @@ def test_a_users_file_and_a_dense_network_go_along_and_all_that_is_made_comes_ba
     assert weights[0] == weights[1]
 
 
+def test_cells_of_one_dense_network_share_their_scoring_in_whichever_folder_it_is(
+    job, experiment, tmp_path
+):
+    mine = tmp_path / "here" / "mine.py"
+    mine.write_text(
+        "from pathlib import Path\n"
+        "from prunebench.strategies import GlobalGradientMagnitude\n"
+        "class Mine(GlobalGradientMagnitude):\n"
+        '    """Tells when it scores."""\n'
+        "    def score(self, context):\n"
+        f"        with Path({str(tmp_path / 'scored')!r}).open('a') as told: told.write('.')\n"
+        "        return super().score(context)\n"
+    )
+    settings = {"model": "Perceptron", "recovery": "NoRecovery", "measurements": ["Size"]}
+    made = [
+        replace(job, experiment=experiment(strategy="mine.py:Mine", compression=each, **settings))
+        for each in (2.0, 4.0, 8.0)
+    ]
+    taken, dense = luggage(made, None), {}
+    for each in made:
+        left = perform(run_stack, [each.plain()], taken, dense)
+        dense = {**dense, **left.dense}
+    assert (tmp_path / "scored").read_text() == "."
+
+
 def test_a_file_that_has_changed_since_is_another_method(job, tmp_path):
     taken = luggage([job], None)
     changed = METHOD.format(number=2).encode()
