@@ -102,7 +102,7 @@ def levels(tasks: Sequence[ScoredTask], outcomes: Iterable[Outcome]) -> pd.DataF
     found = _sorted_out(tasks, outcomes)
     called = told_apart((name, source) for _, name, source, _, _ in found.methods)
     # Every network of 8 bits has a dense one; what cannot prune a task has none of its own.
-    dense = {place: each for place, each in found.int8.items() if each.finished}
+    dense = dict(found.int8)
     for (task, _, _, seed, _), each in reversed(found.methods.items()):
         if each.finished:
             dense[task, seed] = each
@@ -114,8 +114,7 @@ def levels(tasks: Sequence[ScoredTask], outcomes: Iterable[Outcome]) -> pd.DataF
     for (task, seed, point), each in found.narrower.items():
         rows.append(_row(by_name[task], NARROWER, seed, point, each, _dense_of(dense, task, seed)))
     for (task, seed), each in found.int8.items():
-        if each.finished:
-            rows.append(_int8_row(by_name[task], seed, each, _dense_of(dense, task, seed)))
+        rows.append(_int8_row(by_name[task], seed, each, _dense_of(dense, task, seed)))
     place = {task.name: number for number, task in enumerate(tasks)}
     rows.sort(key=lambda row: (place[row["task"]], row["method"], row["seed"], row["point"]))
     return pd.DataFrame(rows, columns=list(RUN_COLUMNS))
@@ -152,7 +151,7 @@ def _sorted_out(tasks: Sequence[ScoredTask], outcomes: Iterable[Outcome]) -> _Ru
         for task in tasks if asked == 1 else ():
             if seed in task.seeds and point.comparison in task.narrower:
                 found.narrower[task.name, seed, task.narrower[point.comparison]] = each
-            if seed in task.seeds and point.comparison == task.int8:
+            if seed in task.seeds and point.comparison == task.int8 and _as_many_bytes(each):
                 found.int8[task.name, seed] = each
     return found
 
@@ -191,16 +190,24 @@ def _row(
     return row
 
 
-def _int8_row(task: ScoredTask, seed: int, run: Outcome, reference: Outcome) -> dict[str, Any]:
-    """A network of 8 bits, at the compression by which pruning comes to as few bytes.
+def _as_many_bytes(run: Outcome) -> float | None:
+    """The compression by which pruning comes to the bytes of a run's network of 8 bits.
 
     Of n weights in 32 bits, one in c of which is kept, are stored n bits for where they are, and
-    those that are kept.
+    those that are kept. None where the run does not say what 8 bits take.
     """
-    name = next(iter(reference.quality))
-    whole, rounded = run.final["parameters"] or 0, run.final["int8_bytes"] or 0  # never None
-    point = 1 / (8 * rounded / (BITS * whole) - 1 / BITS)
-    final = {**run.final, name: run.final["int8_quality"], "nonzero": whole / point}
+    whole, rounded = run.final.get("parameters"), run.final.get("int8_bytes")
+    if not whole or not rounded or rounded < whole:
+        return None
+    return 1 / (8 * rounded / (BITS * whole) - 1 / BITS)
+
+
+def _int8_row(task: ScoredTask, seed: int, run: Outcome, reference: Outcome) -> dict[str, Any]:
+    """A network of 8 bits, at the compression by which pruning comes to as few bytes."""
+    name, point = next(iter(reference.quality)), _as_many_bytes(run)
+    assert point is not None  # else it was left out
+    left = (run.final["parameters"] or 0) / point
+    final = {**run.final, name: run.final.get("int8_quality"), "nonzero": left}
     rounded_run = run.model_copy(update={"final": final})
     return {**_row(task, INT8, seed, point, rounded_run, reference), "speedup": math.nan}
 
