@@ -163,7 +163,7 @@ class Pages:
         """The table of a suite on a page, whose methods lead to their own pages."""
 
         def linked(method: str) -> str | None:
-            name = method.partition("(")[0]
+            name = method.partition("(")[0].partition(" ")[0]  # what it was tuned to comes after
             return relative(f"methods/{name}.html", page) if name in self._methods else None
 
         return standing_as_html(entry.standing, linked) if entry.standing else None

@@ -1,6 +1,7 @@
 """A suite's run as a published folder: made by one command, checked, verified, and on the site."""
 
 import shutil
+from importlib.util import find_spec
 
 import pandas as pd
 import pytest
@@ -88,6 +89,10 @@ def test_a_tuned_division_is_published_beside_its_suite(published, ran, tmp_path
         "Random", "GlobalMagnitude", "StructuredL1", "NarrowerDense",
     }  # fmt: skip
     assert main(["verify", str(folder.parent / name), "--cells", "1", "--seed", "0"]) == 0
+    if find_spec("markdown_it"):
+        assert main(["site", str(folder.parent), "-o", str(tmp_path / "site")]) == 0
+        shown = (tmp_path / f"site/results/{name}/index.html").read_text()
+        assert 'href="../../methods/StructuredL1.html"' in shown
     kept = list(read_records(folder.parent / name / "records.jsonl.gz"))
     trial = next(each for each in kept if each.experiment["seed"] == 9)
     write_records(
