@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import fsum
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -180,7 +181,8 @@ def _layers(points: Sequence[_Point | None], sizes: Mapping[str, int]) -> dict[s
 
 
 def _mean(values: list[float] | None) -> float | None:
-    return float(f"{sum(values) / len(values):.3g}") if values else None
+    # A sum that does not depend on the order of records.
+    return float(f"{fsum(values) / len(values):.3g}") if values else None
 
 
 def _histograms(points: Sequence[_Point | None], sizes: Mapping[str, int]) -> dict[str, Any]:
