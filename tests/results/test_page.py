@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from itertools import permutations
 from pathlib import Path
 
 import pandas as pd
@@ -94,6 +95,14 @@ def test_a_page_has_the_same_bytes_whatever_the_order_of_its_records(make_sweep,
     third = tmp_path / "third.html"
     assert embedded(third, "runs") == embedded(tmp_path / "first.html", "runs")
     assert embedded(third, "data") == embedded(tmp_path / "first.html", "data")
+
+
+def test_densities_do_not_depend_on_the_order_of_records(make_record):
+    densities = [0.2918, 0.2639, 0.3698]  # whose sums in some orders are of two roundings
+    records = [with_runs(make_record(seed=n), {"a": each}) for n, each in enumerate(densities)]
+    (comparison,) = comparisons(leaderboard(records))
+    found = [Runs(each).details(comparison)["densities"] for each in permutations(records)]
+    assert found == found[:1] * 6
 
 
 def test_densities_are_means_over_seeds_and_histograms_and_curves_are_of_the_first(make_record):
