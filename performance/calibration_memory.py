@@ -5,12 +5,14 @@
 
 Half of the weights in the blocks of an untrained GPT are removed, by each strategy in a process of
 its own. Memory is the peak beyond what that process held before (the network, and masks of all its
-weights), and is told in blocks: in units of the weights of one.
+weights), and is told in blocks: in units of the weights of one. Where the C library is glibc, what
+is freed goes back to the system at once there, so that only what is in use counts.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 from collections.abc import Callable
 from functools import partial
 
@@ -25,6 +27,7 @@ from prunebench.seeding import generator
 from prunebench.strategies import STRATEGIES, Context, find_prunable, full_masks, kept
 
 _TOKENS = 256
+_MMAP_THRESHOLD = -3  # of mallopt, as glibc numbers its options
 
 
 def main() -> None:
@@ -68,6 +71,9 @@ def _text(length: int) -> Task:
 
 def _cost(model: GPT, task: Task, name: str) -> Cost:
     """What a pruning costs, after that of a small network has had torch load what it needs."""
+    library = ctypes.CDLL(None)
+    if hasattr(library, "mallopt"):
+        library.mallopt(_MMAP_THRESHOLD, 128 << 10)
     _pruning(GPT(classes=_TOKENS, depth=1), task, name)()
     return cost(_pruning(model, task, name))
 

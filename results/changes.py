@@ -102,5 +102,9 @@ CHANGES: tuple[Change, ...] = (
         "channels of transposed convolutions are compared by what makes them",
         lambda record: _chosen_by("FPGM")(record) and _is_no_plain_network(record),
     ),
+    Change(
+        "SparseGPT computes in the precision of the weights, float32 at least",
+        _chosen_by("SparseGPT"),
+    ),
 )
 """All changes so far, the oldest first; new ones are added at the end."""

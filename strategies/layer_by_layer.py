@@ -36,8 +36,8 @@ class CalibratedLayer(NamedTuple):
         weight: groups × outputs × inputs; a linear layer is one group, and the inputs of a
             convolution are those under its kernel.
         mask: which of the weights have not been pruned before, of the same shape.
-        gram: Σ x·xᵀ of the inputs over scoring examples and positions, in float64 (groups ×
-            inputs × inputs).
+        gram: Σ x·xᵀ of the inputs over scoring examples and positions (groups × inputs × inputs),
+            in float32 at least. Nobody else needs it: it may be overwritten.
         generator: draws lots among equals.
         channels: after how many inputs those begin that do not compete with the ones before them;
             None where there are none such.
@@ -97,25 +97,20 @@ class LayerByLayer(Strategy, ABC):
         for part in self._parts(context):
             calibration = grams(part, self.batches, self.batch_size)
             for name in part.masks:
-                mask, values = self._pruned(part, name, calibration.pop(name), shares[name])
-                with torch.no_grad():
-                    context.model.get_parameter(name).copy_(values)
-                masks.add(name, mask)
+                masks.add(name, self._prune(part, name, calibration.pop(name), shares[name]))
         return SparseTraining(context.model, masks.in_order(context.masks))
 
     def _parts(self, context: Context) -> Iterator[Context]:
         """What is calibrated together: a layer, or the whole network."""
         return in_sequence(context) if self.sequential else iter([context])
 
-    def _pruned(
-        self, context: Context, name: str, gram: Tensor, kept: int
-    ) -> tuple[Tensor, Tensor]:
-        """The mask of a weight and its new values, in its own shape."""
+    def _prune(self, context: Context, name: str, gram: Tensor, kept: int) -> Tensor:
+        """Give a weight its new values; its mask."""
         weight, given = (
             outputs_first(context.model, {name: each[name]})[name]
             for each in (context.weights, context.masks)
         )
-        order = self._order(weight)
+        order, back = self._orders(weight)
         groups = len(gram)
         layer = CalibratedLayer(
             weight=_grouped(weight, groups)[..., order],
@@ -124,19 +119,21 @@ class LayerByLayer(Strategy, ABC):
             generator=context.generator,
             channels=None if isinstance(self.structure, Unstructured) else weight.shape[1],
         )
-        mask, values = torch.empty_like(layer.mask), torch.empty_like(layer.weight)
-        mask[..., order], values[..., order] = self.prune_layer(layer, kept)
-        return (
-            outputs_first(context.model, {name: mask.view(weight.shape)})[name],
-            outputs_first(context.model, {name: values.view(weight.shape)})[name],
-        )
+        mask, values = self.prune_layer(layer, kept)
+        with torch.no_grad():
+            weight.copy_(values[..., back].view(weight.shape))
+        return outputs_first(context.model, {name: mask[..., back].view(weight.shape)})[name]
 
-    def _order(self, weight: Tensor) -> Tensor | slice:
-        """The order of a layer's inputs in which those that compete for places are neighbours."""
+    def _orders(self, weight: Tensor) -> tuple[Tensor | slice, Tensor | slice]:
+        """The order of a layer's inputs in which those that compete for places are neighbours.
+
+        And the order that leads back from it.
+        """
         if isinstance(self.structure, Unstructured) or weight.ndim == 2:
-            return slice(None)
+            return slice(None), slice(None)
         numbers = torch.arange(weight[0].numel(), device=weight.device)
-        return numbers.view(weight.shape[1], -1).T.flatten()
+        order = numbers.view(weight.shape[1], -1).T.flatten()
+        return order, order.argsort()
 
 
 def _grouped(tensor: Tensor, groups: int) -> Tensor:

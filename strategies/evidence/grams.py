@@ -20,7 +20,7 @@ PRODUCTS: tuple[type[nn.Module], ...] = (nn.Linear, nn.Conv2d)
 def grams(context: Context, batches: int, batch_size: int) -> dict[str, Tensor]:
     """Σ x·xᵀ of what each prunable weight is multiplied by, over scoring examples and positions.
 
-    In float64, groups × inputs × inputs: a linear layer is one group, and the inputs of a
+    Groups × inputs × inputs, in float32 at least: a linear layer is one group, and the inputs of a
     convolution are those under its kernel. Zero where the network does not use a layer.
     """
     found = owners(context.model, context.masks, PRODUCTS)
@@ -29,9 +29,9 @@ def grams(context: Context, batches: int, batch_size: int) -> dict[str, Tensor]:
 
     def observe(module: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> None:
         total = sums[names[id(module)]]
-        wide = inputs[0].to(torch.promote_types(inputs[0].dtype, torch.float32))
-        rows = _rows(module, wide).unflatten(1, (len(total), -1)).transpose(0, 1)
-        total += (rows.transpose(1, 2) @ rows).double()
+        rows = _rows(module, inputs[0].to(total.dtype))
+        rows = rows.unflatten(1, (len(total), -1)).transpose(0, 1)
+        total.baddbmm_(rows.mT, rows)
 
     modules = [module for group in found.values() for module in group]
     with evaluation_mode(context.model), torch.no_grad(), hooked(modules, observe):
@@ -49,7 +49,8 @@ def _nothing(module: nn.Module) -> Tensor:
     weight: Tensor = module.weight  # type: ignore[assignment]
     inputs = weight.transpose(0, 1)[0].numel() if is_transposed(module) else weight[0].numel()
     shape = groups_of(module), inputs, inputs
-    return torch.zeros(shape, dtype=torch.float64, device=weight.device)
+    wide = torch.promote_types(weight.dtype, torch.float32)
+    return torch.zeros(shape, dtype=wide, device=weight.device)
 
 
 def _rows(module: nn.Module, inputs: Tensor) -> Tensor:

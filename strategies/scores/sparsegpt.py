@@ -33,7 +33,7 @@ class SparseGPT(LayerByLayer):
         One-Shot, ICML 2023, algorithm 1.
     Use: on a trained network, without or with little fine-tuning.
     Cost: a forward pass for each layer and scoring batch, and for each layer the inverse of a
-        matrix as large as its inputs.
+        matrix with as many rows as it has inputs, in the place of that matrix.
 
     Args:
         allocation: how what is kept is divided among the layers, before any of them is looked at.
@@ -53,7 +53,7 @@ class SparseGPT(LayerByLayer):
 
     def prune_layer(self, layer: CalibratedLayer, kept: int) -> tuple[Tensor, Tensor]:
         """Go through the inputs once, from the first to the last."""
-        weight = layer.weight.double().clone()
+        weight = layer.weight.to(layer.gram.dtype, copy=True)
         factor = self._factor(layer.gram)
         mask = torch.zeros_like(layer.mask)
         places, left = self._places(layer), kept
@@ -62,7 +62,7 @@ class SparseGPT(LayerByLayer):
             errors = []
             for part in parts:
                 most = int(places[..., part].count_nonzero())
-                share = round(left * most / max(int(places[..., part.start :].sum()), 1))
+                share = round(left * most / max(int(places[..., part.start :].count_nonzero()), 1))
                 diagonal = factor.diagonal(dim1=1, dim2=2)[:, part].unsqueeze(1)
                 scores = (weight[..., part] / diagonal).square()
                 alive = self._admissible(scores, layer.mask[..., part])
@@ -70,8 +70,9 @@ class SparseGPT(LayerByLayer):
                 mask[..., part] = keep_largest(scores, share, layer.generator) & alive
                 left -= share
                 errors.append(_remove(weight, mask, factor, part, block.stop))
-            weight[..., block.stop :] -= torch.cat(errors, 2) @ factor[:, block, block.stop :]
-        return mask, (weight * mask).to(layer.weight.dtype)
+            rest = weight[..., block.stop :]
+            rest.baddbmm_(torch.cat(errors, 2), factor[:, block, block.stop :], alpha=-1)
+        return mask, weight.to(layer.weight.dtype)
 
     def _blocks(self, layer: CalibratedLayer) -> Iterator[list[slice]]:
         """Blocks of inputs, in the parts within which weights compete for places."""
@@ -105,14 +106,37 @@ class SparseGPT(LayerByLayer):
         return rows.view(mask.shape)
 
     def _factor(self, gram: Tensor) -> Tensor:
-        """The upper factor U of H⁻¹ = Uᵀ·U, whose rows have what removing an input changes."""
+        """The upper factor U of H⁻¹ = Uᵀ·U, whose rows have what removing an input changes.
+
+        It takes the place of ``gram``.
+        """
         mean = gram.diagonal(dim1=1, dim2=2).mean(1)
         shift = torch.where(mean > 0, self.damping * mean, 1.0)  # a layer may have no inputs but 0
-        matrix = gram.clone()  # one name, so that two of them are in memory at a time and not four
-        matrix.diagonal(dim1=1, dim2=2).add_(shift.unsqueeze(1))
-        matrix = torch.linalg.cholesky(matrix)
-        matrix = torch.cholesky_inverse(matrix)
-        return torch.linalg.cholesky(matrix, upper=True)
+        gram.diagonal(dim1=1, dim2=2).add_(shift.unsqueeze(1))
+        return inverted_factor_(gram)
+
+
+def inverted_factor_(matrix: Tensor, block_size: int = 128) -> Tensor:
+    """The upper U with H⁻¹ = Uᵀ·U, in the place of H (batch × n × n, positive definite).
+
+    H = R·Rᵀ with an upper R, of which U is the inverse. R is Cholesky's factor if rows and columns
+    are counted from the last, so that both are found block by block from the last to the first, and
+    no other matrix of that size is needed.
+    """
+    size = matrix.shape[-1]
+    for start in reversed(range(0, size, block_size)):
+        own, after = slice(start, start + block_size), slice(start + block_size, size)
+        before = slice(start)
+        corner = torch.linalg.cholesky(matrix[:, own, own].flip(1, 2)).flip(1, 2)
+        unit = torch.eye(corner.shape[-1], dtype=matrix.dtype, device=matrix.device)
+        inverse = torch.linalg.solve_triangular(corner, unit.expand_as(corner), upper=True)
+        panel = matrix[:, before, own] @ inverse.mT
+        matrix[:, before, before].baddbmm_(panel, panel.mT, alpha=-1)
+        matrix[:, before, own] = panel
+        matrix[:, own, after] = -inverse @ (matrix[:, own, after] @ matrix[:, after, after])
+        matrix[:, own, own] = inverse
+        matrix[:, own, before] = 0
+    return matrix
 
 
 def _remove(weight: Tensor, mask: Tensor, factor: Tensor, part: slice, end: int) -> Tensor:
@@ -127,4 +151,5 @@ def _remove(weight: Tensor, mask: Tensor, factor: Tensor, part: slice, end: int)
         error = (weight[..., column] * ~mask[..., column]) / own[:, :1]
         weight[..., column:end] -= error.unsqueeze(2) * own.unsqueeze(1)
         errors[..., column - part.start] = error
+    weight[..., part].masked_fill_(~mask[..., part], 0)  # but for rounding it is so already
     return errors

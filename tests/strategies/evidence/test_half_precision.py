@@ -41,7 +41,7 @@ def test_norms_and_products_are_those_of_the_rounded_inputs(dtype):
     (norms,) = input_norms(context, 1, 40).values()
     torch.testing.assert_close(norms.double(), rounded.norm(dim=0), rtol=1e-4, atol=0)
     (gram,) = grams(context, 1, 40).values()
-    expected = rounded.T @ rounded
+    expected = (rounded.T @ rounded).float()
     torch.testing.assert_close(gram[0], expected, rtol=1e-4, atol=1e-4 * float(expected.max()))
 
 
