@@ -251,12 +251,17 @@ def _forward(experiment: Experiment, task: Task, *, size: int) -> float:
 
 
 def _seconds_each(call: Callable[[Any], object], values: Iterable[Any]) -> float:
-    """The mean seconds of calls, the first of which is not counted if there are others."""
+    """The mean seconds of calls and of getting what each is given.
+
+    The first is not counted if there are others.
+    """
     seconds: list[float] = []
+    start = time.perf_counter()
     for value in values:
-        start = time.perf_counter()
         call(value)
-        seconds.append(time.perf_counter() - start)
+        end = time.perf_counter()
+        seconds.append(end - start)
+        start = end
         if sum(seconds) > _SECONDS_EACH:
             break
     counted = seconds[1:] or seconds

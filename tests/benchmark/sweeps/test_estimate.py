@@ -54,6 +54,23 @@ def test_the_parts_are_what_a_calculation_by_hand_gives(timed, tmp_path, experim
     assert found.seconds == pytest.approx(sum(found.parts.values()))
 
 
+def test_getting_the_batches_counts_too(monkeypatch):
+    """Of a step of half a second on a batch that takes two."""
+    now = [0.0]
+    monkeypatch.setattr(module.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(module, "_SECONDS_EACH", 10.0)
+
+    def batches():
+        for first in (True, False, False, False):
+            now[0] += 7.0 if first else 2.0
+            yield first
+
+    def step(_):
+        now[0] += 0.5
+
+    assert module._seconds_each(step, batches()) == pytest.approx(2.5)
+
+
 def test_each_thing_is_timed_once_however_many_cells_need_it(timed, tmp_path):
     estimated(tmp_path, seed=list(range(50)), compression=[float(each) for each in range(2, 8)])
     assert sorted(set(timed)) == ["_evaluation", "_forward", "_step", "prune"]
