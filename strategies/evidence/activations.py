@@ -71,8 +71,7 @@ def input_norms(context: Context, batches: int, batch_size: int) -> dict[str, Te
 
     modules = {id(module): module for group in found.values() for module in group}
     with evaluation_mode(context.model), torch.no_grad(), hooked(modules.values(), observe):
-        for batch in context.batches(batches, batch_size):
-            context.task.loss(context.model, batch)
+        context.send(batches, batch_size)
     return {name: square.sqrt() for name, square in squares.items()}
 
 
@@ -207,8 +206,13 @@ def mean_inputs(context: Context, batch: Batch) -> dict[str, Tensor]:
 
 
 @contextmanager
-def hooked(modules: Iterable[nn.Module], function: Callable[..., Any]) -> Iterator[None]:
-    """While it lasts, ``function`` is a forward hook of each of ``modules``."""
+def hooked(
+    modules: Iterable[nn.Module], function: Callable[..., Any], *, named: bool = False
+) -> Iterator[None]:
+    """While it lasts, ``function`` is a forward hook of each of ``modules``.
+
+    With ``named`` it is given the inputs that have names too.
+    """
     with ExitStack() as stack:
         # The fused path of transformers runs layers without calling them.
         stack.callback(
@@ -216,7 +220,7 @@ def hooked(modules: Iterable[nn.Module], function: Callable[..., Any]) -> Iterat
         )
         torch.backends.mha.set_fastpath_enabled(False)
         for module in modules:
-            stack.callback(module.register_forward_hook(function).remove)
+            stack.callback(module.register_forward_hook(function, with_kwargs=named).remove)
         yield
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeVar
@@ -17,6 +17,7 @@ from .examples import Pass, noted
 from .scorings import Scores, SharedScoring
 
 T = TypeVar("T")
+Way = Callable[[Sequence[Batch]], None]
 _PASSES = "passes over scoring batches"
 
 
@@ -37,6 +38,8 @@ class Context:
         scoring: scores that others have of the same network too, if there are any.
         fixed: scoring batches by their number and size, where they are to be the same again and
             again; None draws others each time.
+        way: sends such batches to the layers in ``masks`` on a shorter way than through the whole
+            network, if there is one.
     """
 
     model: nn.Module
@@ -47,6 +50,7 @@ class Context:
     cost: Callable[[Coupling, Tensor], float] | None = None
     scoring: SharedScoring | None = None
     fixed: dict[tuple[int, int], list[Batch]] | None = None
+    way: Way | None = None
     _memory: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @cached_property
@@ -64,16 +68,26 @@ class Context:
             self.fixed[count, size] = list(drawn)
         return iter(self.fixed[count, size])
 
+    def send(self, count: int, size: int) -> None:
+        """Send scoring batches forward, for hooks of the layers in ``masks`` to see."""
+        batches = self.batches(count, size)
+        if self.way is not None and self.fixed is not None:
+            self.way(self.fixed[count, size])
+        else:
+            for batch in batches:
+                self.task.loss(self.model, batch)
+
     @property
     def passes(self) -> list[Pass]:
         """The passes over scoring batches so far; where scores were made before, those of then."""
         return self.remember(_PASSES, list)
 
-    def layers(self, names: Iterable[str]) -> Iterator[Context]:
+    def layers(self, ways: Mapping[str, Way | None]) -> Iterator[Context]:
         """A context for each of these layers alone, with the same scoring batches for all."""
         fixed: dict[tuple[int, int], list[Batch]] = {}
-        for name in names:
-            layer = replace(self, masks={name: self.masks[name]}, scoring=None, fixed=fixed)
+        for name, way in ways.items():
+            masks = {name: self.masks[name]}
+            layer = replace(self, masks=masks, scoring=None, fixed=fixed, way=way)
             layer._memory[_PASSES] = self.passes
             yield layer
 

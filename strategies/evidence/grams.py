@@ -35,8 +35,7 @@ def grams(context: Context, batches: int, batch_size: int) -> dict[str, Tensor]:
 
     modules = [module for group in found.values() for module in group]
     with evaluation_mode(context.model), torch.no_grad(), hooked(modules, observe):
-        for batch in context.batches(batches, batch_size):
-            context.task.loss(context.model, batch)
+        context.send(batches, batch_size)
     return sums
 
 

@@ -30,7 +30,8 @@ class RIA(Wanda):
     Source: Zhang, Bai, Lin, Zhao, Hou, Cannistraci: Plug-and-Play: An Efficient Post-training
         Pruning Method for Large Language Models, ICLR 2024.
     Use: on a trained network, without or with little fine-tuning.
-    Cost: one forward pass for each scoring batch; if ``sequential`` one for each layer too.
+    Cost: one forward pass for each scoring batch; if ``sequential`` one for each layer too, in a
+        transformer through its block alone.
 
     Args:
         batches: number of scoring batches of training examples.

@@ -32,8 +32,9 @@ class SparseGPT(LayerByLayer):
     Source: Frantar, Alistarh: SparseGPT: Massive Language Models Can Be Accurately Pruned in
         One-Shot, ICML 2023, algorithm 1.
     Use: on a trained network, without or with little fine-tuning.
-    Cost: a forward pass for each layer and scoring batch, and for each layer the inverse of a
-        matrix with as many rows as it has inputs, in the place of that matrix.
+    Cost: a forward pass for each layer and scoring batch, in a transformer through its block alone,
+        and for each layer the inverse of a matrix with as many rows as it has inputs, in the place
+        of that matrix.
 
     Args:
         allocation: how what is kept is divided among the layers, before any of them is looked at.

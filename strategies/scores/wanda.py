@@ -29,7 +29,8 @@ class Wanda(CalibratedStrategy):
     Source: Sun, Liu, Bair, Kolter: A Simple and Effective Pruning Approach for Large Language
         Models, ICLR 2024, equation 1.
     Use: on a trained network, without or with little fine-tuning.
-    Cost: one forward pass for each scoring batch; if ``sequential`` one for each layer too.
+    Cost: one forward pass for each scoring batch; if ``sequential`` one for each layer too, in a
+        transformer through its block alone.
 
     Args:
         batches: number of scoring batches of training examples.
