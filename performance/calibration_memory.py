@@ -50,13 +50,14 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)  # a process that has others cannot be forked
     torch.manual_seed(0)
-    size = {"width": options.width, "hidden": 4 * options.width, "depth": options.depth}
-    model = GPT(input_shape=(options.length,), classes=_TOKENS, heads=6, dropout=0.0, **size)
+    shape, width, hidden = (options.length,), options.width, 4 * options.width
+    gpt = partial(GPT, input_shape=shape, classes=_TOKENS, width=width, hidden=hidden, heads=6)
+    one, model = gpt(depth=1, dropout=0.0), gpt(depth=options.depth, dropout=0.0)
     weights = sum(each.numel() * each.element_size() for each in model.blocks[0].parameters())
     print(f"GPT of {options.depth} blocks of {weights / 1e6:.1f} MB, half of their weights removed")
     rows = []
     for strategy in options.strategies:
-        taken = forked(partial(_cost, model, _text(options.length), strategy))
+        taken = forked(partial(_cost, one, model, _text(options.length), strategy))
         rows.append((strategy, taken.seconds, taken.bytes / 1e6, taken.bytes / weights))
     print(tabulate(rows, ("strategy", "seconds", "MB", "blocks"), floatfmt=".2f"))
 
@@ -69,12 +70,12 @@ def _text(length: int) -> Task:
     return LanguageModelling(splits, _TOKENS, length, length, "bytes")
 
 
-def _cost(model: GPT, task: Task, name: str) -> Cost:
-    """What a pruning costs, after that of a small network has had torch load what it needs."""
+def _cost(one: GPT, model: GPT, task: Task, name: str) -> Cost:
+    """What a pruning costs, after that of a single block has had torch load what it needs."""
     library = ctypes.CDLL(None)
     if hasattr(library, "mallopt"):
         library.mallopt(_MMAP_THRESHOLD, 128 << 10)
-    _pruning(GPT(classes=_TOKENS, depth=1), task, name)()
+    _pruning(one, task, name)()
     return cost(_pruning(model, task, name))
 
 

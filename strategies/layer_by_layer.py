@@ -32,12 +32,14 @@ from .training.sparse_training import SparseTraining
 class CalibratedLayer(NamedTuple):
     """A layer as a product of matrices, with what it is multiplied by.
 
+    Nobody else needs its weights or ``gram`` as they are: both may be overwritten.
+
     Attributes:
         weight: groups × outputs × inputs; a linear layer is one group, and the inputs of a
             convolution are those under its kernel.
         mask: which of the weights have not been pruned before, of the same shape.
         gram: Σ x·xᵀ of the inputs over scoring examples and positions (groups × inputs × inputs),
-            in float32 at least. Nobody else needs it: it may be overwritten.
+            in float32 at least.
         generator: draws lots among equals.
         channels: after how many inputs those begin that do not compete with the ones before them;
             None where there are none such.
@@ -120,7 +122,7 @@ class LayerByLayer(Strategy, ABC):
             channels=None if isinstance(self.structure, Unstructured) else weight.shape[1],
         )
         mask, values = self.prune_layer(layer, kept)
-        with torch.no_grad():
+        if values.data_ptr() != weight.data_ptr():  # else they are there already
             weight.copy_(values[..., back].view(weight.shape))
         return outputs_first(context.model, {name: mask[..., back].view(weight.shape)})[name]
 

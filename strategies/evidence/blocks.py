@@ -44,7 +44,8 @@ class BlockByBlock:
             self._calls = [call for batch in batches for call in self._coming(batch)]
             self._batches, self._place = batches, 0
         for passed in self._blocks[self._place : block]:
-            self._calls = [call.followed_by(call.of(passed)) for call in self._calls]
+            for number, call in enumerate(self._calls):
+                self._calls[number] = call.followed_by(call.of(passed))
         self._place = block
         for call in self._calls:
             call.of(self._blocks[block])

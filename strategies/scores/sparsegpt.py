@@ -54,7 +54,7 @@ class SparseGPT(LayerByLayer):
 
     def prune_layer(self, layer: CalibratedLayer, kept: int) -> tuple[Tensor, Tensor]:
         """Go through the inputs once, from the first to the last."""
-        weight = layer.weight.to(layer.gram.dtype, copy=True)
+        weight = layer.weight.to(layer.gram.dtype)
         factor = self._factor(layer.gram)
         mask = torch.zeros_like(layer.mask)
         places, left = self._places(layer), kept
