@@ -77,6 +77,8 @@ def find_blocks(model: nn.Module, task: Task) -> list[nn.Module]:
     """
     lists = [list(each) for each in model.modules() if isinstance(each, nn.ModuleList)]
     members = {id(block): block for blocks in lists for block in blocks}
+    if not members:
+        return []
     uses: list[_Use] = []
 
     def note(block: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], out: Any) -> None:
