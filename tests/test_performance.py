@@ -12,11 +12,20 @@ import torch
 from prunebench.metrics import Ratio
 from prunebench.performance import guard, on_gpu
 from prunebench.performance.cost_curves import costs_as_text
+from prunebench.performance.input_norms import rows
 from prunebench.performance.random_images import RandomImages
 from prunebench.performance.turns import Judged, Turns, take_turns
 
 ROOT = Path(__file__).resolve().parents[1]
 EQUAL = Ratio(1.0, 0.99, 1.01)
+
+
+def test_norms_of_inputs_are_told_beside_their_median():
+    norms = {"one.weight": torch.arange(101.0), "two.weight": torch.full((1, 5), 3.0)}
+    norms["unused.weight"] = torch.zeros(4)
+    one, two = rows(norms)
+    assert one == ("one", 2.0, 1.98, pytest.approx(np.arange(101).std() / 50))
+    assert two == ("two", 1.0, 1.0, 0.0)
 
 
 def test_things_take_turns_at_being_the_first():
