@@ -7,6 +7,7 @@ declared. Ours are declared here, since records hold no more of them than their 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import isfinite
 from typing import Literal, get_args
 
 from .errors import UsageError, shown
@@ -15,6 +16,8 @@ Direction = Literal["higher", "lower"]
 """Which values are better."""
 
 PERCENT = "%"
+
+_MOST_PLACES = 6
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,14 @@ class Quality:
     def written(self, value: float) -> str:
         """A value in the unit, as tables have it."""
         return f"{self.factor * value:.2f}" if self.is_fraction else f"{value:.4g}"
+
+    def written_with(self, value: float, spread: float) -> tuple[str, str]:
+        """A value and how far it spreads, both to as many places after the point."""
+        if not self.is_fraction and isfinite(value) and isfinite(spread):
+            places = 3 - int(f"{value:.3e}".partition("e")[2])  # for four digits
+            if 0 <= places <= _MOST_PLACES:
+                return f"{value:.{places}f}", f"{spread:.{places}f}"
+        return self.written(value), self.written(spread)
 
 
 LOSS = Quality("lower", "Loss")

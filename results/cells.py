@@ -47,9 +47,10 @@ def mean_and_std(comparison: Comparison, row: pd.Series[Any], plus_minus: str) -
     """
     if row["seeds"] == 0:
         return _FAILED if row["seeds_failed"] else _MISSING if row["seeds_missing"] else ""
-    mean = number(comparison, row[f"{comparison.quality}_mean"])
-    std = row[f"{comparison.quality}_std"]
-    return mean if pd.isna(std) else mean + plus_minus + number(comparison, std)
+    mean, std = (row[f"{comparison.quality}_{name}"] for name in ("mean", "std"))
+    if pd.isna(mean) or pd.isna(std):
+        return number(comparison, mean)
+    return plus_minus.join(comparison.metric.written_with(mean, std))
 
 
 def marks(row: pd.Series[Any], space: str) -> str:

@@ -47,6 +47,28 @@ def read_back(frame):
     return pd.read_csv(io.BytesIO(as_csv(frame)))
 
 
+@pytest.mark.parametrize(
+    ("value", "spread", "written"),
+    [
+        (20.1234, 0.08619, ("20.12", "0.09")),
+        (20.0, 0.001, ("20.00", "0.00")),
+        (41.18, 1.1108, ("41.18", "1.11")),
+        (0.012345, 0.1, ("0.01235", "0.10000")),
+        (9999.6, 3.0, ("1e+04", "3")),
+        (123456.0, 7.0, ("1.235e+05", "7")),
+        (1e-9, 1e-10, ("1e-09", "1e-10")),
+        (0.0, 0.5, ("0.000", "0.500")),
+        (float("inf"), float("nan"), ("inf", "nan")),
+    ],
+)
+def test_a_spread_has_as_many_places_as_the_value_beside_it(value, spread, written):
+    assert Quality("lower").written_with(value, spread) == written
+
+
+def test_fractions_are_written_in_percent_with_their_spread():
+    assert ACCURACY["top1"].written_with(0.98761, 0.0012) == ("98.76", "0.12")
+
+
 @pytest.mark.parametrize("as_read", [lambda frame: frame, read_back])
 def test_a_metric_chosen_beside_the_tasks_own_has_a_table_of_its_own(make_record, as_read):
     frame = as_read(leaderboard(sweep(make_record, **CHOSEN)))
