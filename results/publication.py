@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from ..errors import UsageError
 from .aggregation import leaderboard
 from .break_even import BREAK_EVEN_COLUMNS
 from .curves import CURVE_COLUMNS
@@ -188,7 +189,7 @@ def shown_on(
     """Put a publication's table, and where it comes from, between two comments in a Markdown page.
 
     Raises:
-        ValueError: the page has no such place.
+        UsageError: the page has no such place.
     """
     if standing is None:
         table = as_text(with_labels(leaderboard(records), labels))
@@ -212,10 +213,13 @@ def put_on_page(page: Path, name: str, section: str) -> None:
     """Put lines into a Markdown page, between the two comments with a name.
 
     Raises:
-        ValueError: the page has no such place.
+        UsageError: the page has no such place.
     """
     before, start, rest = page.read_text(encoding="utf-8").partition(f"<!-- {name} -->\n")
     _, end, after = rest.partition(f"<!-- end of {name} -->\n")
     if not end:
-        raise ValueError(f"{page} has no place for {name}")
+        raise UsageError(
+            f"{page} has no place for {name}: put two lines where its table is to stand, "
+            f"<!-- {name} --> and <!-- end of {name} -->"
+        )
     page.write_text(f"{before}{start}{section}{end}{after}", encoding="utf-8")

@@ -107,6 +107,18 @@ def test_only_records_that_a_change_concerns_are_made_anew(published, capsys, tm
     assert all(anew[each.id] == each for each in marked)
 
 
+def test_a_page_without_a_place_for_the_table_is_told_so(published, capsys):
+    home, arguments = published
+    page = home / "published/README.md"
+    before = page.read_text()
+    page.write_text("Nothing.\n")
+    (home / "published/small/seeds.csv").unlink()
+    assert main(arguments) == 2
+    page.write_text(before)
+    assert "has no place for small: put two lines" in capsys.readouterr().err
+    assert main(arguments) == 0
+
+
 def test_without_anything_published_a_sentence_says_so(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["publish", "--check"]) == 2
