@@ -241,7 +241,8 @@ def _change(comparison: Comparison, row: pd.Series[Any]) -> str:
     change = _finite(row, f"{comparison.quality}_change_mean")
     if change is None:
         return ""
-    size = cells.number(comparison, abs(change))
+    mean = row[f"{comparison.quality}_mean"]
+    _, size = comparison.metric.written_with(mean, abs(change))
     if float(size) == 0:
         return size
     return f"+{size}" if change > 0 else f"−{size}"
