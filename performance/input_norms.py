@@ -46,7 +46,12 @@ def main() -> None:
 
 
 def rows(norms: Mapping[str, Tensor]) -> list[tuple[str, float, float, float]]:
-    """A line for each layer, of norms that are not all zero."""
+    """A line for each layer, as :data:`HEADERS` has it.
+
+    Args:
+        norms: ‖x_j‖₂ of each input, in any shape, by the weight's name; where half of them are zero
+            there is no line.
+    """
     lines = []
     for name, norm in norms.items():
         values = norm.flatten().double()
