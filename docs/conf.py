@@ -14,7 +14,7 @@ project = "prunebench"
 version = release = prunebench.__version__
 root_doc = "docs/index"
 include_patterns = ["*.md", "docs/**.md", "strategies/README.md", "results/README.md",
-                    "results/published/README.md"]  # fmt: skip
+                    "results/published/*.md"]  # fmt: skip
 exclude_patterns = [".*", "build", "docs/_build", "runs", "site", "tests"]
 templates_path = ["templates"]
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import pandas as pd
 
-from ..errors import UsageError
 from .aggregation import leaderboard
 from .break_even import BREAK_EVEN_COLUMNS
 from .curves import CURVE_COLUMNS
@@ -16,14 +15,11 @@ from .distributions import DISTRIBUTION_COLUMNS
 from .files import write_atomically
 from .heatmap import HEATMAP_COLUMNS
 from .inference import INFERENCE_COLUMNS
-from .literature import compared, read_register
-from .literature_text import as_markdown
 from .manifest import (
     CONFIG_FILE,
     MANIFEST_FILE,
     describe,
     digests,
-    provenance,
     read_manifest,
     write_manifest,
 )
@@ -38,8 +34,7 @@ from .study import CLASS_COLUMNS, MEDIAN_COLUMNS, SCHEME_COLUMNS
 from .suites.levels import runs_of_methods
 from .suites.publication import draw_score, score_tables
 from .suites.score import Score
-from .suites.text import standing_as_text
-from .tables import LEADERBOARD_FILE, SEEDS_FILE, as_csv, as_text, write_csv
+from .tables import LEADERBOARD_FILE, SEEDS_FILE, as_csv, write_csv
 
 _OTHER_TABLES = {
     "inference.csv": INFERENCE_COLUMNS,
@@ -177,49 +172,3 @@ def lacking_columns(folder: Path) -> list[str]:
             if missing := [each for each in columns if "<" not in each and each not in header]:
                 sentences.append(f"{name} lacks {', '.join(missing)}")
     return sentences
-
-
-def shown_on(
-    page: Path,
-    name: str,
-    records: Sequence[Record],
-    labels: Labels,
-    standing: Score | None = None,
-) -> None:
-    """Put a publication's table, and where it comes from, between two comments in a Markdown page.
-
-    Raises:
-        UsageError: the page has no such place.
-    """
-    if standing is None:
-        table = as_text(with_labels(leaderboard(records), labels))
-    else:
-        table = standing_as_text(standing)
-    said = provenance(page.parent / name)
-    origin = f"\n{said}\n" if said else ""
-    put_on_page(page, name, f"```\n{table}\n```\n{origin}")
-
-
-def literature_on(page: Path) -> None:
-    """Put the register of published numbers into a Markdown page that has a place for it.
-
-    What the numbers came to here is in the records of the folders beside the page.
-    """
-    if "<!-- literature -->\n" in page.read_text(encoding="utf-8"):
-        put_on_page(page, "literature", as_markdown(compared(read_register(), page.parent)))
-
-
-def put_on_page(page: Path, name: str, section: str) -> None:
-    """Put lines into a Markdown page, between the two comments with a name.
-
-    Raises:
-        UsageError: the page has no such place.
-    """
-    before, start, rest = page.read_text(encoding="utf-8").partition(f"<!-- {name} -->\n")
-    _, end, after = rest.partition(f"<!-- end of {name} -->\n")
-    if not end:
-        raise UsageError(
-            f"{page} has no place for {name}: put two lines where its table is to stand, "
-            f"<!-- {name} --> and <!-- end of {name} -->"
-        )
-    page.write_text(f"{before}{start}{section}{end}{after}", encoding="utf-8")

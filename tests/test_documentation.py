@@ -32,6 +32,7 @@ from prunebench.results.distributions import DISTRIBUTION_COLUMNS
 from prunebench.results.heatmap import HEATMAP_COLUMNS
 from prunebench.results.inference import INFERENCE_COLUMNS
 from prunebench.results.literature import LITERATURE_COLUMNS
+from prunebench.results.published_pages import pages_beside
 from prunebench.results.ranking import STANDING_COLUMNS
 from prunebench.results.seeds import SEED_COLUMNS
 from prunebench.results.sensitivity import SENSITIVITY_COLUMNS
@@ -50,6 +51,7 @@ from prunebench.strategies import (
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
+RESULTS = "\n".join(pages_beside(ROOT / "results/published").values())
 
 
 def blocks(language: str) -> list[str]:
@@ -155,21 +157,20 @@ SUITES = sorted((ROOT / "results/published").glob("*/methods.csv"))
 
 @pytest.mark.parametrize("path", SUITES, ids=lambda path: path.parent.name)
 def test_every_published_standing_is_shown_with_its_command(path):
-    page, name = (ROOT / "results/published/README.md").read_text(), path.parent.name
-    shown = page.partition(f"<!-- {name} -->")[2].partition(f"<!-- end of {name} -->")[0]
+    name = path.parent.name
+    shown = RESULTS.partition(f"<!-- {name} -->")[2].partition(f"<!-- end of {name} -->")[0]
     lines = pd.read_csv(path)
     assert all(f" {method} " in shown for method in lines["method"])
-    assert re.search(rf"prunebench publish suites/(\S+/)?{name}\.yaml", page)
+    assert re.search(rf"prunebench publish suites/(\S+/)?{name}\.yaml", RESULTS)
 
 
 @pytest.mark.slow
 def test_what_tuning_changes_is_told_as_the_command_tells_it(capsys, monkeypatch):
     pytest.importorskip("optuna", reason="tuning is an extra")
-    page = (ROOT / "results/published/README.md").read_text()
-    command = page.partition("$ prunebench suite score ")[2].partition("```")[0].replace("\\\n", "")
+    command = RESULTS.partition("$ prunebench suite score ")[2].partition("```")[0]
     monkeypatch.chdir(ROOT)
-    assert main(["suite", "score", *shlex.split(command)]) == 0
-    assert capsys.readouterr().out.partition("\n\n")[2].strip() in page
+    assert main(["suite", "score", *shlex.split(command.replace("\\\n", ""))]) == 0
+    assert capsys.readouterr().out.partition("\n\n")[2].strip() in RESULTS
 
 
 PUBLISHED = sorted(
@@ -181,9 +182,8 @@ PUBLISHED = sorted(
 @pytest.mark.slow
 @pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.parent.name)
 def test_every_published_table_is_shown_with_its_command(path):
-    page = (ROOT / "results/published/README.md").read_text()
-    assert as_text(pd.read_csv(path)).strip() in page
-    assert f"prunebench run experiments/{path.parent.name}.yaml" in page
+    assert as_text(pd.read_csv(path)).strip() in RESULTS
+    assert f"prunebench run experiments/{path.parent.name}.yaml" in RESULTS
 
 
 INFERENCE = sorted((ROOT / "results/published").glob("*/inference.csv"))
@@ -191,8 +191,7 @@ INFERENCE = sorted((ROOT / "results/published").glob("*/inference.csv"))
 
 @pytest.mark.parametrize("path", INFERENCE, ids=lambda path: path.parent.name)
 def test_every_published_table_of_times_is_shown(path):
-    page = (ROOT / "results/published/README.md").read_text()
-    assert inference_as_text(pd.read_csv(path)).strip() in page
+    assert inference_as_text(pd.read_csv(path)).strip() in RESULTS
 
 
 BREAK_EVEN = sorted((ROOT / "results/published").glob("*/break-even.csv"))
@@ -200,9 +199,8 @@ BREAK_EVEN = sorted((ROOT / "results/published").glob("*/break-even.csv"))
 
 @pytest.mark.parametrize("path", BREAK_EVEN, ids=lambda path: path.parent.name)
 def test_every_published_break_even_is_stated_with_its_command(path):
-    page = (ROOT / "results/published/README.md").read_text()
-    assert "\n".join(break_even_sentences(pd.read_csv(path))) in page
-    assert f"-o results/published/{path.parent.name}" in page
+    assert "\n".join(break_even_sentences(pd.read_csv(path))) in RESULTS
+    assert f"-o results/published/{path.parent.name}" in RESULTS
 
 
 @pytest.mark.parametrize(

@@ -78,8 +78,8 @@ def test_every_miss_is_explained(comparisons):
 
 
 def test_the_page_shows_the_register_as_it_is(comparisons):
-    """``prunebench literature --page results/published/README.md`` brings it up to date."""
-    assert as_markdown(comparisons) in (PUBLISHED / "README.md").read_text(encoding="utf-8")
+    """``prunebench literature --page results/published/literature.md`` brings it up to date."""
+    assert as_markdown(comparisons) in (PUBLISHED / "literature.md").read_text(encoding="utf-8")
 
 
 def test_numbers_of_one_paper_stand_together():

@@ -116,7 +116,7 @@ CURVES = sorted((ROOT / "results/published/cost-curves").glob("*.csv"))
 @pytest.mark.parametrize("path", CURVES, ids=lambda path: path.stem)
 def test_published_cost_curves_are_shown_and_none_is_superlinear(path):
     text = costs_as_text(pd.read_csv(path))
-    assert text in (ROOT / "results/published/README.md").read_text()
+    assert text in (ROOT / "results/published/costs.md").read_text()
     assert "superlinear" not in text
 
 

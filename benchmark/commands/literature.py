@@ -33,7 +33,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--page",
         type=file_path,
         metavar="FILE",
-        help="bring the register's section of a page up to date, such as the README of --published",
+        help="page whose place for the register is brought up to date",
     )
 
 
@@ -42,7 +42,7 @@ def execute(options: argparse.Namespace) -> int:
     from ...results import write_csv
     from ...results.literature import compared, literature_table, read_register
     from ...results.literature_text import as_text
-    from ...results.publication import literature_on
+    from ...results.published_pages import literature_on
 
     if not options.published.is_dir():
         raise UsageError(f"nothing is published in {options.published}: give --published FOLDER")

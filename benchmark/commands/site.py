@@ -31,16 +31,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Write the site, and say what it is made of."""
+    from ...results.published_pages import pages_beside
     from ...results.site.pages import Content
     from ...results.site.writing import write_site
     from ..catalogue.components import methods_as_markdown
     from ..studies.publishing import publications
 
-    page = options.published / "README.md"
     content = Content(
         entries=[_entry(each) for each in publications([], options.published)],
         published=options.published,
-        notes=page.read_text(encoding="utf-8") if page.is_file() else "",
+        notes=pages_beside(options.published),
         methods=methods_as_markdown(),
     )
     write_site(content, options.output)

@@ -17,9 +17,10 @@ To have it published, open a pull request of a branch in which you have
   1. copied it:       cp -r {folder} results/published/{name}
                       cp {folder}/experiments.yaml experiments/{name}.yaml
   2. checked it:      .ci/submission{trust} results/published/{name}
-  3. shown it, by these lines at the end of results/published/README.md, with words of your own:
+  3. shown it, by a page results/published/{name}.md with these lines and words of your own, and
+     a link to it in the README.md beside it:
 
-## {name}
+# {name}
 
 ```console
 $ prunebench run experiments/{name}.yaml --runs runs/{name}

@@ -17,13 +17,12 @@ from ...results.changes import outdated_by, staleness
 from ...results.manifest import CONFIG_FILE, MANIFEST_FILE
 from ...results.publication import (
     lacking_columns,
-    literature_on,
     note,
     outdated_tables,
     publish,
-    shown_on,
     unlike_manifest,
 )
+from ...results.published_pages import show
 from ...results.record_file import RECORDS_FILE, read_records
 from ...results.suites.score import Score
 from ...results.tables import LEADERBOARD_FILE
@@ -140,7 +139,7 @@ class Publication:
             records = self._renewed_suite(Bench(runs, data, workers))
         config, standing = self.config.read_bytes(), self.standing(records)
         publish(records, self.labels(), self.folder, config, standing)
-        self._show(records, standing)
+        show(self.folder, records, self.labels(), standing)
         return records
 
     def _renewed_suite(self, bench: Bench) -> list[Record]:
@@ -158,16 +157,11 @@ class Publication:
         return list(run(self.plan.suite_cells(run)).values())
 
     def describe(self) -> None:
-        """Write the manifest of what is published as it is, and what it says onto the page."""
+        """Write the manifest of what is published as it is, and what it says onto its page."""
         assert self.config is not None  # only comparisons have records
         records = self.records()
         note(self.folder, records, self.config.read_bytes())
-        self._show(records, self.standing(records))
-
-    def _show(self, records: list[Record], standing: Score | None) -> None:
-        page = self.folder.parent / "README.md"
-        shown_on(page, self.folder.name, records, self.labels(), standing)
-        literature_on(page)
+        show(self.folder, records, self.labels(), self.standing(records))
 
 
 def _outdated(experiments: Sequence[Experiment], store: Store) -> list[Experiment]:

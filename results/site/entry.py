@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +13,7 @@ from .. import cells
 from ..comparison import Comparison, comparisons
 from ..manifest import provenance
 from ..publication import tables
+from ..published_pages import place_of
 from ..record import Record
 from ..suites.score import Score
 from ..tables import LEADERBOARD_FILE
@@ -127,25 +128,21 @@ class Table:
         return cells.legend(self.comparison)
 
 
-def titled(notes: str, name: str) -> str:
+def titled(notes: Iterable[str], name: str) -> str:
     """What a folder is called: the heading under which a page has its table, or speaks of it."""
-    if heading := last_section(_before(notes, _mark(name)))[0]:
+    notes = list(notes)
+    if heading := _above(notes, place_of(name))[0]:
         return heading
-    heading, _ = last_section(_before(notes, f"]({name}"))
+    heading, _ = _above(notes, f"]({name}")
     return f"{heading}: {name}" if heading else name
 
 
-def introduced(notes: str, name: str) -> str:
-    """What a page says under a heading before a folder's table; empty where it has none."""
-    return last_section(_before(notes, _mark(name)))[1]
+def introduced(notes: Iterable[str], name: str) -> str:
+    """What a page says under a heading before a folder's table; empty where none has it."""
+    return _above(notes, place_of(name))[1]
 
 
-def _before(text: str, mark: str) -> str:
-    """What stands before a mark; nothing where the text has none."""
-    before, found, _ = text.partition(mark)
-    return before if found else ""
-
-
-def _mark(name: str) -> str:
-    """What stands before a folder's table on a page, as :func:`publication.shown_on` has it."""
-    return f"<!-- {name} -->\n"
+def _above(notes: Iterable[str], mark: str) -> tuple[str, str]:
+    """The heading above a mark on the first page that has it, and what stands between them."""
+    text = next((text for text in notes if mark in text), "")
+    return last_section(text.partition(mark)[0])

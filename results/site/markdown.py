@@ -38,11 +38,6 @@ def as_html(text: str, linked: Callable[[str], str | None]) -> Markup:
     return Markup(html.replace("<pre>", '<pre tabindex="0">'))
 
 
-def anchors(text: str) -> list[str]:
-    """The anchors of a text's headings, as GitHub gives them."""
-    return [anchor for _, anchor in _anchored(_parser().parse(_COMMENT.sub("", text)))]
-
-
 def anchor_of(heading: str) -> str:
     """The anchor of a heading, as GitHub gives it where no other heading has the same words."""
     return re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-")
@@ -63,11 +58,11 @@ def divided(text: str, level: int) -> tuple[str, dict[str, str]]:
 
 
 def last_section(text: str) -> tuple[str, str]:
-    """The last heading of a text but for its title, and what stands under it; empty if none."""
+    """The last heading of a text, and what stands under it; empty if it has none."""
     heading, lines, in_code = "", [""], False
     for line in text.splitlines(keepends=True):
         in_code ^= line.startswith("```")
-        if not in_code and (found := re.match(r"#{2,} (.+)", line)):
+        if not in_code and (found := re.match(r"#+ (.+)", line)):
             heading, lines = found[1].strip(), []
         elif heading:
             lines.append(line)

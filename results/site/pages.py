@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
@@ -13,16 +13,15 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
+from ..published_pages import FIRST, LITERATURE, place_of
 from ..report import report, theme
 from ..suites.page import standing_as_html
 from .entry import REPORT, Entry, Table, introduced, titled
 from .links import Links, relative
-from .markdown import anchor_of, anchors, as_html, divided
+from .markdown import anchor_of, as_html, divided
 from .standings import Standing, summary
 
 INDEX, STYLE = "index.html", "style.css"
-REGISTER = "<!-- literature -->"
-"""What stands on a page before the register of published numbers."""
 _SOURCES = files(__package__)
 
 
@@ -33,13 +32,13 @@ class Content:
     Attributes:
         entries: the published folders.
         published: the folder that they are in.
-        notes: the page beside them, in Markdown; empty where there is none.
+        notes: the pages beside them, in Markdown, by the names of their files.
         methods: the page of methods, in Markdown.
     """
 
     entries: Sequence[Entry]
     published: Path
-    notes: str
+    notes: Mapping[str, str]
     methods: str
 
 
@@ -59,6 +58,7 @@ class Pages:
 
     def __init__(self, content: Content, folder: Path) -> None:
         self._content = content
+        self._notes = content.notes
         self._folder = folder
         self._published = content.published.resolve()
         self._links = Links(root=self._published.parent.parent)
@@ -80,50 +80,51 @@ class Pages:
             ],
             suites=[(each, self._standing(each, INDEX)) for each in self._ordered if each.standing],
             titles=self._titles,
-            notes=self._note_pages,
+            notes=[(_title(text), self._note_pages[name]) for name, text in self._notes.items()],
             methods=self._methods,
         )
         self._write_further()
 
     def _placed(self) -> dict[str, str]:
-        """Say where everything will lie, and return the pages of notes by their headings."""
+        """Say where everything will lie, and return where notes do, by the names of their files."""
         for entry in self._content.entries:
             folder = self._published / entry.name
             self._links.places[folder] = f"results/{entry.name}/{INDEX}"
             for path in [*entry.files, *([Path(REPORT)] if entry.is_comparison else [])]:
                 self._links.places[folder / path.name] = f"results/{entry.name}/{path.name}"
-        _, sections = divided(self._content.notes, 2)
-        pages = {heading: f"notes/{anchor_of(heading)}.html" for heading in sections}
-        for heading, text in sections.items():
-            for anchor in anchors(f"## {heading}\n{text}"):
-                self._links.anchors.setdefault(anchor, pages[heading])
+        pages = {
+            name: f"notes/{INDEX if name == FIRST else Path(name).with_suffix('.html')}"
+            for name in self._notes
+        }
+        self._links.places |= {self._published / name: place for name, place in pages.items()}
         return pages
 
     @cached_property
     def _navigation(self) -> dict[str, str]:
         """Where the site's main pages are, by what they are called."""
-        sections = divided(self._content.notes, 2)[1].items()
-        register = [self._note_pages[heading] for heading, text in sections if REGISTER in text]
+        places = self._note_pages
+        register = [
+            places[name] for name, text in self._notes.items() if place_of(LITERATURE) in text
+        ]
         return {
             "Comparisons": INDEX,
             "Methods": f"methods/{INDEX}",
             **({"Literature": register[0]} if register else {}),
-            **({"Notes": f"notes/{INDEX}"} if sections else {}),
+            **({"Notes": places[FIRST]} if FIRST in places else {}),
         }
 
     @cached_property
     def _titles(self) -> dict[str, str]:
         """What folders are called, by name."""
         return {
-            entry.name: titled(self._content.notes, entry.name) for entry in self._content.entries
+            entry.name: titled(self._notes.values(), entry.name) for entry in self._content.entries
         }
 
     @cached_property
     def _ordered(self) -> list[Entry]:
         """The folders in the order in which the notes speak of them, the others at the end."""
-        places = {
-            each.name: self._content.notes.find(f"]({each.name}") for each in self._content.entries
-        }
+        words = "".join(self._notes.values())
+        places = {each.name: words.find(f"]({each.name}") for each in self._content.entries}
         return sorted(
             self._content.entries, key=lambda each: (places[each.name] < 0, places[each.name])
         )
@@ -142,7 +143,7 @@ class Pages:
                 shutil.copyfile(path, self._folder / place / path.name)
         if entry.is_comparison:
             report(entry.frame, self._folder / place / REPORT, entry.records, entry.standing)
-        words = introduced(self._content.notes, entry.name)
+        words = introduced(self._notes.values(), entry.name)
         page = f"{place}/{INDEX}"
         self._render(
             page,
@@ -151,8 +152,8 @@ class Pages:
             title=self._titles[entry.name],
             words=as_html(words, self._links.within(page, self._published)),
             notes=[
-                (heading, relative(self._note_pages[heading], page))
-                for heading, text in divided(self._content.notes, 2)[1].items()
+                (_title(text), relative(self._note_pages[name], page))
+                for name, text in self._notes.items()
                 if f"]({entry.name}" in text
             ],
             methods=self._methods,
@@ -169,13 +170,8 @@ class Pages:
         return standing_as_html(entry.standing, linked) if entry.standing else None
 
     def _write_notes(self) -> None:
-        head, sections = divided(self._content.notes, 2)
-        if not sections:
-            return
-        self._write_text(f"notes/{INDEX}", head, self._published, contents=self._note_pages)
-        for heading, text in sections.items():
-            page = self._note_pages[heading]
-            self._write_text(page, f"# {heading}\n\n{text}", self._published)
+        for name, text in self._notes.items():
+            self._write_text(self._note_pages[name], text, self._published)
 
     def _write_methods(self) -> None:
         head, parts = divided(self._content.methods, 2)
@@ -218,17 +214,9 @@ class Pages:
                     self._save(place, source.read_text(encoding="utf-8"))
             written.update(left)
 
-    def _write_text(
-        self, page: str, text: str, folder: Path, contents: dict[str, str] | None = None
-    ) -> None:
-        title = next(iter(divided(text, 1)[1]), "Notes")
-        self._render(
-            page,
-            "text",
-            title=title,
-            words=as_html(text, self._links.within(page, folder)),
-            contents=[(words, relative(place, page)) for words, place in (contents or {}).items()],
-        )
+    def _write_text(self, page: str, text: str, folder: Path) -> None:
+        words = as_html(text, self._links.within(page, folder))
+        self._render(page, "text", title=_title(text), words=words)
 
     def _render(self, page: str, template: str, **values: Any) -> None:
         source = self._environment.get_template(f"{template}.html.jinja")
@@ -241,6 +229,10 @@ class Pages:
         path = self._folder / place
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def _title(text: str) -> str:
+    return next(iter(divided(text, 1)[1]), "Notes")
 
 
 def _environment() -> Environment:

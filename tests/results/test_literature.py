@@ -15,7 +15,7 @@ from prunebench.results.literature import (
     read_register,
 )
 from prunebench.results.literature_text import as_markdown, as_text
-from prunebench.results.publication import literature_on
+from prunebench.results.published_pages import literature_on
 from prunebench.results.record_file import write_records
 
 PAPERS = {
@@ -178,8 +178,9 @@ def test_the_page_counts_verdicts_and_says_why_numbers_were_missed(outcome):
     assert "+10.00 at 50 %. Ten epochs here." in page
 
 
-def test_a_page_without_a_place_for_the_register_stays_as_it_is(tmp_path):
+def test_a_page_without_a_place_for_the_register_is_told_so_and_stays_as_it_is(tmp_path):
     page = tmp_path / "README.md"
     page.write_text("Nothing here.\n")
-    literature_on(page)
+    with pytest.raises(UsageError, match="has no place for literature: put two lines"):
+        literature_on(page)
     assert page.read_text() == "Nothing here.\n"

@@ -16,6 +16,7 @@ from prunebench.errors import UsageError
 from prunebench.results import leaderboard, write_csv
 from prunebench.results.comparison import comparisons
 from prunebench.results.manifest import describe, write_manifest
+from prunebench.results.published_pages import pages_beside
 from prunebench.results.record_file import write_records
 
 pytest.importorskip("markdown_it", reason="sites come with the extra site")
@@ -107,11 +108,15 @@ def published(make_sweep, tmp_path):
     (tmp_path / "experiments/x.yaml").write_text("a: 1\n")
     (tmp_path / "results/README.md").write_text("# Columns\n\n[beside](published/first)\n")
     (folder / "README.md").write_text(
-        "# Published\n\nSee [columns](../README.md) and [far](#the-deep-one).\n\n"
-        "## A race & its end\n\n```console\n$ # run\n## no heading\n```\n\n"
+        "# Published\n\nSee [columns](../README.md), [races](races.md), [far](a.md#the-deep-one).\n"
+    )
+    (folder / "races.md").write_text(
+        "# Races\n\n## A race & its end\n\n```console\n$ # run\n## no heading\n```\n\n"
         "Words [of](../../experiments/x.yaml) it, and of [nothing](nothing.txt).\n\n"
-        "<!-- first -->\n```\ntable\n```\n<!-- end of first -->\n\n[`first/`](first)\n\n"
-        "## Others\n\n### The deep one\n\n| a | b |\n| --- | ---: |\n| <b>1</b> | 2 |\n\n"
+        "<!-- first -->\n```\ntable\n```\n<!-- end of first -->\n\n[`first/`](first)\n"
+    )
+    (folder / "a.md").write_text(
+        "# Others\n\n## The deep one\n\n| a | b |\n| --- | ---: |\n| <b>1</b> | 2 |\n\n"
         "![drawn](study/schemes.png) [`study/`](study)\n"
     )
     return folder
@@ -136,8 +141,8 @@ def test_every_link_of_a_site_leads_somewhere_within_it(published, tmp_path, cap
     assert found.keys() == all_pages
     assert {"methods/SNIP.html", "files/results/README.html"} <= all_pages
     assert (tmp_path / "site/files/experiments/x.yaml").read_text() == "a: 1\n"
-    assert "nothing.txt" not in found["notes/a-race--its-end.html"].links
-    assert "<b>1</b>" in found["notes/others.html"].words
+    assert "nothing.txt" not in found["notes/races.html"].links
+    assert "<b>1</b>" in found["notes/a.html"].words
     page = found["results/first/index.html"]
     assert "A race & its end" in page.words
     assert "Words of it" in page.words
@@ -147,6 +152,8 @@ def test_every_link_of_a_site_leads_somewhere_within_it(published, tmp_path, cap
     assert "../../methods/GlobalMagnitude.html" in page.links
     assert "../../methods/Mine.html" not in page.links
     assert "The deep one: study" in found["results/study/index.html"].words
+    assert "It is spoken of in Others." in found["results/study/index.html"].words
+    assert re.search(r"came of it\s+Published\s+Races\s+Others", found["index.html"].words)
 
 
 def test_a_site_is_the_same_bytes_each_time_and_takes_the_place_of_an_earlier_one(
@@ -187,7 +194,7 @@ def test_a_site_that_cannot_be_finished_leaves_the_earlier_one(published, tmp_pa
 
 def test_what_is_lacking_is_said_before_anything_is_written(published, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "markdown_it", None)
-    content = pages.Content([], published, "", METHODS)
+    content = pages.Content([], published, {}, METHODS)
     with pytest.raises(UsageError, match=re.escape("pip install '.[site]'")):
         write_site(content, tmp_path / "site")
     assert not (tmp_path / "site").exists()
@@ -196,7 +203,7 @@ def test_what_is_lacking_is_said_before_anything_is_written(published, tmp_path,
 def test_a_page_says_why_a_comparison_is_stale(published, tmp_path, monkeypatch):
     monkeypatch.setattr(pages, "report", lambda frame, path, *_: path.write_text("<!DOCTYPE html>"))
     entries = [Entry(published / "first", ["an <old> reason"]), Entry(published / "second", [])]
-    write_site(pages.Content(entries, published, "", METHODS), tmp_path / "site")
+    write_site(pages.Content(entries, published, {}, METHODS), tmp_path / "site")
     found = crawled(tmp_path / "site")
     assert "an <old> reason" in found["results/first/index.html"].words
     assert "It is what today’s code gives." in found["results/second/index.html"].words
@@ -253,7 +260,7 @@ def test_all_that_is_published_makes_a_site_without_a_dead_link(tmp_path, monkey
     published = ROOT / "results/published"
     monkeypatch.setattr(pages, "report", lambda frame, path, *_: path.write_text("<!DOCTYPE html>"))
     entries = [Entry(folder) for folder in sorted(published.iterdir()) if folder.is_dir()]
-    notes = (published / "README.md").read_text()
+    notes = pages_beside(published)
     write_site(pages.Content(entries, published, notes, METHODS), tmp_path / "site")
     found = crawled(tmp_path / "site")
     assert {f"results/{entry.name}/index.html" for entry in entries} <= found.keys()
