@@ -51,11 +51,12 @@ from prunebench.strategies import (
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
+FASTER = "docs/smaller-and-faster.md"
 RESULTS = "\n".join(pages_beside(ROOT / "results/published").values())
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+def blocks(language: str, page: str = "README.md") -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
 
 
 def commands(block: str) -> list[list[str]]:
@@ -85,8 +86,8 @@ def test_the_readmes_method_keeps_the_rules_and_runs_against_the_others(
 
 
 @pytest.mark.slow
-def test_the_readmes_metric_has_a_table_and_plots_of_its_own(tmp_path, monkeypatch, capsys):
-    (metric,) = (block for block in blocks("python") if block.startswith("# mymetric.py"))
+def test_the_guides_metric_has_a_table_and_plots_of_its_own(tmp_path, monkeypatch, capsys):
+    (metric,) = (block for block in blocks("python", "docs/extending.md") if "Metric" in block)
     monkeypatch.chdir(tmp_path)
     Path("mymetric.py").write_text(metric)
     command = ["run", "--dataset", "Digits", "--model", "LeNetSmall", "--strategy", "Random"]
@@ -118,12 +119,12 @@ def test_the_readmes_python_runs(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # exporters warn of their own code
-def test_the_readmes_exports_are_loaded_without_prunebench(tmp_path, monkeypatch, capsys):
+def test_the_guides_exports_are_loaded_without_prunebench(tmp_path, monkeypatch, capsys):
     """The commands, with less to train and to time, and the Python where there is no prunebench."""
     monkeypatch.chdir(tmp_path)
     quick = Protocol(repeats=3, most_repeats=3, sample_ms=1e-3)
     monkeypatch.setattr("prunebench.benchmark.commands.measure.chosen_protocol", lambda _: quick)
-    (example,) = (block for block in blocks("console") if "prunebench export" in block)
+    (example,) = (block for block in blocks("console", FASTER) if "prunebench export" in block)
     run, measure, *exports = commands(example)
     assert main([*run[1:], "--pretraining.epochs", "2", "--finetuning.epochs", "1"]) == 0
     assert main([*measure[1:], "--batch-sizes", "1"]) == 0
@@ -131,7 +132,7 @@ def test_the_readmes_exports_are_loaded_without_prunebench(tmp_path, monkeypatch
     for command in exports:
         assert main([record.id if word == "RUN" else word for word in command[1:]]) == 0
     capsys.readouterr()
-    (loading,) = (block for block in blocks("python") if "torch.export.load" in block)
+    (loading,) = (block for block in blocks("python", FASTER) if "torch.export.load" in block)
     code = f"import sys; sys.modules['prunebench'] = None\n{loading}\nprint('loaded all of it')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout.endswith("loaded all of it\n"), done.stderr

@@ -17,10 +17,12 @@ import torch
 
 import prunebench
 from prunebench import datasets, metrics, models, strategies
-from prunebench.benchmark.command_line import main
+from prunebench.benchmark.command_line import COMMANDS, main
 
 ROOT = Path(__file__).resolve().parents[1]
 GUIDES = sorted((ROOT / "docs").glob("*.md"))
+LACKING = re.compile("not installed|could not be downloaded")
+"""What is said of a command that needs an extra or the internet."""
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -37,16 +39,19 @@ def commands(page: Path) -> list[list[str]]:
 @pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.stem)
 def test_every_command_of_a_guide_is_understood(page, tmp_path, monkeypatch, capsys, real_data):
     monkeypatch.chdir(tmp_path)
+    for folder in ("examples", "results"):
+        Path(folder).symlink_to(ROOT / folder)
     network = models.LeNetSmall(input_shape=(1, 8, 8), classes=10)
     torch.save(network.state_dict(), "pruned-there.pt")
     for block in blocks(page, "python"):
         Path(block.partition("\n")[0].removeprefix("# ").replace(" ", "-")).write_text(block)
     for _, name, *arguments in commands(page):
         if name == "run":
-            assert main([name, *arguments, "--dry-run"]) == 0, arguments
+            understood = main([name, *arguments, "--dry-run"]) == 0
+            assert understood or LACKING.search(capsys.readouterr().err), arguments
         else:
-            assert main([name, *arguments]) == 2
-            assert "runs/course-channels" in capsys.readouterr().err
+            monkeypatch.setattr(COMMANDS[name], "execute", lambda _: 0)
+            assert main([name, *arguments]) == 0, arguments
 
 
 @pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.stem)
