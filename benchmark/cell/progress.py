@@ -12,6 +12,7 @@ from tqdm import tqdm
 from ...errors import printable
 from ...results import Record
 from ...results.naming import shown
+from .pace import Pace
 
 Listener = Callable[[float], object]
 """Is told each time how much more has been trained, in epochs."""
@@ -42,11 +43,15 @@ def advance(epochs: float) -> None:
         _listener(epochs)
 
 
+_FORMAT = "{{desc}}{{percentage:3.0f}}%|{{bar}}| {{elapsed}}<{left}{{postfix}}"
+"""Of the bar, but for the time that is left, which we know better."""
+
+
 class SweepBar:
     """A progress bar with the time that is left, and the number of cells that are finished.
 
-    It grows with every step of training. A cell counts as much as an epoch beside what it trains,
-    for scoring, measuring and timing.
+    It grows with every step of training. A cell is drawn as long as an epoch beside what it trains,
+    for scoring, measuring and timing; how long it really takes is learned from those that end.
 
     Args:
         cells: how many there are.
@@ -57,12 +62,13 @@ class SweepBar:
 
     def __init__(self, cells: int, finished: int, epochs: int, hidden: bool) -> None:
         self._cells, self._finished, self._total = cells, finished, cells + epochs
+        self._epochs, self._before, self._trained = epochs, finished, 0.0
+        self._pace = Pace()
         self._troubles: Counter[str] = Counter()
         self._bar: tqdm[Any] = tqdm(
             total=self._total,
             initial=finished,
-            bar_format="{desc}{percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}",
-            smoothing=0,
+            bar_format=_FORMAT.format(left="?"),
             miniters=0,
             mininterval=0.2 if sys.stderr.isatty() else 60,
             disable=hidden,
@@ -81,7 +87,12 @@ class SweepBar:
 
     def train(self, epochs: float) -> None:
         """Grow by what has been trained, but never beyond the end."""
-        self._bar.update(min(epochs, self._total - self._bar.n))
+        epochs = min(epochs, self._epochs - self._trained)
+        tenths = int(10 * self._trained)
+        self._trained += epochs
+        if int(10 * self._trained) > tenths:
+            self._reckon()
+        self._bar.update(min(epochs, self._total - self._bar.n))  # sums of parts of 1 are not exact
 
     def finish(self, record: Record) -> None:
         """Count a cell."""
@@ -89,9 +100,18 @@ class SweepBar:
         self._finished += 1
         if record.status != "ok":
             self._troubles[record.status] += 1
-        self.train(1)
+        self._reckon()
+        self._bar.update(min(1, self._total - self._bar.n))
         self._count()
         self.describe(f"{shown(experiment['model'])} on {shown(experiment['dataset'])}")
+
+    def _reckon(self) -> None:
+        """Note how far the sweep is, and what is left of it."""
+        passed = self._bar.format_dict["elapsed"]
+        self._pace.note(passed, self._trained, self._finished - self._before)
+        left = self._pace.left(self._epochs - self._trained, self._cells - self._finished)
+        if left is not None:
+            self._bar.bar_format = _FORMAT.format(left=tqdm.format_interval(left))
 
     def _count(self) -> None:
         troubles = [f"{count} {status}" for status, count in self._troubles.items()]

@@ -8,6 +8,7 @@ import pytest
 import prunebench
 from prunebench.benchmark.cell.checkpoint import Checkpoint
 from prunebench.benchmark.cell.epochs import Purpose
+from prunebench.benchmark.cell.pace import Pace
 from prunebench.benchmark.cell.progress import listen
 from prunebench.benchmark.cell.training import train
 from prunebench.benchmark.experiment import Recipe
@@ -85,6 +86,38 @@ def test_a_training_that_was_finished_before_counts_in_full(digits, tmp_path):
         listen(None)
         assert sum(told) == pytest.approx(expected)
     assert told[-1] == 2
+
+
+def test_cells_that_do_not_train_are_not_taken_for_as_long_as_the_epochs_before_them():
+    """Eighteen epochs of 75 seconds, then sixty cells of 10."""
+    pace = Pace()
+    assert pace.left(18, 60) is None
+    for epochs in range(1, 19):
+        pace.note(75 * epochs, epochs, 0)
+    assert pace.left(0, 60) == pytest.approx(60 * 75)  # none has ended: as long as an epoch
+    for cells in range(1, 4):
+        pace.note(75 * 18 + 10 * cells, 18, cells)
+    assert pace.left(0, 57) == pytest.approx(57 * 10, rel=0.5)
+    for cells in range(4, 31):
+        pace.note(75 * 18 + 10 * cells, 18, cells)
+    assert pace.left(0, 30) == pytest.approx(30 * 10, rel=0.01)
+
+
+def test_where_all_cells_are_alike_the_rest_takes_its_share():
+    pace = Pace()
+    for cells in range(1, 11):
+        pace.note(7 * cells, 2 * cells, cells)
+    assert pace.left(20, 10) == pytest.approx(70, rel=0.01)
+
+
+@pytest.mark.parametrize(("slower", "faster"), [((4, 1), (5, 9)), ((1, 4), (9, 5))])
+def test_neither_epochs_nor_cells_take_less_than_nothing(slower, faster):
+    """What took longer although more was done: the other of the two explains it alone."""
+    pace = Pace()
+    pace.note(100, *slower)
+    pace.note(101, *faster)
+    assert pace.left(1, 0) >= 0
+    assert pace.left(0, 1) >= 0
 
 
 @pytest.mark.slow
