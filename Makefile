@@ -45,14 +45,14 @@ docs: .venv/docs-ready
 
 $(READY): setup.cfg constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --constraint constraints.txt --editable '.[test,check,transformers,tuning]'
+	$(BIN)/pip install --constraint constraints.txt --editable '.[test,check,transformers,tuning,zero-shot]'
 	mkdir -p .venv/link && ln -sfn ../.. .venv/link/prunebench
 	touch $(READY)
 
 # The exact versions that `make` installs, from the newest that setup.cfg allows.
 constraints:
 	rm -rf .venv && $(PYTHON) -m venv .venv
-	$(BIN)/pip install --editable '.[test,browser,check,docs,transformers,tuning]'
+	$(BIN)/pip install --editable '.[test,browser,check,docs,transformers,tuning,zero-shot]'
 	$(BIN)/pip freeze --exclude-editable > constraints.txt
 
 clean:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import torch
@@ -44,6 +44,8 @@ class LanguageModelling(NextToken):
             smaller one lets each token be predicted from at least ``length - stride`` others (but
             those of the first block).
         vocabulary: what the tokens stand for; see :class:`Task`.
+        as_tokens: the tokens of any text, behind the one that begins texts; None where there is no
+            text.
 
     Raises:
         UsageError: the stride is above the length, the training split has less than a block, or
@@ -60,6 +62,7 @@ class LanguageModelling(NextToken):
         length: int,
         stride: int,
         vocabulary: str = "",
+        as_tokens: Callable[[str], Tensor] | None = None,
     ) -> None:
         if stride > length:
             raise UsageError(
@@ -68,6 +71,7 @@ class LanguageModelling(NextToken):
         self.input_shape = (length,)
         self.classes = classes
         self.vocabulary = vocabulary
+        self.as_tokens = as_tokens
         self._splits = splits
         self._strides: dict[Split, int] = dict.fromkeys(splits, stride) | {"train": length}
         for split in splits:

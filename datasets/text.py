@@ -88,7 +88,7 @@ class Text(Dataset):
             for split, text in texts.items()
         }
         stride = self.stride or self.length
-        return LanguageModelling(splits, classes, self.length, stride, vocabulary)
+        return LanguageModelling(splits, classes, self.length, stride, vocabulary, as_tokens)
 
     def file(self, folder: Path, name: str) -> Path:
         """The file of that name in ``folder``, compressed or not.

@@ -20,6 +20,7 @@ from .storage import Storage, decode, encode
 from .timing import STANDARD, Protocol, Ratio, interleaved, keep_memory, pinned, ratio
 from .token_speed import TokenSpeed
 from .work import Work, flops_by_module, work_by_weight, work_left
+from .zero_shot import ZeroShot
 
 __all__ = [
     "BLEU",
@@ -48,6 +49,7 @@ __all__ = [
     "TokenSpeed",
     "UnsupportedError",
     "Work",
+    "ZeroShot",
     "as_onnx",
     "decode",
     "encode",

@@ -64,14 +64,13 @@ class Metric(Configured, ABC):
     quality: ClassVar[Mapping[str, Quality | Direction]] = {}
     timing: ClassVar[bool] = False
 
-    @classmethod
-    def qualities(cls) -> dict[str, Quality]:
+    def qualities(self) -> dict[str, Quality]:
         """The numbers in ``quality``, each with a title.
 
         Raises:
             UsageError: one of them says neither that higher nor that lower values are better.
         """
-        return {name: titled(name, declared) for name, declared in cls.quality.items()}
+        return {name: titled(name, declared) for name, declared in self.quality.items()}
 
     def check(self, task: Task, model: nn.Module) -> None:
         """Make sure, before anything is run, that this can be measured of ``model`` on ``task``.

@@ -21,6 +21,7 @@ from prunebench.metrics import (
     Size,
     Subject,
     TokenSpeed,
+    ZeroShot,
     flops_by_module,
     layer_table,
     work_by_weight,
@@ -254,6 +255,8 @@ def test_every_number_that_a_metric_gives_has_a_definition(digits, reversal):
         metric = METRICS.component(name).create()
         if isinstance(metric, Latency):
             metric = Latency(batch_sizes=(2,), repeats=3, sample_ms=0.01)
+        if isinstance(metric, ZeroShot):
+            continue  # its tasks are elsewhere, and so are its tests
         if isinstance(metric, TokenSpeed):
             metric = TokenSpeed(prompt=2, tokens=2, repeats=3, seconds=0.01)
         defined = {key.replace("<n>", "2") for key in metric.definitions}
