@@ -69,7 +69,7 @@ class Quality:
         return f"{self.factor * value:.2f}" if self.is_fraction else f"{value:.4g}"
 
     def written_with(self, value: float, spread: float) -> tuple[str, str]:
-        """A value and how far it spreads, both to as many places after the point."""
+        """A value and one beside it, such as its spread, both to as many places after the point."""
         if not self.is_fraction and isfinite(value) and isfinite(spread):
             places = 3 - int(f"{value:.3e}".partition("e")[2])  # for four digits
             if 0 <= places <= _MOST_PLACES:

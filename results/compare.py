@@ -269,14 +269,12 @@ def _section(title: str, metric: str, rows: Sequence[tuple[Cell, float]]) -> str
 
 def _line(cell: Cell, p: float, several: bool) -> list[str]:
     found, metric = cell.found, cell.comparison.metric
-    means = [_number(metric, value) for value in (cell.a_mean, cell.b_mean)]
+    values = (cell.a_mean, cell.b_mean)
+    written = zip(values, metric.written_with(*values), strict=True)
+    means = ["—" if math.isnan(value) else text for value, text in written]
     effect = "—" if math.isnan(found.effect_size) else f"{found.effect_size:+.1f}".replace("-", "−")
     line = [cell.target, *means, _signed(metric, found.difference), _probability(p), effect]
     return [*([cell.a] if several else []), *line, verdict(found, p, metric)]
-
-
-def _number(metric: Quality, value: float) -> str:
-    return "—" if math.isnan(value) else metric.written(value)
 
 
 def _signed(metric: Quality, value: float) -> str:

@@ -163,6 +163,18 @@ def test_the_command_prints_and_writes_the_comparison(run_of, tmp_path, capsys):
     assert "the same numbers" in capsys.readouterr().out
 
 
+def test_two_means_are_written_to_as_many_places(tmp_path, make_record, capsys):
+    records = [
+        make_record(strategy=strategy, quality={"perplexity": "lower"}, seed=seed,
+                    final={"perplexity": value + seed / 100}, dense={"perplexity": 19.0})
+        for strategy, value in (("A", 19.859), ("B", 19.889))
+        for seed in range(3)
+    ]  # fmt: skip
+    write_records(records, tmp_path / "runs")
+    assert main(["compare", "--runs", str(tmp_path / "runs"), "A", "B"]) == 0
+    assert "  19.87  19.90  " in capsys.readouterr().out
+
+
 def test_a_label_names_a_strategy(run_of, capsys):
     command = ["compare", "--runs", str(run_of(by=0.05)), "Ours", "B", "--label", "A=Ours"]
     assert main(command) == 0
