@@ -101,7 +101,8 @@ class SweepBar:
         if record.status != "ok":
             self._troubles[record.status] += 1
         self._reckon()
-        self._bar.update(min(1, self._total - self._bar.n))
+        rest = self._total - self._bar.n
+        self._bar.update(min(1, rest) if self._finished < self._cells else rest)
         self._count()
         self.describe(f"{shown(experiment['model'])} on {shown(experiment['dataset'])}")
 
@@ -109,7 +110,9 @@ class SweepBar:
         """Note how far the sweep is, and what is left of it."""
         passed = self._bar.format_dict["elapsed"]
         self._pace.note(passed, self._trained, self._finished - self._before)
-        left = self._pace.left(self._epochs - self._trained, self._cells - self._finished)
+        cells = self._cells - self._finished
+        # Cells that failed have not trained all of theirs.
+        left = self._pace.left(self._epochs - self._trained, cells) if cells else 0.0
         if left is not None:
             self._bar.bar_format = _FORMAT.format(left=tqdm.format_interval(left))
 

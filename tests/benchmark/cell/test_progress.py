@@ -124,9 +124,12 @@ def test_neither_epochs_nor_cells_take_less_than_nothing(slower, faster):
 def test_the_bar_ends_full_with_all_cells(experiment, tmp_path, capsys):
     experiments = [experiment(compression=compression) for compression in (2.0, 4.0)]
     prunebench.sweep(experiments[:1], runs=tmp_path)
-    assert re.search(r"100%.* 1/1 cells", last_line(capsys))
+    assert re.search(r"100%\|█+\| \d\d:\d\d<00:00, 1/1 cells", last_line(capsys))
     prunebench.sweep(experiments, runs=tmp_path)
-    assert re.search(r"100%.* 2/2 cells", last_line(capsys))
+    assert re.search(r"100%\|█+\| \d\d:\d\d<00:00, 2/2 cells", last_line(capsys))
+    failing = experiment(compression=2.0, least_dense_quality=1.0)
+    prunebench.sweep([experiments[0], failing], runs=tmp_path)
+    assert re.search(r"100%\|█+\| \d\d:\d\d<00:00, 2/2 cells, 1 failed", last_line(capsys))
 
 
 def last_line(capsys) -> str:
