@@ -44,8 +44,8 @@ class LanguageModelling(NextToken):
             smaller one lets each token be predicted from at least ``length - stride`` others (but
             those of the first block).
         vocabulary: what the tokens stand for; see :class:`Task`.
-        as_tokens: the tokens of any text, behind the one that begins texts; None where there is no
-            text.
+        as_tokens: the tokens of any text (steps), behind the one that begins texts; None where
+            there is no text.
 
     Raises:
         UsageError: the stride is above the length, the training split has less than a block, or

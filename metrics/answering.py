@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, NoReturn
 
-import torch
-from lm_eval.api.model import TemplateLM
+from lm_eval.api.model import LM
 from torch import Tensor, nn
+
+from ..errors import UsageError
 
 
 class _Question(NamedTuple):
@@ -17,13 +18,13 @@ class _Question(NamedTuple):
     answer: Tensor
 
 
-class Answering(TemplateLM):  # type: ignore[misc]  # whose types are not read
-    """Foretells answers to questions.
+class Answering(LM):  # type: ignore[misc]  # whose types are not read
+    """Foretells answers to questions, whose texts all begin with the token that begins texts.
 
     Args:
         model: gives logits (batch × steps × tokens) of what follows each token (batch × steps).
-        as_tokens: tokens of a text, behind the one that begins texts.
-        length: the most tokens that the model sees.
+        as_tokens: tokens of a text (steps), behind the one that begins texts.
+        length: the most tokens that the model sees; of longer texts it sees the end.
         batch_size: answers that are scored at once.
     """
 
@@ -34,21 +35,15 @@ class Answering(TemplateLM):  # type: ignore[misc]  # whose types are not read
         self._model, self._as_tokens = model, as_tokens
         self._length, self._batch_size = length, batch_size
 
-    @property
-    def eot_token_id(self) -> int:
-        """The token that begins texts."""
-        return int(self._as_tokens("")[0])
-
-    def tok_encode(
-        self, string: str, add_special_tokens: bool | None = None, **_: Any
-    ) -> list[int]:
-        """The tokens of a text, without the one that begins it."""
-        return [int(token) for token in self._as_tokens(string)[1:]]
-
     def loglikelihood(
         self, requests: Sequence[Any], disable_tqdm: bool = False
     ) -> list[tuple[float, bool]]:
-        """The log-probability of each answer, in nats, and whether it is the most probable text."""
+        """The log-probability of each answer, in nats, and whether it is the most probable text.
+
+        Args:
+            requests: each has a context and an answer as its ``args``.
+            disable_tqdm: part of the harness's interface; no progress is shown in either case.
+        """
         questions = [self._question(*request.args) for request in requests]
         # Those of like lengths together, so that little is filled up.
         order = sorted(range(len(questions)), key=lambda place: len(questions[place].seen))
@@ -59,13 +54,13 @@ class Answering(TemplateLM):  # type: ignore[misc]  # whose types are not read
             found.update(zip(places, scores, strict=True))
         return [found[place] for place in range(len(questions))]
 
-    def _question(self, context: str, continuation: str) -> _Question:
-        if context:
-            before, after = self._encode_pair(context, continuation)
-        else:
-            before, after = [], self.tok_encode(continuation)
-        tokens = torch.tensor([self.eot_token_id, *before, *after])[-self._length - 1 :]
-        return _Question(tokens[:-1], tokens[max(1, len(tokens) - len(after)) :])
+    def _question(self, context: str, answer: str) -> _Question:
+        # Spaces belong to the word behind them, as all models of the harness have it.
+        before = self._as_tokens(context.rstrip())
+        tokens = self._as_tokens(context + answer).long()
+        answered = len(tokens) - len(before)
+        tokens = tokens[-self._length - 1 :]
+        return _Question(tokens[:-1], tokens[max(1, len(tokens) - answered) :])
 
     def _scores(self, questions: Sequence[_Question]) -> list[tuple[float, bool]]:
         device = next(self._model.parameters()).device
@@ -78,13 +73,18 @@ class Answering(TemplateLM):  # type: ignore[misc]  # whose types are not read
             scores.append((right, bool((told.argmax(1) == answer).all())))
         return scores
 
-    def _loglikelihood_tokens(self, requests: Any, **_: Any) -> NoReturn:
-        raise NotImplementedError("loglikelihood() goes another way")
-
     def loglikelihood_rolling(self, requests: Any, disable_tqdm: bool = False) -> NoReturn:
-        """Whole texts are what ``Perplexity`` is for."""
-        raise NotImplementedError("ZeroShot.check() refuses such tasks")
+        """Refuse: whole texts are what ``Perplexity`` is for.
+
+        Raises:
+            UsageError: always.
+        """
+        raise UsageError("metric ZeroShot scores answers: Perplexity scores whole texts")
 
     def generate_until(self, requests: Any, disable_tqdm: bool = False) -> NoReturn:
-        """Answers are chosen, and not written."""
-        raise NotImplementedError("ZeroShot.check() refuses such tasks")
+        """Refuse: answers are chosen here, and none is written.
+
+        Raises:
+            UsageError: always.
+        """
+        raise UsageError("metric ZeroShot has answers chosen, and none written")

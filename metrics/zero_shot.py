@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
@@ -35,8 +35,8 @@ class ZeroShot(Metric):
 
     Args:
         tasks: their names in the harness; ``lm-eval ls tasks`` lists them.
-        measure_by: ``acc``, or ``acc_norm``, where log-probabilities are divided by the length of
-            answers.
+        measure_by: ``acc``, or ``acc_norm``, where log-probabilities are divided by the
+            characters of answers.
         limit: how many examples of each task, the first ones; all if left out.
         folder: where YAML files of tasks of your own are, which are then known by name, too.
         batch_size: answers that are scored at once; it changes no result but by rounding.
@@ -76,7 +76,7 @@ class ZeroShot(Metric):
             raise UsageError(
                 "metric ZeroShot is not possible here: it needs a data set of text, such as Text"
             )
-        for name, found in self._loaded().items():
+        for name, found in self._tasks().items():
             if found.OUTPUT_TYPE not in _CHOOSING:
                 raise UsageError(
                     f"metric ZeroShot: task {name} is not allowed: answers are written there "
@@ -90,13 +90,13 @@ class ZeroShot(Metric):
 
     def signature(self) -> str:
         """The versions of the harness and of each task, and what was counted."""
-        versions = [f"{name}:{found.VERSION:g}" for name, found in self._loaded().items()]
+        versions = [f"{name}:{found.VERSION:g}" for name, found in self._tasks().items()]
         limit = [] if self.limit is None else [f"limit:{self.limit}"]
         return "|".join([f"lm-eval:{version('lm_eval')}", *versions, self.measure_by, *limit])
 
     def measure(self, subject: Subject) -> Measurements:
         """Have the harness ask the model, and count."""
-        from lm_eval import simple_evaluate  # importing it takes seconds
+        from lm_eval import evaluate  # importing it takes seconds
 
         from .answering import Answering
 
@@ -105,18 +105,12 @@ class ZeroShot(Metric):
         assert task.as_tokens is not None  # which check() asks for
         (length,) = task.input_shape
         with inference(subject.model):
-            found = simple_evaluate(
-                Answering(subject.model, task.as_tokens, length, self.batch_size),
-                tasks=list(self.tasks),
-                num_fewshot=0,
+            found = evaluate(
+                lm=Answering(subject.model, task.as_tokens, length, self.batch_size),
+                task_dict=_loaded(self.tasks, self.folder),
                 limit=self.limit,
                 bootstrap_iters=0,
                 log_samples=False,
-                task_manager=_manager(self.folder),
-                # Else it would set generators that others draw from.
-                random_seed=None,
-                numpy_random_seed=None,
-                torch_random_seed=None,
             )
         results = found["results"]
         right = {name: float(results[name][f"{self.measure_by},none"]) for name in self.tasks}
@@ -125,8 +119,10 @@ class ZeroShot(Metric):
             **{f"zero_shot_{name}": value for name, value in right.items()},
         }
 
-    def _loaded(self) -> Mapping[str, Any]:
-        return _loaded(self.tasks, self.folder)
+    def _tasks(self) -> dict[str, Any]:
+        """The harness's own, by name."""
+        known = _loaded(self.tasks, self.folder)["tasks"]
+        return {name: known[name] for name in self.tasks}
 
 
 @lru_cache(maxsize=4)  # making it looks through thousands of files
@@ -139,8 +135,8 @@ def _manager(folder: str | None) -> Any:
 
 
 @lru_cache(maxsize=4)
-def _loaded(names: Sequence[str], folder: str | None) -> Mapping[str, Any]:
-    """The harness's own tasks, by name."""
+def _loaded(names: Sequence[str], folder: str | None) -> dict[str, Any]:
+    """What the harness makes of names, its tasks by ``tasks``; they show no examples first."""
     manager = _manager(folder)
     for name in names:
         if name not in manager.all_subtasks:
@@ -151,10 +147,12 @@ def _loaded(names: Sequence[str], folder: str | None) -> Mapping[str, Any]:
                 "`lm-eval ls tasks` lists them"
             )
     try:
-        tasks: dict[str, Any] = manager.load(list(names))["tasks"]
+        loaded: dict[str, Any] = manager.load(list(names))
     except Exception as error:  # whatever its library of data, or the network, leads to
         reason = str(error).strip().partition("\n")[0].rstrip(".")
         raise UsageError(
             f"metric ZeroShot: tasks {', '.join(names)} could not be downloaded or read: {reason}"
         ) from None
-    return {name: tasks[name] for name in names}
+    for task in loaded["tasks"].values():
+        task.set_config(key="num_fewshot", value=0)
+    return loaded

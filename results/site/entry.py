@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -128,21 +128,20 @@ class Table:
         return cells.legend(self.comparison)
 
 
-def titled(notes: Iterable[str], name: str) -> str:
+def titled(notes: Collection[str], name: str) -> str:
     """What a folder is called: the heading under which a page has its table, or speaks of it."""
-    notes = list(notes)
     if heading := _above(notes, place_of(name))[0]:
         return heading
     heading, _ = _above(notes, f"]({name}")
     return f"{heading}: {name}" if heading else name
 
 
-def introduced(notes: Iterable[str], name: str) -> str:
+def introduced(notes: Collection[str], name: str) -> str:
     """What a page says under a heading before a folder's table; empty where none has it."""
     return _above(notes, place_of(name))[1]
 
 
-def _above(notes: Iterable[str], mark: str) -> tuple[str, str]:
+def _above(notes: Collection[str], mark: str) -> tuple[str, str]:
     """The heading above a mark on the first page that has it, and what stands between them."""
     text = next((text for text in notes if mark in text), "")
     return last_section(text.partition(mark)[0])

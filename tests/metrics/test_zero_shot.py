@@ -178,6 +178,13 @@ def test_what_cannot_be_asked_is_refused_before_anything_runs(task, folder, argu
     assert sentence in str(caught.value)
 
 
+def test_texts_are_neither_scored_whole_nor_written(task):
+    asked = Answering(network(), task.as_tokens, LENGTH, 7)
+    for ask in (asked.loglikelihood_rolling, asked.generate_until):
+        with pytest.raises(UsageError, match="metric ZeroShot"):
+            ask([])
+
+
 def test_a_data_set_without_text_is_refused(digits):
     with pytest.raises(UsageError, match="it needs a data set of text"):
         ZeroShot(("pets",)).check(digits, network())
