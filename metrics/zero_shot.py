@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -89,8 +91,16 @@ class ZeroShot(Metric):
                 )
 
     def signature(self) -> str:
-        """The versions of the harness and of each task, and what was counted."""
-        versions = [f"{name}:{found.VERSION:g}" for name, found in self._tasks().items()]
+        """The versions of the harness and of each task, what was asked, and what was counted.
+
+        Of the questions of a task, its choices and its right answers this has the first eight
+        hexadecimal digits of the SHA-256: a task may change, as those of one's own do, and keep
+        its version.
+        """
+        digests = _digests(self.tasks, self.folder, self.limit)
+        versions = [
+            f"{name}:{found.VERSION:g}:{digests[name]}" for name, found in self._tasks().items()
+        ]
         limit = [] if self.limit is None else [f"limit:{self.limit}"]
         return "|".join([f"lm-eval:{version('lm_eval')}", *versions, self.measure_by, *limit])
 
@@ -156,3 +166,15 @@ def _loaded(names: Sequence[str], folder: str | None) -> dict[str, Any]:
     for task in loaded["tasks"].values():
         task.set_config(key="num_fewshot", value=0)
     return loaded
+
+
+@lru_cache(maxsize=4)  # making tens of thousands of questions takes seconds
+def _digests(names: Sequence[str], folder: str | None, limit: int | None) -> dict[str, str]:
+    """What the questions of tasks come to, by the name of the task."""
+    return {name: _digest(_loaded(names, folder)["tasks"][name], limit) for name in names}
+
+
+def _digest(task: Any, limit: int | None) -> str:
+    task.build_all_requests(limit=limit)
+    asked = [[*each.args, task.doc_to_target(each.doc)] for each in task.instances]
+    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:8]
