@@ -131,7 +131,7 @@ class Component(Generic[T]):
     def source(self) -> str | None:
         """SHA-256 of the file that defines the class; None for prunebench's own components.
 
-        Editing a method makes it another method, but not in a process that has loaded it before.
+        Editing a method makes it another method.
         """
         return source_of(self.factory.__module__)
 
@@ -401,7 +401,11 @@ def _checker(factory: type[Any], names: tuple[str, ...]) -> type[BaseModel]:
         if name in names
     }
     config = ConfigDict(
-        extra="forbid", strict=True, arbitrary_types_allowed=True, protected_namespaces=()
+        extra="forbid",
+        strict=True,
+        arbitrary_types_allowed=True,
+        protected_namespaces=(),
+        allow_inf_nan=False,  # which has no notation
     )
     return create_model(factory.__name__, __config__=config, **fields)
 

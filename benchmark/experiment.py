@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import cached_property, lru_cache
 from importlib import import_module
@@ -141,7 +142,16 @@ class _Settings(BaseModel):
         return settings
 
     def components(self) -> Iterator[tuple[str, Component[Any]]]:
-        """All components in the settings and those within them, each with its place."""
+        """All components in the settings and those within them, each with its place.
+
+        Of several in one place, such as metrics of one name, the later ones have a number.
+        """
+        counts: Counter[str] = Counter()
+        for place, component in self._components():
+            counts[place] += 1
+            yield place if counts[place] == 1 else f"{place} {counts[place]}", component
+
+    def _components(self) -> Iterator[tuple[str, Component[Any]]]:
         for name in type(self).model_fields:
             value = getattr(self, name)
             if isinstance(value, _Settings):
@@ -437,6 +447,11 @@ class Experiment(_WithTarget):  # type: ignore[misc]
                 f"recovery: {self.recovery} is not allowed: it trains the network under masks, and "
                 "finetuned_network is shrunk"
             )
+        if recovery.adapts and self.finetuning.penalty is not None:
+            raise UsageError(
+                f"recovery: {self.recovery} is not allowed: the weights that finetuning.penalty "
+                f"is of, {self.finetuning.penalty}, do not train"
+            )
         if removes == "nothing" and recovery.goes_back:
             raise UsageError(
                 f"recovery: {self.recovery} is not allowed: {self.strategy} adds gates to the "
@@ -484,6 +499,15 @@ class Experiment(_WithTarget):  # type: ignore[misc]
         shared = ("dataset", "model", "initialisation", "pretraining", "seed", "device", "threads")
         settings = self.identified()
         return _digest({name: settings[name] for name in shared if name in settings})
+
+    def revised(self, **settings: Any) -> Experiment:
+        """The same but for some settings, which are checked as any are.
+
+        Raises:
+            ValidationError: they are not allowed.
+        """
+        own = {name: getattr(self, name) for name in type(self).model_fields}
+        return type(self)(**{**own, **settings})
 
     @property
     def comparison(self) -> str:

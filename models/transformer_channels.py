@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..orientation import is_transposed
 from ..protocols import ChannelGroup
 
 _SEPARATE = ("q_proj", "k_proj", "v_proj")
@@ -88,7 +89,7 @@ def _group(
 
 def _outputs(layer: nn.Module) -> int:
     """The dimension of a layer's weight along which its outputs are: GPT-2's has them last."""
-    return 0 if isinstance(layer, nn.Linear) else 1
+    return int(is_transposed(layer))
 
 
 def _has(module: nn.Module, *names: str) -> bool:

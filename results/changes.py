@@ -80,6 +80,40 @@ def _spares_the_classifier(record: Record) -> bool:
     return not record.experiment.get("prune_classifier", True) and _is_no_plain_network(record)
 
 
+def _is_of_others(record: Record) -> bool:
+    """Whether the network is of a library or of a user."""
+    model = str(record.experiment["model"])
+    return any(mark in model for mark in ("/", ".py", ":"))
+
+
+def _loads_weights(record: Record) -> bool:
+    """Whether all seeds begin with the same weights, and this is another than the first seed."""
+    experiment = record.experiment
+    untrained = experiment["pretraining"].get("epochs") == 0 and experiment["seed"] != 0
+    loaded = "FromFile" in str(experiment.get("initialisation"))
+    return untrained and (loaded or "pretrained=True" in str(experiment["model"]))
+
+
+def _may_have_groups(record: Record) -> bool:
+    return "MobileNet" in str(record.experiment["model"]) or _is_of_others(record)
+
+
+def _may_normalise_before(record: Record) -> bool:
+    return str(record.experiment["model"]).startswith("WideResNet") or _is_of_others(record)
+
+
+def _draws_units(record: Record) -> bool:
+    name, _, arguments = str(record.experiment["strategy"]).partition("(")
+    units = ("Filters", "Channels", "Block")
+    return name in ("Random", "LayerRandom") and any(each in arguments for each in units)
+
+
+def _observes_tokens(record: Record) -> bool:
+    """Whether a method of theirs looks at sequences of more than one token."""
+    name = str(record.experiment["strategy"]).partition("(")[0]
+    return name in ("OBS", "WoodFisher") and _is_no_plain_network(record)
+
+
 CHANGES: tuple[Change, ...] = (
     Change(
         "records have the epochs of trainings and the distributions of weights",
@@ -105,6 +139,36 @@ CHANGES: tuple[Change, ...] = (
     Change(
         "SparseGPT computes in the precision of the weights, float32 at least",
         _chosen_by("SparseGPT"),
+    ),
+    Change(
+        "seeds that begin with the same loaded weights are scored each for itself", _loads_weights
+    ),
+    Change(
+        "units are drawn at random whatever their sizes",
+        _draws_units,
+    ),
+    Change(
+        "the inputs of a grouped convolution are those of its groups",
+        lambda record: _chosen_by("RIA")(record) and _may_have_groups(record),
+    ),
+    Change("tokens are the examples of OBS and WoodFisher", _observes_tokens),
+    Change(
+        "a normalisation goes into a gate only where it follows the convolution",
+        lambda record: (
+            _chosen_by("FeatureBoosting", "BatchNormSlimming")(record)
+            and _may_normalise_before(record)
+        ),
+    ),
+    Change(
+        "groups of a penalty are what makes an output in transposed layers too",
+        lambda record: (
+            "GroupLasso" in str(record.experiment.get("finetuning"))
+            and _is_no_plain_network(record)
+        ),
+    ),
+    Change(
+        "FLOPs of convolutions with padding by name, and of products of tensors, are counted",
+        _is_of_others,
     ),
 )
 """All changes so far, the oldest first; new ones are added at the end."""

@@ -24,6 +24,7 @@ class CalibratedStrategy(ScoredStrategy, ABC):
     sequential: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.sequential:
             layerwise(self, self.allocation)
             if self.structure.removes == "channels":

@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ..errors import UsageError
-from .axes.allocation import Allocation, Uniform
+from .axes.allocation import Allocation, PerOutput, Uniform
 from .axes.structure import NM, Structure, Unstructured
 from .calibrated import layerwise
 from .evidence.activations import owners
@@ -71,6 +71,11 @@ class LayerByLayer(Strategy, ABC):
             raise UsageError(
                 f"strategy {type(self).__name__}: structure: {self.structure} is not allowed: it "
                 "must be Unstructured or NM"
+            )
+        if isinstance(self.allocation, PerOutput):
+            raise UsageError(
+                f"strategy {type(self).__name__}: allocation: {self.allocation} is not allowed: it "
+                "chooses among all weights of a layer; give Uniform for the same density of each"
             )
 
     @abstractmethod

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UsageError
-from .axes.allocation import Allocation, Global
+from .axes.allocation import Allocation, Global, Shuffled
 from .axes.ranking import Ranking
-from .axes.structure import Structure, Unstructured
+from .axes.structure import NM, Structure, Unstructured
 from .evidence.context import Context
 from .evidence.prunable import Prunable
 from .evidence.scorings import Scores as Scores
@@ -31,6 +31,14 @@ class ScoredStrategy(Strategy, ABC):
 
     allocation: Allocation = Global()
     structure: Structure = Unstructured()
+
+    def __post_init__(self) -> None:
+        if isinstance(self.allocation, Shuffled) and isinstance(self.structure, NM):
+            raise UsageError(
+                f"strategy {type(self).__name__}: allocation: {self.allocation} is not allowed: "
+                f"which weights may stay under structure={self.structure} is said by scores, so "
+                "that there is nothing left to shuffle"
+            )
 
     @property
     def capabilities(self) -> Capabilities:

@@ -230,6 +230,11 @@ class _Rounds:
         experiment = self._experiment
         return _SCORINGS.of(
             experiment.id,
+            # Loaded weights are the same for all seeds and data sets.
+            experiment.seed,
+            experiment.dataset.identity,
+            experiment.device,
+            experiment.threads,
             self._pretrained.digest(),
             experiment.start_epoch,
             experiment.strategy.identity,

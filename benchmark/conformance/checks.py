@@ -46,7 +46,9 @@ from .trial import (
     has_work,
     is_ranked,
     masks_of,
+    prunes_in_place,
     train_briefly,
+    train_by_its_rules,
     unpruned,
 )
 
@@ -218,6 +220,20 @@ def _stays_zero_in_training(strategy: Strategy, model: nn.Module) -> Iterator[st
         )
 
 
+@_on(*ORDINARY)
+def _holds_in_a_run(strategy: Strategy, model: nn.Module) -> Iterator[str]:
+    """Pruned in place and trained as the strategy says, it keeps the budget, and zeros."""
+    context = context_for(strategy, model)
+    budget = budget_for(strategy, context, 0.3)
+    sparsity = strategy.prune(context, budget)
+    train_by_its_rules(model, sparsity)
+    masks = {name: sparsity.masks[name] for name in context.masks if name in sparsity.masks}
+    yield from unfit_masks(masks, context.weights)
+    yield from miscounted(strategy, masks, budget)
+    if written := _nonzero_where_pruned(model, masks):
+        yield f"after its own training {written} weights are not zero that its masks prune"
+
+
 @_on(*ORDINARY, DEGENERATE[1])
 def _repeats_itself(strategy: Strategy, model: nn.Module) -> Iterator[str]:
     """Equal generators give equal masks, whatever the global random states are."""
@@ -244,9 +260,14 @@ def _leaves_no_trace(strategy: Strategy, model: nn.Module) -> Iterator[str]:
     masks, density = unpruned(strategy, model), 0.3
     for when in ("scoring", "scoring a network that has been pruned before"):
         before = observed(model, masks)
-        pruned = masks_of(strategy, model, density, masks)
+        context = context_for(strategy, model, masks)
+        pruned = chosen_masks(
+            strategy, context, budget_for(strategy, context, density), copied=False
+        )
         after = observed(model, masks)
         changed = [name for name, value in before.items() if value != after[name]]
+        if prunes_in_place(strategy):
+            changed = [name for name in changed if name != "parameters"]
         if changed:
             yield f"{when} changes {', '.join(changed)}; leave everything as it was found"
         MaskedWeights(model, pruned).apply()
@@ -340,6 +361,7 @@ CHECKS = (
     Check("Keeping all weights or next to none works", _copes_with_extreme_budgets),
     Check("What was pruned is never given back", _gives_nothing_back),
     Check("Pruned weights stay zero through training", _stays_zero_in_training),
+    Check("Pruned and trained as in a run, it ends as it says", _holds_in_a_run),
     Check("The same seed gives the same masks", _repeats_itself),
     Check("Scoring leaves everything as it was", _leaves_no_trace),
     Check("Only training data are read", _reads_training_data_only),

@@ -19,11 +19,15 @@ from ...strategies import (
     Masks,
     Prunable,
     ScoredStrategy,
+    SparseTraining,
     Strategy,
     couple,
     find_prunable,
     full_masks,
 )
+from ..cell.epochs import Purpose
+from ..cell.training import train
+from ..experiment import Recipe
 from .networks import Synthetic
 
 
@@ -92,12 +96,18 @@ def masks_of(
     return chosen_masks(strategy, context, budget_for(strategy, context, density))
 
 
-def chosen_masks(strategy: Strategy, context: Context, budget: int) -> Masks:
-    """The masks that a strategy makes; some make them as they prune, here a copy."""
-    if isinstance(strategy, ScoredStrategy) and not _is_sequential(strategy):
+def chosen_masks(
+    strategy: Strategy, context: Context, budget: int, *, copied: bool = True
+) -> Masks:
+    """The masks that a strategy makes; some make them as they prune, here a copy if there is to be.
+
+    Of a copy nothing is seen that is left behind.
+    """
+    if isinstance(strategy, ScoredStrategy) and not prunes_in_place(strategy):
         return strategy.masks(context, budget)
-    copied = replace(context, model=copy.deepcopy(context.model))
-    return dict(strategy.prune(copied, budget).masks)
+    if copied:
+        context = replace(context, model=copy.deepcopy(context.model))
+    return dict(strategy.prune(context, budget).masks)
 
 
 def is_ranked(strategy: ScoredStrategy) -> bool:
@@ -105,9 +115,16 @@ def is_ranked(strategy: ScoredStrategy) -> bool:
     return type(strategy).masks is ScoredStrategy.masks
 
 
-def _is_sequential(strategy: ScoredStrategy) -> bool:
-    """Whether a layer is scored when those before it have been pruned."""
-    return isinstance(strategy, CalibratedStrategy) and strategy.sequential
+def prunes_in_place(strategy: Strategy) -> bool:
+    """Whether masks are made as the network is pruned, as where one layer waits for another."""
+    in_sequence = isinstance(strategy, CalibratedStrategy) and strategy.sequential
+    return in_sequence or not isinstance(strategy, ScoredStrategy)
+
+
+def train_by_its_rules(model: nn.Module, sparsity: SparseTraining, epochs: int = 2) -> None:
+    """Train a network that was pruned as a run does, to the end."""
+    recipe = Recipe(epochs=epochs, batch_size=64, optimizer="SGD", learning_rate=0.01, momentum=0.9)
+    train(model, Synthetic(), recipe, Purpose(0, "conformance"), sparsity)
 
 
 def train_briefly(model: nn.Module, masks: Masks, steps: int = 4) -> None:

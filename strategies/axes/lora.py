@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import register_parametrization, remove_parametrizations
 
 from ...errors import UsageError
+from ...orientation import is_transposed
 from ..evidence.activations import owners
-from ..evidence.prunable import is_transposed
 from .recovery import RECOVERIES, History, Recovery, State
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...registry import Configured, Registry
-from ..evidence.prunable import prunable_weights
+from ..evidence.prunable import outputs_first, prunable_weights
 from .structure import Filters, Structure
 
 
@@ -32,9 +32,10 @@ class Penalty(Configured, ABC):
         return self.strength * torch.stack(terms).sum() if terms else torch.zeros(())
 
     def weights(self, model: nn.Module) -> list[Tensor]:
-        """The parameters that the penalty concerns: the prunable ones."""
+        """The parameters that the penalty concerns, outputs first: the prunable ones."""
         parameters = dict(model.named_parameters())
-        return [parameters[name] for name in prunable_weights(model)]
+        prunable = {name: parameters[name] for name in prunable_weights(model)}
+        return list(outputs_first(model, prunable).values())
 
     @abstractmethod
     def of(self, weight: Tensor) -> Tensor:

@@ -233,7 +233,9 @@ def _with_heads(model: nn.Module, names: set[str], coupling: Coupling) -> Coupli
         dimensions[weight] = {0: of_position.repeat(3)}  # queries, keys, values
         if module.in_proj_bias is not None:
             dimensions[f"{prefix}in_proj_bias"] = {0: of_position.repeat(3)}
-        dimensions[f"{prefix}out_proj.weight"] = {1: of_position}
+        # Its outputs may be channels themselves, where nothing is added to them.
+        outputs = dimensions.get(f"{prefix}out_proj.weight", {})
+        dimensions[f"{prefix}out_proj.weight"] = {**outputs, 1: of_position}
         groups[weight] = Group((weight,), start, start + module.num_heads)
         start += module.num_heads
     return Coupling(groups, dimensions, coupling.sources)

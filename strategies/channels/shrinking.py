@@ -12,10 +12,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
 from ...errors import UsageError
+from ...orientation import is_transposed
 from ...protocols import Resizes, declared
 from ...seeding import generator
 from ..evidence.modes import evaluation_mode
-from ..evidence.prunable import is_transposed
 from ..masks import MaskedWeights
 from .coupling import Coupling
 

@@ -13,9 +13,10 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from ...datasets import Batch
 from ...errors import UsageError
+from ...orientation import is_transposed
 from .context import Context
 from .modes import evaluation_mode
-from .prunable import is_kind, is_transposed, outputs_first
+from .prunable import is_kind, outputs_first
 
 CONVOLUTIONS: tuple[type[nn.Module], ...] = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 OBSERVED: tuple[type[nn.Module], ...] = (nn.Linear, *CONVOLUTIONS, nn.Embedding, nn.RNNBase)

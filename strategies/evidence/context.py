@@ -91,6 +91,12 @@ class Context:
             layer._memory[_PASSES] = self.passes
             yield layer
 
+    def with_masks(self, masks: Mapping[str, Tensor]) -> Context:
+        """The same with other masks, and with all that is remembered."""
+        other = replace(self, masks=masks)
+        other._memory.update(self._memory)
+        return other
+
     def _drawn(self, count: int, size: int) -> Iterator[Batch]:
         remaining = count
         while remaining > 0:

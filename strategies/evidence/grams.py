@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...orientation import is_transposed
 from .activations import hooked, owners
 from .context import Context
 from .modes import evaluation_mode
-from .prunable import is_transposed
 
 PRODUCTS: tuple[type[nn.Module], ...] = (nn.Linear, nn.Conv2d)
 """The layers whose outputs are products of a matrix of weights with rows of inputs."""

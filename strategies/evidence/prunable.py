@@ -16,13 +16,13 @@ from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvTransposeNd
 from torch.nn.utils.parametrize import is_parametrized
 from torch.nn.utils.rnn import PackedSequence
 from torch.nn.utils.weight_norm import WeightNorm
 from torch.utils._pytree import tree_map
 
 from ...errors import UsageError
+from ...orientation import is_conv1d, transposed_weights
 from ...protocols import NamesOutputLayer, NamesWeightClasses, declared
 from .modes import evaluation_mode
 
@@ -131,21 +131,9 @@ def weight_class(model: nn.Module, name: str) -> str:
     return name if says is None else says.weight_classes.get(name, name)
 
 
-def is_transposed(module: nn.Module) -> bool:
-    """Whether a module's weight has its inputs first and its outputs second.
-
-    So it is in transposed convolutions, and in the linear layers that GPT-2 calls Conv1D.
-    """
-    return _is_conv1d(module) or isinstance(module, _ConvTransposeNd)
-
-
 def is_kind(module: nn.Module, kinds: tuple[type[nn.Module], ...]) -> bool:
     """Whether a module is of one of some kinds; what GPT-2 calls Conv1D is an ``nn.Linear`` too."""
-    return isinstance(module, kinds) or (nn.Linear in kinds and _is_conv1d(module))
-
-
-def _is_conv1d(module: nn.Module) -> bool:
-    return type(module).__name__ == "Conv1D" and hasattr(module, "nf")
+    return isinstance(module, kinds) or (nn.Linear in kinds and is_conv1d(module))
 
 
 def outputs_first(model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -157,13 +145,7 @@ def outputs_first(model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, 
         model: the network.
         tensors: by parameter names.
     """
-    turned = {
-        id(parameter)
-        for module in model.modules()
-        if is_transposed(module)
-        for parameter in module.parameters(recurse=False)
-        if parameter.ndim >= 2
-    }
+    turned = transposed_weights(model)
     parameters = dict(model.named_parameters()) if turned else {}
     return {
         name: tensor.transpose(0, 1) if turned and id(parameters[name]) in turned else tensor

@@ -10,6 +10,7 @@ from typing import Annotated
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.fx import Tracer
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...datasets import Batch
@@ -307,16 +308,41 @@ def _channel_dimension(module: nn.Module) -> int:
 
 
 def following_normalisations(model: nn.Module) -> dict[str, str]:
-    """For each weight the scales of the batch normalisation that is registered next and fits."""
+    """For each weight the scales of the batch normalisation that is registered next and fits.
+
+    It must be what takes the layer's outputs, and nothing else may, which torch's tracing shows;
+    of a network that cannot be traced that is taken for granted. In a pre-activation network the
+    next one may normalise a sum.
+    """
+    readers = _readers(model)
     found = {}
     before: tuple[str, nn.Parameter] | None = None
     for name, module in model.named_modules():
         if isinstance(module, _BatchNorm):
             if before is not None and module.affine and len(before[1]) == module.num_features:
-                found[before[0]] = f"{name}.weight"
+                layer = before[0].removesuffix(".weight")
+                if readers is None or readers.get(layer) == {name}:
+                    found[before[0]] = f"{name}.weight"
             before = None
         elif isinstance(weight := getattr(module, "weight", None), nn.Parameter):
             before = (f"{name}.weight", weight)
         elif any(True for _ in module.parameters(recurse=False)):
             before = None
     return found
+
+
+def _readers(model: nn.Module) -> dict[str, set[str]] | None:
+    """What takes the outputs of each module, by name; None if the network cannot be traced.
+
+    What is no call of a module, as an addition, has no name.
+    """
+    try:
+        graph = Tracer().trace(model)
+    except Exception:  # whatever a network's code does with what is no tensor
+        return None
+    readers: dict[str, set[str]] = {}
+    for node in graph.nodes:
+        if node.op == "call_module":
+            users = {str(user.target) if user.op == "call_module" else "" for user in node.users}
+            readers.setdefault(str(node.target), set()).update(users)
+    return readers

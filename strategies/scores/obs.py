@@ -36,7 +36,7 @@ class _Surgeon(ScoredStrategy):
 
     @abstractmethod
     def loss(self, context: Context, batch: Batch) -> Tensor:
-        """The loss of a single example whose squared gradients make the curvature."""
+        """The mean loss of a batch of one, whose gradients, of the sum, make the curvature."""
 
     def score(self, context: Context) -> Scores:
         """w² / (2 · [F⁻¹]_ii)."""
@@ -63,7 +63,11 @@ class _Surgeon(ScoredStrategy):
         return updated
 
     def _matrices(self, context: Context) -> dict[str, Tensor]:
-        """For each layer its blocks of λI + mean of g·gᵀ (blocks × block_size × block_size)."""
+        """For each layer its blocks of λI + mean of g·gᵀ (blocks × block_size × block_size).
+
+        A token of a sequence is an example, and the gradient of a sequence's sum stands for those
+        of its tokens, as in :class:`.GaussNewton`.
+        """
         return context.remember("blocks of curvature", lambda: self._accumulated(context))
 
     def _accumulated(self, context: Context) -> dict[str, Tensor]:
@@ -88,14 +92,22 @@ class _Surgeon(ScoredStrategy):
                 matrix.baddbmm_(rows.transpose(1, 2), rows, alpha=1 / self.examples)
                 slopes.clear()
 
-        slopes_of_examples = sample_gradients(
-            context, self.examples, 1, lambda batch: self.loss(context, batch)
-        )
+        sizes: list[int] = []
+
+        def summed(batch: Batch) -> Tensor:
+            sizes.append(context.task.examples(batch))
+            return self.loss(context, batch) * sizes[-1]
+
+        slopes_of_examples = sample_gradients(context, self.examples, 1, summed)
         for number, slopes in enumerate(slopes_of_examples, start=1):
             for waiting, slope in zip(pending, slopes, strict=True):
                 waiting.append(_in_blocks(slope, size))
             if number % _CHUNK == 0 or number == self.examples:
                 add()
+        # A sequence has as many examples as tokens, so that there are more than were counted on.
+        if (fewer := self.examples / sum(sizes)) < 1:
+            for matrix in matrices.values():
+                matrix.mul_(fewer).diagonal(dim1=1, dim2=2).add_((1 - fewer) * self.damping)
         return matrices
 
 

@@ -35,6 +35,10 @@ class Random(ScoredStrategy):
             for name, weight in context.weights.items()
         }
 
+    def unit_scores(self, scores: Tensor) -> Tensor:
+        """One of the unit's draws: their sum would be the larger, the larger the unit is."""
+        return scores[:, 0]
+
 
 @register
 @dataclass(frozen=True)
@@ -54,7 +58,3 @@ class StructuredRandom(Random):
 
     allocation: Allocation = Uniform()
     structure: Structure = Filters()
-
-    def unit_scores(self, scores: Tensor) -> Tensor:
-        """One of the filter's draws."""
-        return scores[:, 0]

@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from ..evidence.activations import input_norms
+from ..evidence.activations import CONVOLUTIONS, input_norms, owners
 from ..evidence.context import Context
 from ..scored import Scores
 from ..strategy import register
@@ -46,15 +46,21 @@ class RIA(Wanda):
     def score(self, context: Context) -> Scores:
         """Relative importance · ‖x‖^a."""
         norms = input_norms(context, self.batches, self.batch_size)
+        convolutions = owners(context.model, context.masks, CONVOLUTIONS)
+        groups = {name: getattr(users[0], "groups", 1) for name, users in convolutions.items()}
         return {
-            name: _relative(weight.abs()) * norms[name] ** self.power
+            name: _relative(weight.abs(), groups.get(name, 1)) * norms[name] ** self.power
             for name, weight in context.weights.items()
         }
 
 
-def _relative(sizes: Tensor) -> Tensor:
-    """Each size beside the sum of its output's and of its input's, 0 where these are 0."""
+def _relative(sizes: Tensor, groups: int) -> Tensor:
+    """Each size beside the sum of its output's and of its input's, 0 where these are 0.
+
+    The outputs of each of a convolution's groups have inputs of their own.
+    """
     of_output = sizes.flatten(1).sum(1).view(-1, *[1] * (sizes.ndim - 1))
-    of_input = sizes.sum(0, keepdim=True)
+    by_group = sizes.unflatten(0, (groups, -1))
+    of_input = by_group.sum(1, keepdim=True).expand_as(by_group).flatten(0, 1)
     least = torch.finfo(sizes.dtype).tiny
     return sizes / of_output.clamp(min=least) + sizes / of_input.clamp(min=least)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import isclose, isfinite
 from typing import Annotated, Any
 
@@ -101,7 +101,7 @@ class SynFlow(ScoredStrategy):
             scores = _flow(model, context.masks, inputs)
             masks = self.ranked(context, scores, max(budget, round(density * start)))
             MaskedWeights(model, masks).apply()
-            context = replace(context, masks=masks)
+            context = context.with_masks(masks)
         return masks
 
 

@@ -21,6 +21,7 @@ from prunebench.strategies import (
     LayerByLayer,
     LayerMagnitude,
     PackedMasks,
+    PerOutput,
     SparseGPT,
     Unstructured,
     Wanda,
@@ -404,3 +405,8 @@ def test_only_densities_that_are_known_before_can_be_kept():
             strategy="SparseGPT(allocation=Global())",
         )  # fmt: skip
     assert GlobalMagnitude().scorable(LeNetSmall(), ["x"]) == ["x"]
+
+
+def test_an_allocation_that_would_do_nothing_is_refused():
+    with pytest.raises(UsageError, match=r"allocation: PerOutput.* is not allowed: it chooses"):
+        SparseGPT(allocation=PerOutput())

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import prunebench
+import prunebench.models
 from prunebench.benchmark.cell import rounds
 from prunebench.strategies import ScoredStrategy, Scorings
 
@@ -154,3 +156,22 @@ def test_the_scoring_used_longest_ago_goes_first():
     for key in "abacab":
         scores(key)
     assert "".join(made) == "abcb"
+
+
+def test_seeds_that_share_loaded_weights_have_lots_of_their_own(experiment, runs, tmp_path):
+    save_file(prunebench.models.LeNetSmall().state_dict(), tmp_path / "mine.safetensors")
+    settings = {
+        "strategy": "Random",
+        "sparsity": 0.5,
+        "recovery": "NoRecovery",
+        "least_dense_quality": 0,
+        "initialisation": f"FromFile(path={str(tmp_path / 'mine.safetensors')!r})",
+        "pretraining": {"epochs": 0},
+    }
+    records = [
+        prunebench.run(experiment(**settings, seed=seed), runs=folder)
+        for seed, folder in ((0, runs), (1, runs), (1, tmp_path / "alone"))
+    ]
+    dense, pruned = ([each.digests[of] for each in records] for of in ("dense", "pruned"))
+    assert dense[0] == dense[1]
+    assert pruned[0] != pruned[1] == pruned[2]

@@ -24,6 +24,8 @@ from prunebench.strategies import (
     LayerMagnitude,
     Random,
     ScoredStrategy,
+    SparseGPT,
+    SparseTraining,
     Structure,
     Uniform,
     Units,
@@ -497,7 +499,36 @@ class TunedAwayFromItsDefault(TunedBeyondWhatIsAllowed):
     search_space = {"share": (0.1, 0.9)}
 
 
+class UpdatesWhatIsNotThere(GlobalMagnitude):
+    def update(self, context, masks):
+        return {"no.such.weight": torch.zeros(3)}
+
+
+class TrainsWithoutMasks(GlobalMagnitude):
+    def training(self, context, masks, budget):
+        whole = {name: torch.ones_like(mask) for name, mask in masks.items()}
+        return SparseTraining(context.model, whole)
+
+
+class CannotTrain(GlobalMagnitude):
+    def training(self, context, masks, budget):
+        raise RuntimeError("not today")
+
+
+class LeavesTracesInPlace(SparseGPT):
+    def prune(self, context, budget):
+        sparsity = super().prune(context, budget)
+        for module in context.model.modules():
+            module.register_forward_hook(lambda *_: None)
+        return sparsity
+
+
+_IN_A_RUN = "Pruned and trained as in a run, it ends as it says"
 PLANTED = {
+    UpdatesWhatIsNotThere: (_IN_A_RUN, "raises KeyError"),
+    TrainsWithoutMasks: (_IN_A_RUN, "are to be kept"),
+    CannotTrain: (_IN_A_RUN, "raises RuntimeError: not today"),
+    LeavesTracesInPlace: ("Scoring leaves everything as it was", "hooks"),
     KeepsAllTies: ("Exactly the budget is kept where scores tie", "keep_largest"),
     KeepsNoTies: ("Exactly the budget is kept where scores tie", "keeps 0 weights"),
     DrawsEachWeightByItself: ("Exactly the budget is kept", "are to be kept"),

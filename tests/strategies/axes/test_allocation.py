@@ -518,3 +518,8 @@ def test_per_output_keeps_as_much_of_a_layer_as_uniform_and_refuses_units_of_sev
         assert counts.max() - counts.min() <= 1
     with pytest.raises(UsageError, match="PerOutput: a structure of more than single weights"):
         masks_of(LayerMagnitude(allocation=PerOutput(), structure=Filters()), model, 363)
+
+
+def test_what_a_pattern_leaves_cannot_be_shuffled():
+    with pytest.raises(UsageError, match="there is nothing left to shuffle"):
+        GlobalMagnitude(allocation=Shuffled(), structure=NM())

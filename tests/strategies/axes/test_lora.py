@@ -181,6 +181,10 @@ def test_a_cell_recovers_by_it_and_keeps_its_budget_and_its_biases(experiment, t
             },
             "it trains the network under masks, and finetuned_network is shrunk",
         ),
+        (
+            {"finetuning": {"epochs": 1, "penalty": "L1(strength=1e-5)"}},
+            r"the weights that finetuning.penalty is of, L1\(strength=1e-05\), do not train",
+        ),
     ],
 )
 def test_it_is_refused_where_others_say_how_a_network_trains(experiment, settings, sentence):

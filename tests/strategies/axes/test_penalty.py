@@ -123,3 +123,10 @@ class _InDouble:
 
     def training_batches(self, *arguments):
         return self.batches("train", *arguments)
+
+
+def test_a_group_of_a_transposed_convolution_is_what_makes_an_output():
+    model = nn.Sequential(nn.ConvTranspose2d(3, 5, 2, bias=False))
+    nn.init.zeros_(model[0].weight)
+    model[0].weight.data[:, 1] = 1  # one filter of 3 × 2 × 2 weights
+    assert GroupLasso(strength=1.0)(model).item() == pytest.approx(12)

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from prunebench.errors import UsageError
 from prunebench.models import CifarResNet
-from prunebench.strategies import couple, prunable_weights
+from prunebench.strategies import check_equivalence, couple, prunable_weights, shrink
 
 
 def coupled(model, *shape):
@@ -212,3 +212,35 @@ def test_a_network_that_cannot_be_traced_gets_a_sentence():
 
     with pytest.raises(UsageError, match=r"Broken cannot be traced \(RuntimeError: no images"):
         coupled(Broken(), 3)
+
+
+class AttentionAlone(nn.Module):
+    """Attention that nothing is added to, so that its outputs may go too."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(5, 16)
+        self.attention = nn.MultiheadAttention(16, 4, batch_first=True)
+        self.middle = nn.Linear(16, 8)
+        self.last = nn.Linear(8, 3)
+
+    def forward(self, x):
+        x = self.first(x)
+        return self.last(F.relu(self.middle(self.attention(x, x, x)[0].mean(1))))
+
+
+def test_heads_go_and_so_do_the_outputs_of_attention():
+    torch.manual_seed(0)
+    model = AttentionAlone().eval()
+    coupling = coupled(model, 6, 5)
+    assert coupling.dimensions["attention.out_proj.weight"].keys() == {0, 1}
+    stays = torch.ones(coupling.channels, dtype=torch.bool)
+    for group in coupling.groups.values():
+        stays[group.start] = False
+    small = shrink(model, coupling, stays)
+    for name, dimensions in coupling.dimensions.items():
+        parameter = dict(model.named_parameters())[name]
+        for dim, channels in dimensions.items():
+            gone = (channels >= 0) & ~stays[channels.clamp(min=0)]
+            parameter.data[(slice(None),) * dim + (gone,)] = 0
+    check_equivalence(model, small, torch.randn(2, 6, 5))

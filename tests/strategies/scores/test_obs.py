@@ -6,6 +6,7 @@ from contexts import context_of
 from quadratic import at_the_minimum, loss_of
 from torch import nn
 
+from prunebench.benchmark.conformance.networks import Synthetic
 from prunebench.errors import UsageError
 from prunebench.models import LeNet5
 from prunebench.strategies import OBS, Fisher, WoodFisher
@@ -120,3 +121,34 @@ class WithoutUpdate(ExactOuterProducts):
 def test_blocks_that_would_not_fit_into_memory_are_refused(regression):
     with pytest.raises(UsageError, match="block_size: 100000 is not possible here"):
         OBS(block_size=100_000).score(context_of(LeNet5(), regression))
+
+
+class Sequences(Synthetic):
+    """Sequences of unequal lengths; the loss is the mean over tokens, which are the examples."""
+
+    lengths = (1, 2, 5, 3)
+
+    def batches(self, split, batch_size, generator=None):
+        for length in self.lengths:
+            torch.manual_seed(length)
+            yield torch.randn(length, 3, dtype=torch.float64), torch.randn(length, 2).double()
+
+    def examples(self, batch):
+        return len(batch[0])
+
+    def loss(self, model, batch):
+        return (model(batch[0]) - batch[1]).square().sum() / len(batch[0])
+
+
+def test_tokens_are_the_examples_of_sequences():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 2, bias=False)).double()
+    task, damping = Sequences(), 0.25
+    scores = WoodFisher(examples=4, block_size=6, damping=damping).score(context_of(model, task))
+    weight, fisher = model[0].weight, damping * torch.eye(6, dtype=torch.float64)
+    for inputs, targets in task.batches("train", 1):
+        loss = (model(inputs) - targets).square().sum()
+        (slope,) = torch.autograd.grad(loss, weight)
+        fisher += slope.flatten().outer(slope.flatten()) / sum(task.lengths)
+    expected = weight.flatten().square() / (2 * torch.linalg.inv(fisher).diagonal())
+    assert torch.allclose(scores["0.weight"].flatten(), expected, rtol=1e-9)

@@ -6,7 +6,7 @@ from contexts import context_of
 from scipy.stats import chi2
 from torch import nn
 
-from prunebench.strategies import LayerRandom, Random, kept
+from prunebench.strategies import Filters, LayerRandom, Random, kept
 
 
 def masks_of(strategy, seed, budget, masks=None):
@@ -56,3 +56,14 @@ def test_a_second_round_draws_from_what_the_first_left():
     second = masks_of(Random(), 1, 20, first)
     assert kept(second) == 20
     assert not any((second[name] & ~mask).any() for name, mask in first.items())
+
+
+def test_a_unit_is_as_likely_to_stay_whatever_its_size():
+    model = nn.Sequential(nn.Conv2d(1, 20, 1), nn.Conv2d(20, 20, 3), nn.Conv2d(20, 2, 1))
+    strategy = Random(structure=Filters())
+    left = [
+        strategy.masks(context_of(model, strategy=strategy, seed=seed), 1810)["0.weight"].sum()
+        for seed in range(200)
+    ]
+    # About half of 40 filters stay, of which 20 have one weight; a sum of draws would keep none.
+    assert 9 < sum(left) / len(left) < 11.5

@@ -69,3 +69,20 @@ def test_a_layer_without_weights_has_no_scores_but_zero():
     layer = nn.Linear(3, 2)
     nn.init.zeros_(layer.weight)
     assert not scores(RIA(batches=1), layer, torch.ones(2, 3)).any()
+
+
+def test_the_groups_of_a_convolution_have_inputs_of_their_own():
+    torch.manual_seed(0)
+    grouped, images = nn.Conv2d(6, 9, 1, groups=3, bias=False), torch.randn(4, 6, 5, 5)
+
+    class Pooled(nn.Sequential):
+        def forward(self, inputs):
+            return super().forward(inputs).mean((2, 3))
+
+    found = RIA(batches=1).score(context_of(Pooled(grouped), Given(images)))["0.weight"]
+    pixels = images.movedim(1, -1).flatten(0, 2)
+    for group in range(3):
+        linear = nn.Linear(2, 3, bias=False)
+        linear.weight.data = grouped.weight.data[3 * group : 3 * group + 3].flatten(1)
+        alone = scores(RIA(batches=1), linear, pixels[:, 2 * group : 2 * group + 2])
+        assert torch.allclose(found[3 * group : 3 * group + 3].flatten(1), alone, rtol=1e-5)

@@ -12,12 +12,14 @@ from prunebench.benchmark.conformance.networks import Synthetic
 from prunebench.errors import UsageError
 from prunebench.models import LeNet5, LeNet300100, ResNetSmall
 from prunebench.strategies import (
+    CoupledChannels,
     Global,
     GlobalMagnitude,
     SynFlow,
     collapsed,
     kept,
 )
+from prunebench.strategies.axes import structure
 
 
 class Images(Synthetic):
@@ -288,3 +290,15 @@ def test_it_is_refused_before_anything_is_trained(tmp_path):
     with pytest.raises(UsageError, match=r"SynFlow is not possible on Rows: it has a recurrent"):
         prunebench.sweep([experiment], runs=tmp_path / "runs", progress=False)
     assert not (tmp_path / "runs").exists()
+
+
+def test_channels_are_looked_for_once_and_not_in_every_iteration(monkeypatch):
+    searches = []
+    search = structure.couple
+    monkeypatch.setattr(structure, "couple", lambda *args: searches.append(args) or search(*args))
+    torch.manual_seed(0)
+    strategy = SynFlow(iterations=5, structure=CoupledChannels())
+    context = context_of(ResNetSmall(), Images((1, 8, 8)), strategy=strategy)
+    masks = strategy.masks(context, sum(m.numel() for m in context.masks.values()) // 2)
+    assert kept(masks) > 0
+    assert len(searches) == 1

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 import prunebench
 from prunebench.metrics import Flops, Size, Subject, flops_by_module
 from prunebench.metrics.gates import shares_of_work
-from prunebench.models import LeNetSmall, ResNetSmall
+from prunebench.models import CifarResNet, LeNetSmall, ResNetSmall, WideResNet
 from prunebench.seeding import generator
 from prunebench.strategies import FeatureBoosting, GatedConvolution
 
@@ -180,3 +180,21 @@ def test_an_experiment_keeps_the_weights_and_saves_work(experiment, tmp_path):
 def test_going_back_to_a_network_without_gates_is_refused(experiment):
     with pytest.raises(prunebench.UsageError, match="FeatureBoosting adds gates"):
         experiment(strategy="FeatureBoosting", recovery="Rewind")
+
+
+@pytest.mark.parametrize("make", [ResNetSmall, CifarResNet, lambda: WideResNet(depth=10, width=1)])
+def test_with_all_gates_open_the_network_is_the_one_that_was_trained(make):
+    torch.manual_seed(0)
+    model = make().eval()
+    size = 8 if make is ResNetSmall else 32
+    shape = (5, 1, 8, 8) if size == 8 else (5, 3, 32, 32)
+    inputs = torch.randn(shape)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2)
+    opened = adapted(model, 1.0).eval()
+    for gate in gates(opened):
+        nn.init.zeros_(gate.predictor.weight)  # every saliency is its bias then, which is one
+    assert gates(opened)
+    torch.testing.assert_close(opened(inputs), model(inputs))
