@@ -160,6 +160,11 @@ class TinyImageNet(ImageFolder):
             raise UsageError(f"dataset TinyImageNet: there is no {listing}")
         places = {name: place for place, name in enumerate(names)}
         lines = [line.split("\t") for line in listing.read_text().splitlines()]
+        if unknown := {line[1] for line in lines} - places.keys():
+            raise UsageError(
+                f"dataset TinyImageNet: {listing} has the class {min(unknown)!r}, of which there "
+                "is no folder in train"
+            )
         return [(root / self.test / "images" / line[0], places[line[1]]) for line in lines]
 
 
@@ -256,9 +261,15 @@ def decode(path: Path, size: int, drawn: Sequence[float] | None, margin: float =
     """
     try:
         with Image.open(path) as image:
+            deep = image.mode.startswith(("I", "F"))
             picture = image.convert("RGB")
-    except OSError as error:
+    except Exception as error:  # broken files make Pillow raise of all kinds
         raise UsageError(f"{path} cannot be read as an image: {error}") from None
+    if deep:
+        raise UsageError(
+            f"{path} cannot be read as an image: it has more than 8 bits a pixel (mode "
+            f"{image.mode}), which would be cut off; save it with 8"
+        )
     width, height = picture.size
     if drawn is None:
         across = down = (1 - margin) * min(width, height)

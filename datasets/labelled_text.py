@@ -17,10 +17,11 @@ from torch import Tensor
 from ..errors import UsageError, lacking
 from .classification import LabelClassification
 from .task import Batch, Dataset, Split, Task, register
-from .text_files import read_text, text_file
+from .text_files import names_of_splits, read_text, text_file
 from .tokenizers import filled_tokens_of_model
 
 _FILLING = 0
+_LONGEST = 2**31 - 1  # characters of a text
 
 
 class TextClassification(LabelClassification):
@@ -100,14 +101,15 @@ class LabelledText(Dataset):
 
     def load(self, folder: Path) -> Task:
         """Read the files."""
-        names: dict[Split, str] = {
-            "train": self.train,
-            "validation": self.validation,
-            "test": self.test,
-        }
+        names = names_of_splits("LabelledText", self.train, self.validation, self.test)
         place = folder / self.folder
         pairs = {split: self._read(place, name) for split, name in names.items()}
         classes = sorted({label for _, label in pairs["train"]})
+        if len(classes) < 2:
+            raise UsageError(
+                f"dataset LabelledText: the training split has one label only, {classes[0]!r}: "
+                "there is nothing to tell apart"
+            )
         numbers = {name: number for number, name in enumerate(classes)}
         as_tokens = self._as_tokens()
         splits: dict[Split, Batch] = {}
@@ -148,9 +150,14 @@ class LabelledText(Dataset):
 def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
     """The rows of a CSV or JSONL file."""
     kind = Path(path.name.removesuffix(".gz")).suffix
-    content = io.StringIO(read_text(path), newline="")
+    # Spreadsheets begin their files with a mark that is no part of the first name.
+    content = io.StringIO(read_text(path).removeprefix("\ufeff"), newline="")
     if kind == ".csv":
-        yield from csv.DictReader(content)
+        csv.field_size_limit(_LONGEST)
+        try:
+            yield from csv.DictReader(content)
+        except csv.Error as error:
+            raise UsageError(f"{path} cannot be read as CSV: {error}") from None
     elif kind == ".jsonl":
         for number, line in enumerate(content, 1):
             yield _object(path, number, line)

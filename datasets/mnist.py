@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
+from ..errors import UsageError
 from .classification import Classification, Scaling, hold_out
 from .downloaded import of_torchvision, read_or_download
 from .task import Dataset, Task, register
@@ -36,6 +37,11 @@ class _LikeMNIST(Dataset):
         rest, validation = hold_out(
             training.data.unsqueeze(1), training.targets, self.validation, "MNIST validation"
         )
+        if self.training is not None and self.training > len(rest[0]):
+            raise UsageError(
+                f"dataset {type(self).__name__}: training: {self.training:,} is not allowed: "
+                f"{len(rest[0]):,} images are left beside {self.validation:,} for validation"
+            )
         splits = {
             "train": tuple(part[: self.training] for part in rest),
             "validation": validation,

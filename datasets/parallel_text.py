@@ -13,8 +13,8 @@ from ..errors import UsageError, lacking
 from ..folders import cache_folder
 from .cache import in_one_go
 from .subwords import Subwords
-from .task import Dataset, Split, Task, register
-from .text_files import read_text, text_file
+from .task import Dataset, Task, register
+from .text_files import names_of_splits, read_text, text_file
 from .translation import Translation
 
 
@@ -61,11 +61,7 @@ class ParallelText(Dataset):
         """Read the files, and learn the subwords if that has not been done."""
         if reason := lacking("translation", "sentencepiece"):
             raise UsageError(f"dataset {type(self).__name__}: {reason}")
-        names: dict[Split, str] = {
-            "train": self.train,
-            "validation": self.validation,
-            "test": self.test,
-        }
+        names = names_of_splits(type(self).__name__, self.train, self.validation, self.test)
         splits = {split: self._read(folder / self.folder, name) for split, name in names.items()}
         sources, targets = splits["train"]
         texts = [[*sources, *targets]] if self.shared else [sources, targets]

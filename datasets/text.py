@@ -16,8 +16,8 @@ from ..folders import cache_folder
 from .language import LanguageModelling, Stream
 from .parallel_text import Multi30k
 from .subwords import END, ExactSubwords, Subwords
-from .task import Dataset, Split, Task, register
-from .text_files import read_text, text_file
+from .task import Dataset, Task, register
+from .text_files import names_of_splits, read_text, text_file
 from .tokenizers import tokens_of_model
 
 _BYTES = 256
@@ -72,11 +72,7 @@ class Text(Dataset):
 
     def load(self, folder: Path) -> Task:
         """Read the files, and learn the subwords if that has not been done."""
-        names: dict[Split, str] = {
-            "train": self.train,
-            "validation": self.validation,
-            "test": self.test,
-        }
+        names = names_of_splits(type(self).__name__, self.train, self.validation, self.test)
         texts = {
             split: read_text(self.file(folder / self.folder, name)) for split, name in names.items()
         }

@@ -6,6 +6,7 @@ import gzip
 from pathlib import Path
 
 from ..errors import UsageError
+from .task import Split
 
 
 def text_file(dataset: str, folder: Path, name: str) -> Path:
@@ -25,6 +26,22 @@ def text_file(dataset: str, folder: Path, name: str) -> Path:
             f"dataset {dataset}: there is no {folder / name}, and no such file that ends with .gz"
         )
     return found[0]
+
+
+def names_of_splits(dataset: str, train: str, validation: str, test: str) -> dict[Split, str]:
+    """What each split's file is called.
+
+    Raises:
+        UsageError: one file is to be two splits, so that what decides would have been learned.
+    """
+    names: dict[Split, str] = {"train": train, "validation": validation, "test": test}
+    given: dict[str, Split] = {}
+    for split, name in names.items():
+        if (other := given.setdefault(name, split)) != split:
+            raise UsageError(
+                f"dataset {dataset}: {split}: {name!r} is not allowed: it is the {other} split too"
+            )
+    return names
 
 
 def read_text(path: Path) -> str:

@@ -29,7 +29,7 @@ class NextToken(Task):
 
     def smoothed_loss(self, model: nn.Module, batch: Batch, label_smoothing: float) -> Tensor:
         """The same with smoothed labels; see :meth:`Task.smoothed_loss`."""
-        logits, labels = model(batch[0]), batch[1]
+        logits, labels = self._foretold(model, batch)
         return F.cross_entropy(
             logits.flatten(0, 1),
             labels.flatten(),
@@ -39,5 +39,11 @@ class NextToken(Task):
 
     def sampled_loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
         """Mean cross-entropy of tokens drawn from the model; see :meth:`Task.sampled_loss`."""
-        logits = model(batch[0])[batch[1] != self.padding]
-        return F.cross_entropy(logits, sampled_labels(logits, generator))
+        logits, labels = self._foretold(model, batch)
+        foretold = logits[labels != self.padding]
+        return F.cross_entropy(foretold, sampled_labels(foretold, generator))
+
+    def _foretold(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Logits and labels; of a part of a batch a model may leave out steps that are padding."""
+        logits = model(batch[0])
+        return logits, batch[1][:, : logits.shape[1]]

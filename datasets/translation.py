@@ -64,6 +64,11 @@ class Translation(NextToken):
             )
             if split == "train":
                 pairs = [pair for pair in pairs if max(map(len, pair)) < longest]
+                if not pairs:
+                    raise UsageError(
+                        f"longest: {longest} is not allowed: all pairs of the training split have "
+                        "more tokens"
+                    )
             self._tokens[split] = _as_tensors(pairs)
         self.input_shape = (2, self._tokens["test"][0].shape[2])
         self._batch_sizes: dict[tuple[Split, int], list[int]] = {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from math import nan
 from typing import Annotated
 
@@ -54,12 +53,13 @@ class Accuracy(Metric):
         with inference(subject.model):
             for inputs, labels in task.batches(subject.split, self.batch_size):
                 logits = subject.model(inputs)
-                loss += F.cross_entropy(logits, labels, reduction="sum").double().item()
-                best = logits.topk(top).indices
-                hits += (best == labels.unsqueeze(1)).sum(0).cpu()
+                loss += F.cross_entropy(logits, labels, reduction="sum").item()
+                # Of a network that gives no numbers the "highest" logits are right by accident.
+                are_numbers = ~logits.isnan().any(1, keepdim=True)
+                hit = (logits.topk(top).indices == labels.unsqueeze(1)) & are_numbers
+                hits += hit.sum(0).cpu()
                 counts += labels.bincount(minlength=task.classes).cpu()
-                found = labels[logits.argmax(1) == labels]
-                right += found.bincount(minlength=task.classes).cpu()
+                right += labels[hit[:, 0]].bincount(minlength=task.classes).cpu()
         examples = task.size(subject.split)
         measured = {"top1": hits[0].item() / examples, "loss": loss / examples}
         if top == 5:
@@ -70,13 +70,15 @@ class Accuracy(Metric):
 
     def least(self, task: Task, split: Split) -> float:
         """Accuracy: of always the most frequent class of the split p, and p + 0.05 (1 − p)."""
-        share = _largest_share(task, split, self.batch_size)
-        return share + LEARNED * (1 - share)
+        # Remembered with the task, which need not be hashable: images may have to be decoded.
+        shares: dict[Split, float] = vars(task).setdefault("_largest_shares", {})
+        if split not in shares:
+            shares[split] = _largest_share(task, split, self.batch_size)
+        return shares[split] + LEARNED * (1 - shares[split])
 
 
-@lru_cache(maxsize=4)
 def _largest_share(task: Task, split: Split, batch_size: int) -> float:
-    """The share of the most frequent class; remembered, since images may have to be decoded."""
+    """The share of the most frequent class."""
     counts = torch.zeros(task.classes, dtype=torch.int64)
     for _, labels in task.batches(split, batch_size):
         counts += labels.bincount(minlength=task.classes).cpu()

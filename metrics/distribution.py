@@ -41,7 +41,10 @@ def histograms(
     rows = []
     for name, weight in recovered.items():
         states = [dense.get(name), pruned.get(name), weight]
-        limit = max(float(each.abs().max()) for each in states if each is not None)
+        limit = max(
+            (float(each.abs().max()) for each in states if each is not None and each.numel()),
+            default=0.0,
+        )
         if 0 < limit < torch.inf:
             rows.append(Histograms(name, limit, *(_counts(each, limit) for each in states)))
     return rows

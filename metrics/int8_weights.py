@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ..orientation import transposed_weights
 from .metric import Measurements, Metric, Subject, own_metric, register
 
 _LARGEST = 127
@@ -27,22 +28,27 @@ class Int8Weights(Metric):
         "int8_quality": "the task's primary quality metric on the test split with weights rounded "
         "to 8 bits",
         "int8_bytes": "bytes of parameters and buffers with weights in 8 bits and a scale in 32 "
-        "for each of their rows",
+        "for each of their outputs",
     }
 
     def measure(self, subject: Subject) -> Measurements:
         """Round a copy of the network, and have the task's own metric say how good that is."""
         model = deepcopy(subject.model)
         tensors: list[Tensor] = [*model.parameters(), *model.buffers()]
+        turned = transposed_weights(model)
         with torch.no_grad():
             for weight in model.parameters():
                 if weight.ndim > 1:
-                    weight.copy_(rounded(weight))
-        return {"int8_quality": _quality(model, subject), "int8_bytes": sum(map(_bytes, tensors))}
+                    outputs_first = weight.transpose(0, 1) if id(weight) in turned else weight
+                    outputs_first.copy_(rounded(outputs_first))
+        stored = sum(_bytes(tensor, int(id(tensor) in turned)) for tensor in tensors)
+        return {"int8_quality": _quality(model, subject), "int8_bytes": stored}
 
 
 def rounded(weight: Tensor) -> Tensor:
     """A weight whose rows are whole multiples, up to 127, of a 127th of their largest magnitude."""
+    if weight.numel() == 0:
+        return weight
     steps = weight.flatten(1).abs().amax(1).div(_LARGEST).view(-1, *[1] * (weight.ndim - 1))
     return (weight / steps.where(steps > 0, 1)).round() * steps
 
@@ -53,7 +59,8 @@ def _quality(model: nn.Module, subject: Subject) -> float:
     return metric.measure(Subject(model, model, subject.task, (), subject.split))[primary]
 
 
-def _bytes(tensor: Tensor) -> int:
+def _bytes(tensor: Tensor, outputs: int) -> int:
+    """As it is stored, ``outputs`` being the dimension of a weight's outputs."""
     if isinstance(tensor, nn.Parameter) and tensor.ndim > 1:
-        return tensor.numel() + 4 * len(tensor)
+        return tensor.numel() + 4 * tensor.shape[outputs]
     return tensor.numel() * tensor.element_size()

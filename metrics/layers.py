@@ -58,4 +58,5 @@ def layer_sizes(model: nn.Module) -> list[LayerRow]:
 def _row(name: str, parameter: Tensor, flops: int | None, effective: float | None) -> LayerRow:
     nonzero, count = int(torch.count_nonzero(parameter)), parameter.numel()
     shape = tuple(parameter.shape)
-    return LayerRow(name, shape, count, nonzero, nonzero / count, flops, effective)
+    density = nonzero / count if count else 1.0
+    return LayerRow(name, shape, count, nonzero, density, flops, effective)

@@ -12,9 +12,11 @@ import json
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
+from pydantic import Field
 from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -33,7 +35,7 @@ class Storage(Metric):
         compression_level: of DEFLATE, from 1 (fast) to 9 (small).
     """
 
-    compression_level: int = 6
+    compression_level: Annotated[int, Field(ge=1, le=9)] = 6
 
     definitions = {
         "file_bytes": "bytes of a safetensors file of the network as it is, zeros and all",

@@ -157,8 +157,7 @@ def ratio(numerators: np.ndarray, denominators: np.ndarray) -> Ratio:
     count = len(ratios)
     spread = 1.96 * np.sqrt(count) / 2
     low = max(int(np.floor(count / 2 - spread)), 0)
-    high = min(int(np.ceil(count / 2 + spread)), count - 1)
-    return Ratio(float(np.median(ratios)), float(ratios[low]), float(ratios[high]))
+    return Ratio(float(np.median(ratios)), float(ratios[low]), float(ratios[count - 1 - low]))
 
 
 def ratio_of_means(numerators: np.ndarray, denominators: np.ndarray) -> Ratio:

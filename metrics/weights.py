@@ -20,10 +20,20 @@ RECURRENT = ("aten::lstm", "aten::gru", "aten::rnn_tanh", "aten::rnn_relu")
 _PLACES = {
     "aten::linear": slice(1, 2),
     "aten::_convolution": slice(1, 2),
+    "aten::_convolution_mode": slice(1, 2),
+    "torchvision::deform_conv2d": slice(1, 2),
     "aten::addmm": slice(1, 3),
+    "aten::addmv": slice(1, 3),
+    "aten::baddbmm": slice(1, 3),
+    "aten::addbmm": slice(1, 3),
     "aten::mm": slice(0, 2),
+    "aten::mv": slice(0, 2),
     "aten::bmm": slice(0, 2),
+    "aten::dot": slice(0, 2),
+    "aten::inner": slice(0, 2),
     "aten::matmul": slice(0, 2),
+    "aten::tensordot": slice(0, 2),
+    "aten::bilinear": slice(2, 3),
     "aten::scaled_dot_product_attention": slice(0, 3),
 }
 

@@ -119,16 +119,56 @@ def _products() -> dict[str, _Products]:
 
     counters = {
         "aten::_convolution": jit_handles.conv_flop_jit,
-        "aten::addmm": jit_handles.addmm_flop_jit,
-        "aten::bmm": jit_handles.bmm_flop_jit,
         "aten::einsum": jit_handles.einsum_flop_jit,
         "aten::linear": jit_handles.linear_flop_jit,
-        "aten::matmul": jit_handles.matmul_flop_jit,
-        "aten::mm": jit_handles.matmul_flop_jit,
     }
-    by_fvcore = {kind: partial(_one_product, kind, each) for kind, each in counters.items()}
-    recurrent = {kind: partial(_recurrent, kind) for kind in RECURRENT}
-    return by_fvcore | recurrent | {"aten::scaled_dot_product_attention": _attention}
+    return {
+        **{kind: partial(_one_product, kind, each) for kind, each in counters.items()},
+        **{kind: partial(_sums_of, kind, depth) for kind, depth in _DEPTHS.items()},
+        **{kind: partial(_recurrent, kind) for kind in RECURRENT},
+        "aten::scaled_dot_product_attention": _attention,
+    }
+
+
+_Depth = Callable[[Sequence[Any]], int]
+
+
+def _of_rows(place: int) -> _Depth:
+    """As long as the rows of an input are."""
+    return lambda inputs: _shape(inputs[place])[-1]
+
+
+def _of_filters(place: int) -> _Depth:
+    """As large as a filter, the first dimension of whose tensor is that of outputs."""
+    return lambda inputs: prod(_shape(inputs[place])[1:])
+
+
+def _of_contracted(inputs: Sequence[Any]) -> int:
+    dimensions = (value.toIValue() for value in inputs[2].node().inputs())
+    return prod(_shape(inputs[0])[dimension] for dimension in dimensions)
+
+
+# How many products are added up to each element of the output, where fvcore counts none, or not
+# those of matrices that are multiplied with several others.
+_DEPTHS: dict[str, _Depth] = {
+    **dict.fromkeys(
+        ("aten::matmul", "aten::mm", "aten::bmm", "aten::mv", "aten::dot", "aten::inner"),
+        _of_rows(0),
+    ),
+    **dict.fromkeys(("aten::addmm", "aten::baddbmm", "aten::addmv"), _of_rows(1)),
+    "aten::addbmm": lambda inputs: _shape(inputs[1])[0] * _shape(inputs[1])[-1],
+    "aten::tensordot": _of_contracted,
+    "aten::bilinear": _of_filters(2),
+    "aten::_convolution_mode": _of_filters(1),  # padding="same" and "valid"
+    "torchvision::deform_conv2d": _of_filters(1),
+}
+
+
+def _sums_of(
+    kind: str, depth: _Depth, inputs: Sequence[Any], outputs: Sequence[Any]
+) -> list[tuple[Sequence[Any], int]]:
+    """For each element of the output as many multiply–adds."""
+    return [(operands(kind, inputs), prod(_shape(outputs[0])) * depth(inputs))]
 
 
 def _by_factor(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -121,4 +122,6 @@ def beam_search(
         rows = (going.nonzero() * beam + origins).flatten()
         state = tuple(part[rows] for part in state)
         sentences, limits = sentences[going], limits[going]
-    return [max(found, key=lambda hypothesis: hypothesis.score) for found in finished]
+    # A network whose probabilities are no numbers finds nothing to say.
+    nothing = Hypothesis([], -math.inf)
+    return [max(found, key=lambda each: each.score, default=nothing) for found in finished]

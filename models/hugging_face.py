@@ -234,9 +234,10 @@ def _require_known(configuration: Any, name: str, changes: Mapping[str, Any]) ->
 
 def _require_room(configuration: Any, name: str, length: int, classes: int) -> None:
     positions = getattr(configuration, "max_position_embeddings", None) or length
+    tokens = getattr(configuration, "vocab_size", None) or classes
     for there, needed, what in (
         (positions, length, "positions, and blocks of this data set have"),
-        (configuration.vocab_size, classes, "tokens, and the vocabulary of this data set has"),
+        (tokens, classes, "tokens, and the vocabulary of this data set has"),
     ):
         if there < needed:
             raise UsageError(f"model transformers/{name} has {there:,} {what} {needed:,}")
@@ -244,12 +245,15 @@ def _require_room(configuration: Any, name: str, length: int, classes: int) -> N
 
 @cache
 def _families() -> frozenset[str]:
-    """Families of the library that may have such models, found without importing it."""
+    """Types of the library that may have such models, found without importing it."""
     spec = find_spec("transformers")
     folders = (spec and spec.submodule_search_locations) or []
     found = (path for folder in folders for path in Path(folder).glob("models/*/modeling_*.py"))
     head = re.compile(rb"class \w+(ForCausalLM|LMHeadModel|ForSequenceClassification)\(")
-    return frozenset(path.parent.name for path in found if head.search(path.read_bytes()))
+    homes = {path.parent for path in found if head.search(path.read_bytes())}
+    settings = (path for home in homes for path in home.glob("configuration_*.py"))
+    named = re.compile(r"""^    model_type(?:: \w+)? = ["'](.+)["']""", re.MULTILINE)
+    return frozenset(name for path in settings for name in named.findall(path.read_text("utf-8")))
 
 
 def _is_folder(name: str) -> bool:

@@ -1,7 +1,8 @@
 """Initialisations: from which random weights a network begins.
 
-Each sets the weights of convolutions, linear, recurrent and embedding layers, and their biases to
-zero; a recurrent layer's gates are one matrix each. Normalisation is left as it is.
+Each sets the weights of convolutions, linear, recurrent and embedding layers and of attention, and
+their biases to zero; a recurrent layer's gates are one matrix each, and so are attention's queries,
+keys and values. Normalisation is left as it is.
 """
 
 from __future__ import annotations
@@ -19,12 +20,15 @@ import torch
 from pydantic import Field
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
 from ..errors import UsageError
+from ..orientation import is_conv1d, is_transposed
 from ..registry import Configured, Registry
 
-_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Embedding, nn.RNNBase)
+_LAYERS = (nn.Linear, _ConvNd, nn.Embedding, nn.RNNBase, nn.MultiheadAttention)
 _GATES = {"LSTM": 4, "GRU": 3}
+_OF_ATTENTION = 3
 
 # Standard deviation of N(0, 1) between -2 and 2.
 _STD_WITHIN_TWO = 0.8796256610342398
@@ -43,14 +47,17 @@ class Initialisation(Configured, ABC):
     def __call__(self, model: nn.Module) -> None:
         """Draw the weights of ``model`` anew, in place."""
         for module in model.modules():
-            if not isinstance(module, _LAYERS):
+            if not (isinstance(module, _LAYERS) or is_conv1d(module)):
                 continue
             gates = _GATES.get(getattr(module, "mode", ""), 1)
             for name, parameter in module.named_parameters(recurse=False):
                 if "bias" in name:
                     nn.init.zeros_(parameter)
                 else:
-                    for matrix in parameter.data.chunk(gates):
+                    matrices = _OF_ATTENTION if name == "in_proj_weight" else gates
+                    turned = is_transposed(module)
+                    weight = parameter.data.transpose(0, 1) if turned else parameter.data
+                    for matrix in weight.chunk(matrices):
                         self.fill(matrix)
                     if (padding := getattr(module, "padding_idx", None)) is not None:
                         nn.init.zeros_(parameter.data[padding])

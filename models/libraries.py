@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from ..errors import UsageError, lacking, suggestion
+from ..errors import UsageError, lacking, message_of, suggestion
 from .architecture import MODELS
 
 Build = Callable[[str, int, int, bool], nn.Module]
@@ -59,7 +59,8 @@ def _from_torchvision(name: str, channels: int, classes: int, pretrained: bool) 
     # The auxiliary outputs of Inception and GoogLeNet are no part of the network that is used.
     auxiliary: dict[str, Any] = {}
     if name in ("googlenet", "inception_v3"):
-        auxiliary = {"aux_logits": False, "init_weights": True}
+        # Their weights were trained on images that are normalised in another way.
+        auxiliary = {"aux_logits": False, "init_weights": True, "transform_input": pretrained}
     network: nn.Module = builder(weights=None, num_classes=classes, **auxiliary)
     if pretrained:
         weights = models.get_model_weights(name)
@@ -114,6 +115,10 @@ def _model_class(reference: str, name: str, build: Build) -> type[nn.Module]:
             raise UsageError(
                 f"model {reference}: the pretrained weights could not be downloaded ({error})"
             ) from None
+        except UsageError:
+            raise
+        except Exception as error:  # as of an unknown tag, or a size that is none of a network
+            raise UsageError(f"model {reference} cannot be made: {message_of(error)}") from None
 
     body = {
         "__new__": make,

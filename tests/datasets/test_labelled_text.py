@@ -88,3 +88,18 @@ def test_other_files_and_lines_that_are_no_objects_are_refused(folder):
         LabelledText(str(folder), test="test.jsonl").load(folder)
     with pytest.raises(UsageError, match=r"dataset LabelledText: there is no .*none\.csv"):
         LabelledText(str(folder), train="none.csv").load(folder)
+
+
+def test_long_texts_and_the_mark_of_spreadsheets_are_read(folder):
+    long = "word " * 40_000
+    (folder / "test.csv").write_text(f"\ufefftext,label\n{long},no\n", encoding="utf-8")
+    task = LabelledText(str(folder), length=8).load(folder)
+    assert task.size("test") == 1
+
+
+def test_one_label_alone_and_a_file_of_two_splits_are_refused(folder):
+    with pytest.raises(UsageError, match=r"validation: 'train\.csv' is not allowed"):
+        LabelledText(str(folder), validation="train.csv").load(folder)
+    (folder / "train.csv").write_text("text,label\na,no\nb,no\n")
+    with pytest.raises(UsageError, match="the training split has one label only, 'no'"):
+        LabelledText(str(folder)).load(folder)

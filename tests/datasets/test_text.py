@@ -167,6 +167,7 @@ def test_perplexity_per_byte_does_not_count_subwords_but_bytes(folder):
         ({}, {"length": 10_000}, r"the train split has 2,040 tokens, and blocks of 10000 need"),
         ({"test.txt": b""}, {}, r"the test split has 0 tokens, .* need at least 1 there"),
         ({"test.txt": b"\xff"}, {}, r"test\.txt cannot be read as UTF-8 text"),
+        ({}, {"test": "train.txt"}, r"test: 'train.txt' is not allowed: it is the train split too"),
         ({}, {"stride": 17}, r"stride: 17 is not allowed: .* at most the length of a block, 16"),
         ({}, {"vocabulary": 256}, r"vocabulary: 256 is not allowed .* at least 2\d\d"),
     ],

@@ -182,6 +182,22 @@ def test_long_pairs_are_left_out_of_the_training_split_alone(corpus, reversal):
     assert max(labels.shape[1] for _, labels in task.batches("train", 32)) <= 6
 
 
+def test_the_parts_of_a_batch_have_the_loss_of_the_whole(reversal):
+    """A model may leave out steps that are padding in a part, as ours does."""
+    model = _Uniform(reversal.classes)
+    nn.init.normal_(model.logits)
+    inputs, labels = next(iter(reversal.batches("train", 800)))
+    order = (labels != PADDING).sum(1).argsort()
+    halves = [(inputs[part], labels[part]) for part in order.chunk(2)]
+    assert len({int((half[1] != PADDING).sum(1).max()) for half in halves}) == 2
+    sums = [reversal.loss(model, half) * reversal.examples(half) for half in halves]
+    whole = inputs, labels
+    expected = reversal.loss(model, whole) * reversal.examples(whole)
+    assert sum(sums).item() == pytest.approx(expected.item(), rel=1e-5)
+    for half in halves:
+        assert reversal.sampled_loss(model, half, torch.Generator()).isfinite()
+
+
 GOOD = {
     f"{split}_{side}": "a b\nb c\n" for split in ("train", "val", "test") for side in ("xx", "yy")
 }
@@ -194,6 +210,8 @@ GOOD = {
         ({"test_xx": "a b\n \n"}, {}, r"test\.xx: line 2 is empty"),
         ({"train_xx": ""}, {}, r"train\.xx: line 1 is empty"),
         ({}, {"test": "none"}, r"there is no .*none\.xx, and no such file that ends with \.gz"),
+        ({}, {"longest": 2}, r"longest: 2 is not allowed: all pairs of the training split have"),
+        ({}, {"validation": "train"}, r"validation: 'train' is not allowed: it is the train split"),
         ({}, {"source": "yy"}, r"target: 'yy' is not allowed: it is the source too"),
         ({}, {"vocabulary": 6}, r"vocabulary: 6 is not allowed .* 4 .* at least 8 "),
         ({}, {"vocabulary": 5_000}, r"vocabulary: 5000 is not allowed .* and at most \d+ are"),

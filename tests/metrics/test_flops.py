@@ -39,7 +39,7 @@ class Multiplications(TorchDispatchMode):
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         name = function.overloadpacket.__name__
-        if name in ("mm", "bmm", "addmm"):
+        if name in ("mm", "bmm", "addmm", "baddbmm", "mv", "addmv", "dot"):
             factors, product = args[-2:], torch.matmul
         elif name == "convolution":
             factors = args[:2]
@@ -131,6 +131,26 @@ class Parts(nn.Module):
         return torch.bmm(z, self.query.expand(x.shape[0], -1, -1))
 
 
+class Products(nn.Module):
+    """Products of tensors that are neither layers nor written as matrix products."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Parameter(torch.randn(2, 12, 5))
+        self.offset = nn.Parameter(torch.randn(2, 7, 5))
+        self.second = nn.Parameter(torch.randn(5, 4))
+        self.third = nn.Parameter(torch.randn(6, 4))
+        self.fourth = nn.Parameter(torch.randn(3, 6))
+        self.vector = nn.Parameter(torch.randn(1, 7))
+
+    def forward(self, x):
+        x = torch.baddbmm(self.offset, x, self.first)
+        x = torch.tensordot(x, self.second, dims=1)
+        x = torch.inner(x, self.third)
+        x = x.transpose(1, 2) @ self.vector[0]
+        return torch.addmv(self.fourth.sum(1), self.fourth, x[0]) + torch.mv(self.fourth, x[1])
+
+
 SEQUENCES = (2, 7, 12)
 NETWORKS = {
     "self-attention": (SelfAttention, SEQUENCES),
@@ -155,6 +175,7 @@ NETWORKS = {
     "projected LSTM": (lambda: Reader(nn.LSTM, proj_size=3), SEQUENCES),
     "GRU": (lambda: Reader(nn.GRU, batch_first=True), SEQUENCES),
     "parts": (Parts, SEQUENCES),
+    "products": (Products, SEQUENCES),
 }
 
 
@@ -197,7 +218,7 @@ def test_the_rows_of_the_table_and_products_of_activations_are_all_there_is(name
     others = [each for each in work_by_weight(model, inputs) if each.factor.weight is None]
     rest = sum(each.flops for each in others)
     assert bool(others) == (name not in ("tied", "convolutions", "LSTM", "GRU", "projected LSTM",
-                                         "parts"))  # fmt: skip
+                                         "parts", "products"))  # fmt: skip
     assert sum(row.flops for row in rows) + rest == measured["flops"]
     assert sum(row.effective_flops for row in rows) + rest == pytest.approx(
         measured["effective_flops"], rel=1e-12
@@ -283,3 +304,42 @@ def test_where_heads_were_removed_their_products_are_gone_too():
     expected = sum(flops_by_module(small, inputs).values())
     assert measured["effective_flops"] == pytest.approx(expected)
     assert flops_left(model, inputs)(coupling, kept) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("dilation", [1, 2])
+def test_padding_by_name_is_the_padding_that_it_is(dilation):
+    def flops(padding):
+        torch.manual_seed(0)
+        model = sparse(nn.Sequential(nn.Conv2d(3, 4, 3, padding=padding, dilation=dilation)))
+        return work_by_weight(model, torch.randn(2, 3, 9, 9))
+
+    assert flops("same") == flops(dilation)
+    assert flops("valid") == flops(0)
+    assert flops("same")[0].flops == 2 * 4 * 9 * 9 * 3 * 9
+
+
+def test_a_matrix_that_is_multiplied_with_many_counts_with_each():
+    class Wide(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.w = nn.Parameter(torch.randn(6, 5))
+
+        def forward(self, x):
+            return self.w @ x
+
+    (work,) = work_by_weight(Wide(), torch.randn(3, 7, 5, 2))
+    assert work.flops == 6 * 5 * 3 * 7 * 2
+    assert work.factor.weight == "w"
+
+
+def test_a_bilinear_layer_multiplies_each_pair_of_features_by_a_weight():
+    class Pairs(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Bilinear(4, 5, 6)
+
+        def forward(self, x):
+            return self.layer(x[:, :4], x[:, 4:])
+
+    (work,) = work_by_weight(Pairs(), torch.randn(3, 9))
+    assert work.flops == 3 * 4 * 5 * 6

@@ -1,5 +1,7 @@
 """Weights rounded to 8 bits: as torch rounds them, and what becomes of quality and bytes."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -52,3 +54,18 @@ def test_tied_weights_are_one_and_buffers_are_counted(digits):
     model[1].weight = nn.Parameter(torch.zeros(10, 64))
     again = Int8Weights().measure(Subject(model, model, digits, ()))
     assert again["int8_bytes"] == measured["int8_bytes"]
+
+
+def test_layers_that_have_their_inputs_first_are_rounded_by_outputs(digits):
+    torch.manual_seed(0)
+    turned = nn.ConvTranspose2d(1, 10, 8, bias=False)
+    turned.weight.data[:, 3] *= 1000  # one large output takes nothing from the others
+    model = nn.Sequential(turned, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    by_hand = copy.deepcopy(model)
+    by_hand[0].weight.data = rounded(turned.weight.transpose(0, 1)).transpose(0, 1).detach()
+    measured = Int8Weights().measure(Subject(model, model, digits, ()))
+    assert measured["int8_bytes"] == turned.weight.numel() + 4 * 10
+    of_copy = Accuracy().measure(Subject(by_hand, by_hand, digits, ()))
+    assert measured["int8_quality"] == of_copy["top1"]
+    error = (by_hand[0].weight - turned.weight).abs().amax((0, 2, 3))
+    assert (error <= turned.weight.abs().amax((0, 2, 3)) / 253).all()

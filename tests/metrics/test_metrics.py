@@ -2,6 +2,7 @@
 
 import copy
 import math
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -71,6 +72,48 @@ def test_the_accuracy_of_each_class_is_that_of_its_examples():
     counts = labels.bincount().tolist()
     mean = sum(found[name] * count for name, count in zip("abcd", counts, strict=True)) / 101
     assert mean == pytest.approx(Accuracy().measure(subject_of(model, task))["top1"])
+
+
+class _Fixed(nn.Module):
+    """The same logits for every example."""
+
+    def __init__(self, logits):
+        super().__init__()
+        self.logits = nn.Parameter(torch.tensor(logits))
+
+    def forward(self, inputs):
+        return self.logits.expand(len(inputs), -1)
+
+
+@pytest.mark.parametrize("classes", [4, 40])
+def test_among_equal_logits_one_class_is_chosen_for_the_whole_and_for_each_class(classes):
+    task = task_of(200, classes)
+    model = _Fixed([0.0] * classes)
+    measured = Accuracy().measure(subject_of(model, task))
+    by_class = Accuracy().by_class(subject_of(model, task))
+    counts = next(iter(task.batches("test", 200)))[1].bincount(minlength=classes)
+    right = sum(share * int(n) for share, n in zip(by_class.values(), counts, strict=True) if n)
+    assert measured["top1"] == pytest.approx(right / 200)
+
+
+def test_a_network_that_gives_no_numbers_is_never_right():
+    measured = Accuracy().measure(subject_of(_Fixed([math.nan] * 20), task_of(200, 20)))
+    assert measured["top1"] == measured["top5"] == 0
+    assert math.isnan(measured["loss"])
+
+
+@dataclass
+class _Task:
+    """A task of a user's as a plain dataclass, which is not hashable."""
+
+    classes: int = 2
+
+    def batches(self, split, batch_size):
+        yield torch.zeros(4, 1), torch.tensor([0, 1, 1, 1])
+
+
+def test_a_task_need_not_be_hashable():
+    assert Accuracy().least(_Task(), "validation") == pytest.approx(0.75 + 0.05 * 0.25)
 
 
 def test_a_class_without_examples_has_no_accuracy():

@@ -74,6 +74,14 @@ def test_the_interval_of_a_ratio_covers_the_truth_as_often_as_it_says():
     assert 0.93 <= covered / 1000 <= 0.99
 
 
+def test_an_interval_is_that_of_the_reverse_turned_round():
+    rng = np.random.default_rng(1)
+    for count in range(6, 200):
+        first, second = rng.lognormal(0, 0.3, (2, count))
+        there, back = ratio(first, second), ratio(second, first)
+        assert (there.low, there.high) == pytest.approx((1 / back.high, 1 / back.low))
+
+
 def test_the_median_ratio_is_that_of_pairs_taken_in_turn():
     """A machine that is slowed down for a while slows both, and the ratio does not notice."""
     slowdown = np.array([1, 1, 10, 10, 1, 3])

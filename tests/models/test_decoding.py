@@ -51,6 +51,17 @@ def test_a_wide_beam_finds_the_best_of_all_outputs(normalisation, seed):
         assert hypothesis.score == pytest.approx(score)
 
 
+@pytest.mark.parametrize("beam", [1, 5])
+def test_where_probabilities_are_no_numbers_a_search_comes_to_an_end(beam):
+    table = Table(3, 6, 0)
+    table.logits[1:] = torch.nan
+    limits = torch.tensor([4, 4, 2])
+    found = beam_search(table.step, table.start(), limits, BEGIN, END, beam, 1.0)
+    alone = beam_search(table.step, (torch.tensor([0]),), limits[:1], BEGIN, END, beam, 1.0)
+    assert found[0].tokens == alone[0].tokens
+    assert len(found) == 3
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_a_beam_of_one_is_greedy(seed):
     table = Table(50, 9, seed)

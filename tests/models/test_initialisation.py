@@ -17,6 +17,8 @@ class Everything(nn.Module):
         self.norm = nn.BatchNorm2d(64)
         self.linear = nn.Linear(300, 100)
         self.lstm = nn.LSTM(200, 150)
+        self.turned = nn.ConvTranspose2d(64, 32, 3)
+        self.attention = nn.MultiheadAttention(150, 5)
 
 
 def drawn(name):
@@ -43,6 +45,8 @@ def test_the_variance_is_that_of_the_formula_each_gate_being_a_matrix(name, vari
         "linear.weight": (300, 100),
         "lstm.weight_ih_l0": (200, 150),
         "lstm.weight_hh_l0": (150, 150),
+        "turned.weight": (64 * 9, 32 * 9),
+        "attention.in_proj_weight": (150, 150),
     }
     parameters = dict(model.named_parameters())
     for parameter, (inputs, outputs) in sizes.items():
