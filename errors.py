@@ -86,10 +86,15 @@ def option_suggestion(option: str, allowed: Sequence[str]) -> str:
     >>> option_suggestion("--lr", ["--finetuning.learning-rate", "--seed"])
     '; did you mean --finetuning.learning-rate?'
     """
-    name = option.lstrip("-").partition("=")[0].replace("_", "-")
+    given = option.lstrip("-").partition("=")[0].replace("_", "-")
+    prefix, dot, name = given.rpartition(".")
     name = _OPTIONS_ELSEWHERE.get(name, name)
+    # Of options of a recipe the recipe's name is no part of what they are like.
+    endings = {each.lstrip("-").removeprefix(prefix + dot): each for each in allowed}
     near = [each for each in allowed if each.lstrip("-").rpartition(".")[2] == name]
-    near = near or difflib.get_close_matches(f"--{name}", allowed, n=1, cutoff=0.7)
+    near = [each for each in near if each.startswith(f"--{prefix}{dot}")] or near
+    close = difflib.get_close_matches(name, endings, n=1, cutoff=0.7)
+    near = near or [endings[each] for each in close]
     return f"; did you mean {' or '.join(near)}?" if near else ""
 
 
@@ -132,6 +137,8 @@ def sentence_of(error: ValidationError, model: type[BaseModel]) -> str:
         return f"{'.'.join(location)} is missing: {message.lower()}"
     if not location:
         return message
+    if first["type"] == "tuple_type":
+        message = "give a list, such as [a, b]"
     return f"{'.'.join(location)}: {shown(first['input'])} is not allowed: {_lower(message)}"
 
 

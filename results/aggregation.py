@@ -194,7 +194,6 @@ class _Comparison:
         ``sizes`` are the batches in which inference was timed.
         """
         points = sorted(self.runs)
-        expected = {seed for seeds in self.runs.values() for seed in seeds}
         of_all = self.finished()
         quality = next((run.quality for run in of_all), {})
         primary, better = next(iter(quality.items()), ("", ""))
@@ -216,8 +215,10 @@ class _Comparison:
             head |= description(name, described)
         rows = []
         for kind in sorted({target.kind for _, target in points}):
-            methods = sorted({method for method, target in points if target.kind == kind})
-            targets = sorted({target for _, target in points if target.kind == kind})
+            own = [point for point in points if point[1].kind == kind]
+            methods = sorted({method for method, _ in own})
+            targets = sorted({target for _, target in own})
+            expected = {seed for point in own for seed in self.runs[point]}
             for method, target in itertools.product(methods, targets):
                 seeds = self.runs.get((method, target), {})
                 finished = [seeds[seed] for seed in sorted(seeds) if seeds[seed].finished]

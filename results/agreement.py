@@ -39,7 +39,8 @@ _RELATIVE = {
 """The part by which other numbers of the pruned network may differ elsewhere."""
 
 _EXACT = ("parameters", "prunable_parameters", "flops")
-_NO_NUMBERS = ("id", "experiment", "stacked", "revision")
+NO_NUMBERS = ("stacked", "revision")
+"""What two runs of one experiment may differ in with the same numbers: how and when they ran."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def differences(recorded: Record, found: Record) -> Iterator[Difference]:
     Times are not compared, and digests where both records have them.
     """
     first, second = recorded.result(), found.result()
-    for name in _NO_NUMBERS:
+    for name in ("id", "experiment", *NO_NUMBERS):
         first.pop(name), second.pop(name)
     yield from differing(first, second)
     for name in recorded.digests.keys() & found.digests.keys():

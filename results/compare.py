@@ -45,7 +45,10 @@ COMPARE_COLUMNS: dict[str, str] = {
 
 
 class Cell(NamedTuple):
-    """What is compared: a strategy's or two strategies' results at a target."""
+    """What is compared: a strategy's or two strategies' results at a target.
+
+    ``title`` says of what network and data, of both where they are two.
+    """
 
     comparison: Comparison
     a: str
@@ -54,6 +57,7 @@ class Cell(NamedTuple):
     a_mean: float
     b_mean: float
     found: Paired
+    title: str
 
 
 def strategies_compared(found: Sequence[Trials], a: str, b: str, test: Test) -> list[Cell]:
@@ -125,7 +129,7 @@ def compare_as_text(found: Sequence[Cell], names: tuple[str, str], test: Test) -
     adjusted = holm([each.found.p for each in found])
     sections: dict[tuple[str, str], list[tuple[Cell, float]]] = {}
     for each, p in zip(found, adjusted, strict=True):
-        key = each.comparison.title, each.comparison.metric.heading
+        key = each.title, each.comparison.metric.heading
         sections.setdefault(key, []).append((each, p))
     parts = [f"{FIRST} = {names[0]}\n{SECOND} = {names[1]}"]
     parts += [_section(title, metric, rows) for (title, metric), rows in sections.items()]
@@ -141,7 +145,7 @@ def verdict(found: Paired, p: float, metric: Quality) -> str:
         metric: what the values are.
     """
     if found.pairs == 0:
-        return "no seed in common"
+        return "no seed with a number in both"
     if found.is_equal:
         return "the same numbers"
     if found.pairs == 1:
@@ -181,12 +185,15 @@ def _cells(one: Trials, first: str, other: Trials, second: str, test: Test) -> l
     """A cell for each target that both have, over the seeds that both have."""
     a, b = one.table("quality", first), other.table("quality", second)
     seeds = a.index.intersection(b.index)
+    title = one.comparison.title
+    if other.comparison.subject != one.comparison.subject:
+        title = f"{FIRST}: {title}, {SECOND}: {other.comparison.title}"
     found = []
     for target in [each for each in a.columns if each in b.columns]:
         values = pd.DataFrame({"a": a[target].loc[seeds], "b": b[target].loc[seeds]}).dropna()
         paired = compare(values["a"].tolist(), values["b"].tolist(), test)
         means = float(values["a"].mean()), float(values["b"].mean())
-        found.append(Cell(one.comparison, first, second, str(target), *means, paired))
+        found.append(Cell(one.comparison, first, second, str(target), *means, paired, title))
     return found
 
 
@@ -229,7 +236,7 @@ def _row(cell: Cell, p: float) -> dict[str, Any]:
     found, metric = cell.found, cell.comparison.metric
     wins = (found.above, found.below) if metric.higher_is_better else (found.below, found.above)
     return {
-        "comparison": cell.comparison.title,
+        "comparison": cell.title,
         "quality": cell.comparison.quality,
         "better": metric.better,
         "a": cell.a,
@@ -297,7 +304,7 @@ def _notes(found: Sequence[Cell], test: Test) -> list[str]:
     notes = []
     if test == "t":
         notes.append(f"p: paired t-test, Holm's correction over {tests}; ±: 95 % of Student's t")
-        if least_p(fewest) > LEVEL:
+        if fewest and least_p(fewest) > LEVEL:
             notes.append(
                 f"Both take differences for normally distributed: without that, {_counted(fewest)} "
                 f"cannot show p < {least_p(fewest):.3g}."

@@ -15,6 +15,7 @@ from .columns import FLOAT_FORMAT, further_columns
 from .naming import named, printable_texts, told_apart
 from .qualities import compared_beside, quality_in
 from .settings import RECIPE_COLUMNS, RECIPES, as_text, in_words, phrase
+from .targets import TARGETS, TargetKind
 
 _RANDOM_BASELINES = frozenset({"Random", "LayerRandom", "StructuredRandom"})
 _MAGNITUDE_BASELINES = frozenset({"GlobalMagnitude", "LayerMagnitude", "StructuredL1"})
@@ -111,6 +112,12 @@ class Comparison:
         return {in_words(name): self._common(name) for name in self._unusual()}
 
     @cached_property
+    def kind(self) -> TargetKind:
+        """The kind of its targets."""
+        column = _kinds(self.rows).iloc[0]
+        return next(kind for kind in TARGETS if kind.column == column)
+
+    @cached_property
     def quality(self) -> str:
         """The name of the primary quality metric; empty if no run finished."""
         return self._common("quality")
@@ -192,7 +199,7 @@ class Comparison:
         """A setting and its value, in words."""
         value = self._common(column)
         if column == _TARGET:
-            return f"targets of {in_words(_kinds(self.rows).iloc[0].removeprefix('target_'))}"
+            return f"targets of {in_words(self.kind.name)}"
         if column == _LEAST:
             return f"dense networks {self.least_dense or 'of any quality'}"
         return phrase(column, value)
@@ -200,7 +207,7 @@ class Comparison:
     def _common(self, column: str) -> str:
         """A cell that all rows share, empty where an older file has no such column."""
         if column == _TARGET:
-            return str(_kinds(self.rows).iloc[0])
+            return self.kind.name
         return _text(self.rows[column].iloc[0]) if column in self.rows else ""
 
     def settings(self) -> dict[str, str]:
@@ -277,8 +284,8 @@ def _completed(rows: pd.DataFrame) -> pd.DataFrame:
         **{str(name): rows[name].iloc[0] for name in shared},
         **{str(name): 0 for name in rows if str(name).startswith("seeds")},
     )
-    full = pd.concat([keyed, absent]).sort_values(["_place", target], kind="stable")
-    return full.drop(columns="_place")
+    full = pd.concat([keyed, absent], ignore_index=True)
+    return full.sort_values(["_place", target], kind="stable").drop(columns="_place")
 
 
 def _is_measured(rows: pd.DataFrame, column: str) -> bool:
@@ -291,10 +298,15 @@ def _is_measured(rows: pd.DataFrame, column: str) -> bool:
 
 
 def _as_read_back(frame: pd.DataFrame) -> pd.DataFrame:
-    """The numbers that a CSV file of the table gives back, so that both are rounded alike."""
-    numbers = frame.select_dtypes("float")
-    rounded = {name: numbers[name].map(lambda v: float(FLOAT_FORMAT % v)) for name in numbers}
-    return frame.assign(**{str(name): column for name, column in rounded.items()}).copy()
+    """The numbers that a CSV file of the table gives back, so that both are rounded alike.
+
+    Values of single seeds are texts, also where a file has one seed and pandas reads a number.
+    """
+    of_seeds = [name for name in frame if str(name).endswith("_by_seed")]
+    numbers = frame.drop(columns=of_seeds).select_dtypes("float")
+    read = {name: numbers[name].map(lambda v: float(FLOAT_FORMAT % v)) for name in numbers}
+    read |= {name: frame[name].map(str, na_action="ignore") for name in of_seeds}
+    return frame.assign(**{str(name): column for name, column in read.items()}).copy()
 
 
 def _told_apart(found: Sequence[Comparison]) -> list[Comparison]:

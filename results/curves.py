@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from textwrap import fill
 from typing import Any
@@ -12,15 +12,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ..errors import UsageError
+from ..errors import UsageError, printable
 from ..quality import Quality
 from .brief import title
+from .differences import differing
 from .drawing import DOTS_PER_INCH, FAINT_INK, in_our_style, literal, looks, save_figure
+from .naming import shown
 from .qualities import TITLE_COLUMNS, described_in, expanded, quality_in, titles
 from .record import Record
 
 CURVE_COLUMNS: dict[str, str] = {
-    "run": "Strategy, target, network, data set and seed.",
+    "run": "Strategy, target, network, data set and seed, and other settings that differ between "
+    "runs of which these are the same.",
     "id": "Identity of the experiment, by which its record is found.",
     "training": "`pretraining`, or `fine-tuning` with the number of the round.",
     "epoch": "Epoch of the training's recipe.",
@@ -31,6 +34,7 @@ CURVE_COLUMNS: dict[str, str] = {
 }
 """Column → definition, in the order of the table."""
 
+_DERIVED = ("comparison",)  # follows from all other settings
 _PANEL_INCHES = (6.2, 4.4)
 _LABEL_CHARACTERS = 90
 _PRUNING: dict[str, Any] = {"lw": 0.8, "ls": (0, (2, 3)), "color": FAINT_INK}
@@ -43,7 +47,8 @@ def curves(records: Iterable[Record]) -> pd.DataFrame:
         UsageError: a record has no epochs.
     """
     rows = []
-    for record in records:
+    records = list(records)
+    for name, record in zip(_names(records), records, strict=True):
         if not record.history:
             raise UsageError(
                 f"the record {record.id} has no epochs: it is of an earlier version, or nothing "
@@ -53,7 +58,7 @@ def curves(records: Iterable[Record]) -> pd.DataFrame:
         described = record.descriptions().get(primary)
         rows += [
             {
-                "run": title(record.experiment),
+                "run": name,
                 "id": record.id,
                 "training": point.training,
                 "epoch": point.epoch,
@@ -65,6 +70,23 @@ def curves(records: Iterable[Record]) -> pd.DataFrame:
             for before, point in enumerate(record.history)
         ]
     return pd.DataFrame(rows)
+
+
+def _names(records: Sequence[Record]) -> list[str]:
+    """What runs are called, no two of them alike."""
+    titles = [title(record.experiment) for record in records]
+    names = []
+    for record, first in zip(records, titles, strict=True):
+        alike = [other for other, second in zip(records, titles, strict=True) if second == first]
+        own = {
+            place: value
+            for other in alike
+            for place, value, _ in differing(record.experiment, other.experiment)
+            if place not in _DERIVED
+        }
+        parts = [f"{place} {shown(str(value))}" for place, value in sorted(own.items())]
+        names.append(printable(", ".join([first, *parts])))
+    return names
 
 
 def plot_curves(frame: pd.DataFrame, path: str | Path) -> None:

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ..errors import UsageError, shown
+from .agreement import NO_NUMBERS
 from .differences import differing
 from .files import write_atomically
 from .naming import named
 from .record import Record
-from .record_file import read_records
+from .record_file import RECORDS_FILE, read_records
 from .remote import Place, place_of
 from .store import Store
 
@@ -44,12 +45,12 @@ def merge(sources: Sequence[str | Place], folder: str | Place) -> Merged:
     """Unite the records of several folders in one, and the weights beside them.
 
     Args:
-        sources: folders of records, or published files of records, which have no weights.
+        sources: folders of records, or published folders or files of them, which have no weights.
         folder: where all of them go. What it has already counts as the first of all.
 
     Raises:
         UsageError: a source is the folder itself, or two of them have different results of a run,
-            and nothing was written; or one is missing or damaged.
+            and nothing was written; or one is missing or damaged, or none has a record.
     """
     target, given = _Folder(Store(folder)), [place_of(each) for each in sources]
     for source in given:
@@ -59,11 +60,13 @@ def merge(sources: Sequence[str | Place], folder: str | Place) -> Merged:
                 "in that folder stays there"
             )
     places: list[_Place] = [target] if target.store.place.is_dir() else []
-    places += [_File(each) if each.is_file() else _Folder(Store(each)) for each in given]
+    places += [_source(each) for each in given]
     holders: dict[str, list[_Place]] = {}
     for place in places:
         for record_id in place.ids():
             holders.setdefault(record_id, []).append(place)
+    if not holders:
+        raise UsageError(f"there are no records in {', '.join(map(str, given))}")
     repeated = 0
     for record_id, several in holders.items():
         if len(several) > 1:
@@ -142,6 +145,11 @@ class _File:
         return f"{self._path} ({record_id})"
 
 
+def _source(place: Place) -> _Place:
+    file = place if place.is_file() else place / RECORDS_FILE
+    return _File(file) if file.is_file() else _Folder(Store(place))
+
+
 def _agreeing(record_id: str, places: Sequence[_Place]) -> list[_Place]:
     """The places that have the one result of a run; the first of all where it failed everywhere.
 
@@ -168,8 +176,11 @@ def _agreeing(record_id: str, places: Sequence[_Place]) -> list[_Place]:
 
 
 def _result(record: Record) -> dict[str, Any]:
-    """What must be the same wherever a run was run; a user's file may have lain elsewhere."""
-    result = record.result()
+    """What must be the same wherever and whenever a run was run, but for :data:`NO_NUMBERS`.
+
+    A user's file may have lain elsewhere.
+    """
+    result = {name: value for name, value in record.result().items() if name not in NO_NUMBERS}
     settings = result["experiment"].items()
     result["experiment"] = {
         name: named(value) if isinstance(value, str) else value for name, value in settings

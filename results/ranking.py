@@ -1,7 +1,8 @@
 """The standing of strategies: their ranks, as far as seeds can say them, and what they achieve.
 
-Strategies of a comparison are ranked by the mean of quality along log compression, between the ends
-that all of them reach, or by quality itself where there is one target.
+Strategies of a comparison are ranked by the mean of quality along log compression (or along log
+theoretical speedup, where that was asked for), between the ends that all of them reach, or by
+quality itself where there is one target.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ from .statistics.paired import Test
 from .statistics.ranks import Rank, rank_intervals
 from .statistics.sample import Statistics, describe
 from .statistics.tasks import LEAST_STRATEGIES, LEAST_TASKS, MeanRanks, mean_ranks
-from .trials import Trials, key_of
+from .trials import Trials, along, key_of
 
 LOSS_AT_MOST = 1.0
 """The loss whose compression is told, in the unit of the metric: points of accuracies."""
 
-_SPAN = 1.01  # what is compressed by less than that over all targets is no curve
+_SPAN = 1.01  # what grows by less than that over all targets is no curve
 
 
 class Cost(NamedTuple):
@@ -58,11 +59,12 @@ STANDING_COLUMNS: dict[str, str] = {
     "rank_worst": "The worst rank that it may have: with 95 % all ranks of a comparison are "
     "within these at once.",
     "score": "What it is ranked by: the mean of quality along log compression (area under the "
-    "curve, by its width), or quality where there is one target; mean over seeds.",
+    "curve, by its width), along log theoretical speedup where the target is that, or quality "
+    "where there is one target; mean over seeds.",
     "score_ci95_low": "Lower end of the 95 % Student-t interval of that.",
     "score_ci95_high": "Upper end of the same.",
-    "from_compression": "Compression from which on the curve counts; empty for one target.",
-    "to_compression": "Compression up to which it counts.",
+    "curve_from": "Compression (or speedup) from which on the curve counts; empty for one target.",
+    "curve_to": "That up to which it counts.",
     "loss_at_most": "Loss against the unpruned network of the same seed, in the unit of the "
     "metric (points of accuracies).",
     "compression_at_loss": "Up to which compression no more is lost: the median over seeds (the "
@@ -79,8 +81,9 @@ STANDING_COLUMNS: dict[str, str] = {
 class Place:
     """Where a strategy stands; ``score`` is NaN and ``rank`` None where it could not be ranked.
 
-    ``limits`` are the compressions at the allowed loss, seed by seed in ascending order, and
-    ``fronts`` has for each cost how many points are on the front, of how many.
+    ``unranked`` says why it was not, and is empty if it was. ``limits`` are the compressions at the
+    allowed loss, seed by seed in ascending order, and ``fronts`` has for each cost how many points
+    are on the front, of how many.
     """
 
     strategy: str
@@ -89,13 +92,15 @@ class Place:
     rank: Rank | None
     limits: tuple[Limit, ...]
     fronts: Mapping[str, tuple[int, int]]
+    unranked: str = ""
 
 
 @dataclass(frozen=True)
 class Standing:
     """The strategies of a comparison from the best on, those that could not be ranked last.
 
-    ``ends`` are the compressions between which curves count; None where there is one target.
+    ``ends`` are the compressions, or speedups, between which curves count; None where there is one
+    target, or nothing between them.
     """
 
     comparison: Comparison
@@ -136,13 +141,14 @@ def standing(
             rank=ranks.get(name),
             limits=_limits(trials, name, most),
             fronts={cost: found[name] for cost, found in fronts.items() if found},
+            unranked="" if name in ranks else _why_unranked(trials, name),
         )
         for name in trials.strategies
     ]
     sign = -1 if higher else 1
     places.sort(key=lambda place: sign * place.score.mean if place.rank else math.inf)
-    several = ends if len(trials.targets) > 1 else None
-    return Standing(trials.comparison, tuple(places), several, loss_at_most)
+    counts = len(trials.targets) > 1 and ends[0] < ends[1]
+    return Standing(trials.comparison, tuple(places), ends if counts else None, loss_at_most)
 
 
 def standing_table(standings: Sequence[Standing]) -> pd.DataFrame:
@@ -158,7 +164,7 @@ def standing_as_text(found: Standing, width: int = 100) -> str:
     comparison, metric = found.comparison, found.comparison.metric
     costs = list(found.places[0].fronts)
     score = metric.heading
-    if found.ends:
+    if found.ends is not None:
         score = f"mean {metric.title}" + (f" ({metric.unit})" if metric.unit else "")
     headers = ["rank", "strategy", score, f"≤ {_loss(found)} lost"]
     table = tabulate(
@@ -187,16 +193,19 @@ class Across(NamedTuple):
 def across(standings: Sequence[Standing]) -> Across | None:
     """The strategies that are ranked in all comparisons, and their mean ranks over these.
 
-    A comparison counts once, by its primary metric. None where there are fewer than 3 such
-    strategies or 2 comparisons.
+    A comparison counts once, by its primary metric, and one in which nothing was ranked does not.
+    None where there are fewer than 3 such strategies or 2 comparisons.
     """
     standings = list({key_of(each.comparison): each for each in reversed(standings)}.values())[::-1]
+    standings = [each for each in standings if any(place.rank for place in each.places)]
     ranked = [
         {place.strategy: (place.score.mean, place.rank) for place in each.places if place.rank}
         for each in standings
     ]
+    if len(ranked) < LEAST_TASKS:
+        return None
     names = [name for name in ranked[0] if all(name in each for each in ranked)]
-    if len(names) < LEAST_STRATEGIES or len(ranked) < LEAST_TASKS:
+    if len(names) < LEAST_STRATEGIES:
         return None
     scores = np.array([[each[name][0] for name in names] for each in ranked])
     higher = [each.comparison.metric.higher_is_better for each in standings]
@@ -242,7 +251,7 @@ def _across_notes(names: Sequence[str], ranks: MeanRanks) -> list[str]:
 
 
 def _common_ends(trials: Trials) -> tuple[float, float]:
-    """The compressions that all strategies reach, of those that prune more and more."""
+    """Between which ends all strategies have a curve, of those that prune more and more."""
     lows, highs = [], []
     for name in trials.strategies:
         complete = _complete(trials, name)
@@ -253,14 +262,25 @@ def _common_ends(trials: Trials) -> tuple[float, float]:
 
 
 def _complete(trials: Trials, name: str) -> pd.DataFrame:
-    """The compressions of those seeds of a strategy that have finished at every target."""
-    return trials.table("compression", name).dropna()
+    """What those seeds of a strategy reach that have finished at every target."""
+    return trials.table("reached", name).dropna()
 
 
-def _is_curve(compression: pd.DataFrame) -> bool:
-    return len(compression) > 0 and bool(
-        (compression.max(axis=1) > _SPAN * compression.min(axis=1)).all()
-    )
+def _is_curve(reached: pd.DataFrame) -> bool:
+    return len(reached) > 0 and bool((reached.max(axis=1) > _SPAN * reached.min(axis=1)).all())
+
+
+def _why_unranked(trials: Trials, name: str) -> str:
+    """What keeps a strategy without a score from having one."""
+    complete = _complete(trials, name)
+    if complete.empty:
+        one = len(trials.targets) == 1
+        return "no seed has finished" if one else "no seed has a whole curve"
+    if trials.table("quality", name).loc[complete.index].isna().any(axis=1).all():
+        return "no seed has a number at every target"
+    if not _is_curve(complete):
+        return "the targets change nothing that it is compared by"
+    return f"there is no {along(trials.comparison).name} that all strategies reach"
 
 
 def _scores(trials: Trials, name: str, ends: tuple[float, float]) -> pd.Series[Any]:
@@ -274,7 +294,7 @@ def _scores(trials: Trials, name: str, ends: tuple[float, float]) -> pd.Series[A
     curves = zip(
         complete.to_numpy().tolist(), quality.loc[complete.index].to_numpy().tolist(), strict=True
     )
-    found = [mean_quality(compression, values, *ends) for compression, values in curves]
+    found = [mean_quality(reached, values, *ends) for reached, values in curves]
     return pd.Series(found, index=complete.index, dtype=float).reindex(quality.index)
 
 
@@ -328,8 +348,8 @@ def _row(found: Standing, place: Place) -> dict[str, Any]:
         "score": score.mean,
         "score_ci95_low": score.ci95_low,
         "score_ci95_high": score.ci95_high,
-        "from_compression": low,
-        "to_compression": high,
+        "curve_from": low,
+        "curve_to": high,
         "loss_at_most": found.loss_at_most,
         "compression_at_loss": _median(place.limits),
         "compression_at_loss_lowest": str(place.limits[0]) if place.limits else "",
@@ -371,18 +391,18 @@ def _loss(found: Standing) -> str:
 
 def _notes(found: Standing) -> list[str]:
     notes = []
-    if found.ends:
+    if found.ends is not None:
         notes.append(
-            f"mean: along log compression from {found.ends[0]:.3g}× to {found.ends[1]:.3g}× (area "
-            "under the curve), ± half of its 95 % interval"
+            f"mean: along log {along(found.comparison).name} from {found.ends[0]:.3g}× to "
+            f"{found.ends[1]:.3g}× (area under the curve), ± half of its 95 % interval"
         )
     notes.append("rank: with 95 % all are within these at once")
     first = found.places[0]
     if len(found.places) > 1 and first.rank and first.rank.worst == len(found.places):
         notes.append("With so few seeds even the first may be the last.")
-    unranked = [place.strategy for place in found.places if place.rank is None]
-    if unranked:
-        notes.append(f"not ranked, since no seed has a whole curve: {', '.join(unranked)}")
+    for reason in dict.fromkeys(place.unranked for place in found.places if place.unranked):
+        names = [place.strategy for place in found.places if place.unranked == reason]
+        notes.append(f"not ranked, since {reason}: {', '.join(names)}")
     if first.fronts:
         titles = ", ".join(COSTS[cost].title for cost in first.fronts)
         notes.append(f"{titles}: points on the Pareto front of mean quality and that cost")

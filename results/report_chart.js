@@ -65,10 +65,8 @@ class Chart {
     const points = spec.lines.flatMap((line) => line.points);
     const across = points.filter((point) => !point.strip);
     const x = axis({ ...spec.x, values: across.length ? across.map((point) => point.x) : [1], start: left + strip + 10, end: right - 8, apart: 54 });
-    const ends = spec.intervals === "none" ? [] : points.flatMap((point) => [point.low, point.high]).filter((v) => v !== null && v !== undefined);
-    const inside = spec.y.kind === "percent" ? ends.filter((value) => value >= 0 && value <= 1) : ends;
     const references = spec.references.map((each) => each.value);
-    const y = axis({ ...spec.y, values: [...points.map((point) => point.y), ...inside, ...references], start: bottom - 4, end: top + 4, apart: 26 });
+    const y = axis({ ...spec.y, values: [...points.map((point) => point.y), ...this.ends(spec, points, spec.y), ...references], start: bottom - 4, end: top + 4, apart: 26 });
     const clip = `clip${Chart.count++}`;
     const svg = drawn("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "presentation" },
       drawn("clipPath", { id: clip }, drawn("rect", { x: left, y: top - 6, width: right - left, height: bottom - top + 12 })));
@@ -116,10 +114,8 @@ class Chart {
     const left = Math.min(longest, width * (width < NARROW ? 0.42 : 0.34)), right = width - 14;
     const top = 26, bottom = top + step * lines.length + 6, height = bottom + 48;
     const points = lines.flatMap((line) => line.points);
-    const ends = spec.intervals === "none" ? [] : points.flatMap((point) => [point.low, point.high]).filter((v) => v !== null && v !== undefined);
-    const inside = spec.x.kind === "percent" ? ends.filter((value) => value >= 0 && value <= 1) : ends;
     const references = spec.references.map((each) => each.value);
-    const x = axis({ ...spec.x, values: [...points.map((point) => point.x), ...points.flatMap((point) => point.seeds), ...inside, ...references], start: left + 8, end: right - 4, apart: 46 });
+    const x = axis({ ...spec.x, values: [...points.map((point) => point.x), ...points.flatMap((point) => point.seeds), ...this.ends(spec, points, spec.x), ...references], start: left + 8, end: right - 4, apart: 46 });
     const clip = `clip${Chart.count++}`;
     const svg = drawn("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "presentation" },
       drawn("clipPath", { id: clip }, drawn("rect", { x: left, y: 0, width: right - left, height })));
@@ -147,6 +143,13 @@ class Chart {
       this.groups.set(line.key, [group]);
     });
     return svg;
+  }
+
+  /** The ends of intervals for which an axis has room: those that there can be on it. */
+  ends(spec, points, { kind, scale }) {
+    if (spec.intervals === "none") return [];
+    const can = (value) => Number.isFinite(value) && !(kind === "percent" && (value < 0 || value > 1)) && !(scale === "log" && value <= 0);
+    return points.flatMap((point) => [point.low, point.high]).filter(can);
   }
 
   marker(line, x, y) {

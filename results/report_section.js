@@ -32,12 +32,16 @@ class Section {
   best() {
     const metric = this.qualities[0], all = this.data.methods.map((_, method) => method);
     if (!metric || all.length <= MOST_DRAWN) return all;
-    const value = new Map();
+    const known = new Map(), sum = new Map();
     for (const row of this.rows) {
       const mean = row.cell(`${metric.name}_mean`);
-      if (mean !== null) value.set(row.method, (value.get(row.method) ?? 0) + mean);
+      if (mean === null) continue;
+      known.set(row.method, (known.get(row.method) ?? 0) + 1);
+      sum.set(row.method, (sum.get(row.method) ?? 0) + (metric.higher ? -mean : mean));
     }
-    return [...value.keys()].sort((a, b) => (metric.higher ? value.get(b) - value.get(a) : value.get(a) - value.get(b))).slice(0, MOST_DRAWN / 2);
+    // What lacks a target comes after all that do not: its mean is of other targets than theirs.
+    const order = (a, b) => known.get(b) - known.get(a) || sum.get(a) - sum.get(b);
+    return [...known.keys()].sort(order).slice(0, MOST_DRAWN / 2);
   }
 
   /** Add what few see at once, lines far down and chips, after what is made already is shown. */

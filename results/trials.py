@@ -24,12 +24,12 @@ from .naming import with_labels
 from .record import Outcome
 from .record_file import RECORDS_FILE
 from .remote import Place
+from .store import Store
 from .tables import LEADERBOARD_FILE
-from .targets import TARGETS
+from .targets import COMPRESSION, TARGETS, TargetKind
 
 _BY_SEED = "_by_seed"
-_COMPRESSION = "compression_mean"
-_COLUMNS = ("strategy", "target", "seed", "quality", "dense", "compression")
+_COLUMNS = ("strategy", "target", "seed", "quality", "dense", "compression", "reached")
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,8 @@ class Trials:
 
     ``runs`` has a row for each with the columns ``strategy`` (what tables call it), ``target`` (as
     tables write it), ``seed``, ``quality`` and ``dense`` (the metric by which they are compared, of
-    the pruned and of the unpruned network) and ``compression`` (achieved, of the whole network).
+    the pruned and of the unpruned network), ``compression`` (achieved, of the whole network) and
+    ``reached`` (what :func:`along` says).
     """
 
     comparison: Comparison
@@ -60,6 +61,14 @@ class Trials:
         own = self.runs[self.runs["strategy"] == strategy]
         wide = own.pivot(index="seed", columns="target", values=column)
         return wide.reindex(columns=self.targets).sort_index()
+
+
+def along(comparison: Comparison) -> TargetKind:
+    """What curves of quality run along: what was asked for if plots show it, else compression.
+
+    Networks of one theoretical speedup may be compressed very differently.
+    """
+    return comparison.kind if comparison.kind.axis else COMPRESSION
 
 
 def trials(place: Place, labels: Mapping[str, str]) -> list[Trials]:
@@ -95,8 +104,10 @@ def _table_in(place: Place) -> Place | None:
     """The CSV of a leaderboard in a place that has no records; None where it has."""
     if place.suffix == ".csv":
         return place
-    published = place / LEADERBOARD_FILE
-    return published if published.is_file() and not (place / RECORDS_FILE).is_file() else None
+    beside = place / LEADERBOARD_FILE
+    if not beside.is_file() or (place / RECORDS_FILE).is_file() or any(Store(place).ids()):
+        return None
+    return beside
 
 
 def _read_table(path: Place) -> pd.DataFrame:
@@ -116,9 +127,12 @@ def _read_table(path: Place) -> pd.DataFrame:
 
 def _runs_of_rows(comparison: Comparison) -> pd.DataFrame:
     """The runs as far as rows have them: those that lack a seed do not say which."""
-    quality = comparison.quality
+    quality, others = comparison.quality, _measured_beside(comparison)
     return _frame(
-        (name, cells.target(row), seed, value, row[f"{quality}_dense_mean"], row[_COMPRESSION])
+        (
+            *(name, cells.target(row), seed, value, row[f"{quality}_dense_mean"]),
+            *(row[f"{each}_mean"] for each in others),
+        )
         for name, rows in comparison.methods()
         for _, row in rows.iterrows()
         if row["seeds"] == comparison.seeds
@@ -139,23 +153,27 @@ def _runs_of_records(
             name = called[printable(point.strategy), printable(point.strategy_source)]
             target = TARGETS[point.target_kind].written(float(FLOAT_FORMAT % point.target))
             finished[name, target, int(outcome.experiment["seed"])] = outcome
-    quality = comparison.quality
+    quality, others = comparison.quality, _measured_beside(comparison)
     return _frame(
-        (*place, each.final.get(quality), each.dense.get(quality), each.final.get("compression"))
+        (*place, each.final.get(quality), each.dense.get(quality), *map(each.final.get, others))
         for place, each in finished.items()
     )
 
 
+def _measured_beside(comparison: Comparison) -> tuple[str, str]:
+    """The measurements that the last two columns have."""
+    return COMPRESSION.achieved, along(comparison).achieved
+
+
 def _frame(rows: Iterable[tuple[Any, ...]]) -> pd.DataFrame:
-    numbers = dict.fromkeys(("quality", "dense", "compression"), "float64")
+    numbers = dict.fromkeys(("quality", "dense", "compression", "reached"), "float64")
     return pd.DataFrame(rows, columns=_COLUMNS).astype(numbers)
 
 
 def key_of(comparison: Comparison) -> tuple[str, ...]:
     """What tells a comparison from all others but those by another metric."""
     row = comparison.rows.iloc[0]
-    kind = next(kind.column for kind in TARGETS if not pd.isna(row.get(kind.column)))
-    return (*(_text(row.get(name)) for name in KEY), kind)
+    return (*(_text(row.get(name)) for name in KEY), comparison.kind.column)
 
 
 def _key_of_point(point: Point) -> tuple[str, ...]:

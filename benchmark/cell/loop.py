@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 from safetensors.torch import save as as_safetensors
 
-from ...datasets import DATASETS, Task
+from ...datasets import Task
 from ...errors import UsageError
 from ...registry import Component
 from ...results import Record, Store
@@ -62,7 +63,7 @@ def cell(
         require_learned(experiment, task, pretrained.report())
         calibration = load_calibration(experiment, data, experiment.device)
         pruned = yield from prune(experiment, task, pretrained, checkpoints, calibration)
-        digest = _data_digest(str(experiment.dataset), data)
+        digest = _data_digest(_Wanted(experiment.dataset.identity, data, experiment.dataset))
         record = finished_record(experiment, task, pretrained, pruned, digest)
         state = copy_of_state(pruned.model)
     except (KeyboardInterrupt, GeneratorExit):
@@ -125,21 +126,31 @@ class _UnderWay:
             self.record = end.value
 
 
+@dataclass(frozen=True)
+class _Wanted:
+    """A data set in a folder: another one when a user has changed its file."""
+
+    identity: str
+    data: Path
+    dataset: Component[Any] = field(compare=False)
+
+
 @lru_cache(maxsize=4)  # a data set and one to calibrate on, here and on a GPU
-def _loaded(dataset: str, data: Path, device: str) -> Task:
+def _loaded(wanted: _Wanted, device: str) -> Task:
     if device != "cpu":
-        return _loaded(dataset, data, "cpu").to(torch.device(device))
-    return DATASETS.component(dataset).create().load(data)
+        return _loaded(wanted, "cpu").to(torch.device(device))
+    task: Task = wanted.dataset.create().load(wanted.data)
+    return task
 
 
 @lru_cache(maxsize=2)
-def _data_digest(dataset: str, data: Path) -> str:
-    return digest_of_data(_loaded(dataset, data, "cpu"))
+def _data_digest(wanted: _Wanted) -> str:
+    return digest_of_data(_loaded(wanted, "cpu"))
 
 
 def load_task(dataset: Component[Any], data: Path, device: str = "cpu") -> Task:
     """The data set's task on a device; a process loads it once."""
-    return _loaded(str(dataset), data, device)
+    return _loaded(_Wanted(dataset.identity, data, dataset), device)
 
 
 def load_calibration(experiment: Experiment, data: Path, device: str = "cpu") -> Task:

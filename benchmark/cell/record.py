@@ -19,7 +19,6 @@ from ...metrics import (
     layer_table,
     own_metric,
 )
-from ...registry import Component
 from ...results import Distribution, Failure, Layer, QualityMetric, Record
 from ...results.changes import CHANGES
 from ...results.qualities import descriptions
@@ -50,25 +49,24 @@ def finished_record(
     """
     report = pretrained.report()
     subjects = _subjects(experiment, task, pretrained, pruned)
-    chosen: dict[Component[Metric], Metric] = {each: each.create() for each in experiment.metrics}
-    standard: dict[Component[Metric], Metric] = {
-        each: each.create() for each in experiment.measurements
-    }
-    untimed = [metric for metric in standard.values() if not metric.timing]
-    timed = {name: each for name, each in chosen.items() if each.timing and not each.quality}
-    chosen = {name: each for name, each in chosen.items() if name not in timed}
-    final = {**pruned.rounds[-1].after, **_all([*untimed, *chosen.values()], subjects.final)}
-    remembered = [name for name, each in {**standard, **chosen}.items() if not each.timing]
+    standard = [(each, each.create()) for each in experiment.measurements]
+    asked = [(each, each.create()) for each in experiment.metrics]
+    timed = [metric for _, metric in asked if metric.timing and not metric.quality]
+    chosen = [(each, metric) for each, metric in asked if metric.quality or not metric.timing]
+    untimed = [metric for _, metric in standard if not metric.timing]
+    wanted = [*untimed, *(metric for _, metric in chosen)]
+    final = {**pruned.rounds[-1].after, **_all(wanted, subjects.final)}
+    remembered = [each for each, metric in [*standard, *chosen] if not metric.timing]
     dense = report.test | pretrained.measured(remembered, subjects.dense.prunable)
-    dense |= _all([each for each in chosen.values() if each.timing], subjects.dense)
+    dense |= _all([metric for _, metric in chosen if metric.timing], subjects.dense)
     own = _measured_of(own_metric(task), final)
     others = {
         name: each
-        for metric in chosen.values()
+        for _, metric in chosen
         for name, each in _measured_of(metric, final).items()
         if name not in own
     }
-    times, doubts = _times([*standard.values(), *timed.values()], subjects.final)
+    times, doubts = _times([*(metric for _, metric in standard), *timed], subjects.final)
     dead = collapsed(pruned.masks)
     return Record(
         id=experiment.id,
@@ -83,10 +81,10 @@ def finished_record(
         dense=dense,
         rounds=tuple(pruned.rounds),
         final=final,
-        layers=_layers(subjects.final, pruned.names, standard.values()),
+        layers=_layers(subjects.final, pruned.names, (metric for _, metric in standard)),
         collapsed_layers=tuple(dead),
         by_class=pruned.by_class,
-        signatures={str(name): text for name, each in chosen.items() if (text := each.signature())},
+        signatures={str(each): text for each, metric in chosen if (text := metric.signature())},
         revision=len(CHANGES),
         stacked=pruned.stacked,
         history=(*report.curve, *pruned.curve),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ...errors import UsageError
-from .options import add_config, add_data, add_runs, file_path, positive
+from .options import add_config, add_data, add_runs, file_path, number_from_zero, positive
 from .settings import add_settings, overlaid
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     aim = parser.add_argument_group("what is to be found")
     aim.add_argument(
         "--loss-at-most",
-        type=float,
+        type=number_from_zero,
         required=True,
         metavar="POINTS",
         help="points of the task's quality that may be lost, such as 1 for a percent of accuracy",
@@ -62,13 +62,15 @@ def execute(options: argparse.Namespace) -> int:
     """Search, print what was found, and write it where that is asked for."""
     from ...results import write_csv
     from ...results.targets import TARGET_NAMES, TARGETS
+    from ..catalogue.shipped import settings_file
     from ..grid import grid, read_settings
     from ..studies.finding import Aim, find
 
     for name in TARGET_NAMES:
         if getattr(options, name) is not None:
             raise UsageError(f"--{name.replace('_', '-')} is what is to be found: leave it out")
-    settings = overlaid(read_settings(options.config) if options.config else {}, options)
+    config = read_settings(settings_file(options.config)) if options.config else {}
+    settings = overlaid(config, options)
     settings = {name: value for name, value in settings.items() if name not in TARGET_NAMES}
     kind = next(kind for kind in TARGETS if kind.name == options.target)
     aim = Aim(kind, options.loss_at_most, options.highest, options.resolution)
@@ -105,7 +107,7 @@ def _as_text(frame: pd.DataFrame, written: Callable[[float], str]) -> str:
         )
         for each in frame.to_dict("records")
     ]
-    headers = ("strategy", "network", "seed", "held", "did not hold", "cells", "")
+    headers = ("strategy", "network", "seed", "held", "did not hold", "cells", "note")
     return tabulate(rows, headers, disable_numparse=True)
 
 

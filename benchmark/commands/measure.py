@@ -53,9 +53,17 @@ def execute(options: argparse.Namespace) -> int:
 
     one = options.runs.suffix == ".json"
     store = Store.holding(options.runs, options.runs) if one else Store(options.runs)
-    records = [store.find(options.runs)] if one else store.records()
+    records = [store.find(options.runs)] if one else list(store.records())
+    if options.seed is not None:
+        seeds = {record.experiment["seed"] for record in records}
+        records = [record for record in records if record.experiment["seed"] in options.seed]
+        if seeds and not records:
+            raise UsageError(
+                f"--seed: {' '.join(map(str, options.seed))} is not allowed: the runs have "
+                f"{', '.join(map(str, sorted(seeds)))}"
+            )
     measured = measure(
-        (r for r in records if options.seed is None or r.experiment.get("seed") in options.seed),
+        records,
         runs=store.place,
         data=options.data,
         runtimes=options.runtimes or DEFAULT_RUNTIMES,

@@ -145,11 +145,7 @@ def chosen_protocol(options: argparse.Namespace) -> Protocol:
 
 def positive(text: str) -> int:
     """A number from 1 on."""
-    if not text.isdecimal() or len(text) > _MOST_DIGITS or int(text) < 1:
-        raise argparse.ArgumentTypeError(
-            f"{shown(text)} is not allowed: at least 1 is needed, and at most {_MOST_DIGITS} digits"
-        )
-    return int(text)
+    return _whole(text, 1)
 
 
 def sample_count(text: str) -> int:
@@ -161,7 +157,16 @@ def sample_count(text: str) -> int:
 
 def positive_or_zero(text: str) -> int:
     """A number from 0 on."""
-    return 0 if text == "0" else positive(text)
+    return _whole(text, 0)
+
+
+def _whole(text: str, least: int) -> int:
+    if not text.isdecimal() or len(text) > _MOST_DIGITS or int(text) < least:
+        raise argparse.ArgumentTypeError(
+            f"{shown(text)} is not allowed: give a whole number of at least {least}, and of at "
+            f"most {_MOST_DIGITS} digits"
+        )
+    return int(text)
 
 
 def memory(text: str) -> int:
@@ -229,6 +234,15 @@ def file_path(text: str) -> Path:
     if Path(text).is_dir():
         raise argparse.ArgumentTypeError(f"{text} is a folder: give the name of a file")
     return Path(text)
+
+
+def figure_path(text: str) -> Path:
+    """A file to draw a figure into, whose ending says how."""
+    if (path := file_path(text)).suffix.lower() not in (".png", ".pdf", ".svg"):
+        raise argparse.ArgumentTypeError(
+            f"{shown(text)} is not allowed: give a name that ends with .png, .pdf or .svg"
+        )
+    return path
 
 
 def folder_or_url(text: str) -> Place:

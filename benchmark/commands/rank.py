@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ...errors import UsageError
 from .compare import add_test
-from .options import add_labels, file_path, number_from_zero, place
+from .options import add_labels, figure_path, file_path, number_from_zero, place
 
 HELP = "rank strategies, as far as their seeds can tell them apart"
 
@@ -45,7 +45,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--diagram",
-        type=file_path,
+        type=figure_path,
         metavar="FILE",
         help="draw the critical-difference diagram over all comparisons (.png, .pdf or .svg)",
     )

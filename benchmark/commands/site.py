@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...errors import UsageError
 from .options import folder_path
 from .output import say
 
@@ -34,11 +35,18 @@ def execute(options: argparse.Namespace) -> int:
     from ...results.published_pages import pages_beside
     from ...results.site.pages import Content
     from ...results.site.writing import write_site
+    from ...results.tables import LEADERBOARD_FILE
     from ..catalogue.components import methods_as_markdown
     from ..studies.publishing import publications
 
+    found = publications([], options.published)
+    if not any((each.folder / LEADERBOARD_FILE).is_file() for each in found):
+        raise UsageError(
+            f"{options.published} holds no published folder: give the folder of such folders, as "
+            "results/published is one"
+        )
     content = Content(
-        entries=[_entry(each) for each in publications([], options.published)],
+        entries=[_entry(each) for each in found],
         published=options.published,
         notes=pages_beside(options.published),
         methods=methods_as_markdown(),

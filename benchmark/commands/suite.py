@@ -258,6 +258,9 @@ def _suite_of(options: argparse.Namespace) -> Suite:
     outcomes = outcomes_of(options.runs, options.beside or ())
     names = [options.suite] if options.suite else list(shipped("suites"))
     found = [each for each in map(suite, names) if _has_runs(each, outcomes)]
+    if options.suite and not found:
+        where = ", ".join(map(str, options.runs))
+        raise UsageError(f"there are no records of {options.suite} in {where}")
     if len(found) != 1:
         which = " and ".join(each.name for each in found) or f"none of {', '.join(names)}"
         raise UsageError(f"there are records of {which}: name the suite with --suite")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ...errors import UsageError
+from ...errors import UsageError, message_of
 from ...metrics import (
     RUNTIMES,
     STANDARD,
@@ -116,7 +116,7 @@ def break_even(
     rows: list[dict[str, Any]] = []
     keep_memory()
     with threads(cpu_threads), pinned(cpu_threads):
-        dense_flops = _effective_flops(model, None, inputs(1))
+        dense_flops = _flops_of_dense(title, model, inputs(1))
         for kind, sparsity in tqdm(points, unit="point", disable=not progress):
             pruned = _PRUNED[kind](model, inputs(1), sparsity)
             flops = _effective_flops(pruned["masked"], pruned.get("shrunk"), inputs(1))
@@ -154,6 +154,22 @@ def _doubted(frame: pd.DataFrame) -> pd.DataFrame:
         same = (frame[[*line, "network"]] == row[[*line, "network"]]).all(axis=1)
         frame.loc[same & (frame["doubt"] == "") & frame["speedup"].notna(), "doubt"] = doubt
     return frame
+
+
+def _flops_of_dense(title: str, model: nn.Module, inputs: Tensor) -> float:
+    """The multiply–adds of a network.
+
+    Raises:
+        UsageError: it cannot be run on such inputs, as one of tokens on numbers.
+    """
+    try:
+        return _effective_flops(model, None, inputs)
+    except Exception as error:  # whatever a network's code raises on what it cannot take
+        shape = "×".join(map(str, inputs.shape[1:]))
+        raise UsageError(
+            f"{title} does not run on an example of {shape} numbers ({message_of(error)}): give "
+            "another --input-shape, or a network that takes images"
+        ) from error
 
 
 def _effective_flops(masked: nn.Module, shrunk: nn.Module | None, inputs: Tensor) -> float:

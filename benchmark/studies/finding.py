@@ -48,7 +48,8 @@ class Aim:
         """The targets that may be tried, by how far they prune."""
         steps = math.floor(math.log(self.highest) / math.log(self.resolution) + 1e-9)
         ratios = [self.resolution**step for step in range(1, steps + 1)]
-        return [float(f"{1 - 1 / r if self.kind.is_fraction else r:.4g}") for r in ratios]
+        values = [float(f"{1 - 1 / r if self.kind.is_fraction else r:.4g}") for r in ratios]
+        return [value for value in values if not (self.kind.is_fraction and value == 1)]
 
 
 def find(
@@ -80,7 +81,8 @@ def find(
     searches = {_key(described(each)): _Search(each, aim) for each in experiments}
     runs = place_of(options.get("runs", "runs"))
     if runs.is_dir():
-        _learn(searches, Store(runs).outcomes(), aim)
+        # What failed before is tried again, as in any sweep.
+        _learn(searches, (each for each in Store(runs).outcomes() if each.finished), aim)
     while probes := [probe for each in searches.values() if (probe := each.next(data))]:
         _learn(searches, sweep(probes, data=data, **options), aim)
     return pd.DataFrame([each.row() for each in searches.values()])
@@ -159,9 +161,8 @@ class _Search:
         }
 
     def _at(self, value: float) -> Experiment:
-        settings = {name: getattr(self.experiment, name) for name in Experiment.model_fields}
         targets: dict[str, Any] = {**dict.fromkeys(TARGET_NAMES), self.aim.kind.name: value}
-        return Experiment(**{**settings, **targets})
+        return self.experiment.revised(**targets)
 
     def _bracket(self) -> tuple[float | None, float | None]:
         """The highest target that held, and the lowest above it that did not."""

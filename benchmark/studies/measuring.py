@@ -26,6 +26,7 @@ from ...metrics import (
 )
 from ...results import Inference, Place, Record, Store
 from ...results.brief import title
+from ...results.record_file import RECORDS_FILE
 from ...seeding import generator
 from ..cell.environment import environment, processor
 from ..cell.evaluation import quality
@@ -79,7 +80,12 @@ def measure(
     store, folder = Store(runs), data_folder(data)
     finished = [record for record in records if record.finished]
     if not finished:
-        raise UsageError(f"there are no finished runs in {store.place}")
+        if (store.place / RECORDS_FILE).is_file():
+            raise UsageError(
+                f"{store.place} is published, and has no weights to measure: give the folder of "
+                "runs"
+            )
+        raise UsageError(f"there are no finished runs to measure in {store.place}")
     for record in finished:
         experiment_of(record, trust=trust)  # complains now, and not after hours
     keep_memory()

@@ -33,6 +33,8 @@ from ..suites.running import Bench, run_all
 from ..sweeps.sweep import sweep, unfinished
 from .plan import Plan
 
+_ROOMS = ("experiments", "suites", "suites/divisions")
+
 
 @dataclass(frozen=True)
 class Publication:
@@ -178,8 +180,11 @@ def publications(configs: Sequence[Path], folder: Path) -> list[Publication]:
         folder: where comparisons are published.
 
     Raises:
-        UsageError: nothing is published there.
+        UsageError: a file is not there, or nothing is published.
     """
+    for config in configs:
+        if not config.is_file():
+            raise UsageError(f"there is no {config}: give a YAML file of {', '.join(_ROOMS)}")
     if configs:
         return [Publication(folder / config.stem, config) for config in configs]
     folders = sorted(each for each in folder.glob("*") if each.is_dir())
@@ -192,6 +197,5 @@ def _config(folder: Path) -> Path | None:
     """The YAML file of a comparison or a suite: ours, or what a submission brought along."""
     if not (folder / LEADERBOARD_FILE).is_file():
         return None
-    rooms = ("experiments", "suites", "suites/divisions")
-    ours = [Path(room) / f"{folder.name}.yaml" for room in rooms]
+    ours = [Path(room) / f"{folder.name}.yaml" for room in _ROOMS]
     return next((path for path in (*ours, folder / CONFIG_FILE) if path.is_file()), None)

@@ -23,6 +23,7 @@ from ..cell.pretraining import Pretrained, build, require_learned
 from ..cell.process import threads
 from ..cell.target import weights_to_prune
 from ..experiment import Experiment
+from ..sweeps.checking import require_device
 from ..sweeps.sweep import data_folder
 
 
@@ -54,6 +55,7 @@ def sensitivity(
         (
             each.pretraining_id,
             each.strategy.identity,
+            str(each.calibration),
             each.prune_classifier,
             each.prune_only,
             each.prune_except,
@@ -73,7 +75,9 @@ def sensitivity(
 
 
 def _version(experiment: Experiment) -> tuple[str, str]:
-    return shown(str(experiment.strategy)), source_of({"sources": experiment.sources}, "strategy")
+    name, other = shown(str(experiment.strategy)), experiment.calibration
+    called = name if other is None else f"{name} calibrated on {shown(str(other))}"
+    return called, source_of({"sources": experiment.sources}, "strategy")
 
 
 def _rows(
@@ -84,14 +88,15 @@ def _rows(
     data: Path,
     progress: bool,
 ) -> list[dict[str, Any]]:
-    task = load_task(experiment.dataset, data)
+    require_device(experiment.device)
+    task = load_task(experiment.dataset, data, experiment.device)
     model = build(experiment, task)
     strategy: Strategy = experiment.strategy.create()
     if not isinstance(strategy, ScoredStrategy):
         raise UsageError(
             f"strategy: {experiment.strategy} is not allowed: sensitivity needs one that has scores"
         )
-    calibration = load_calibration(experiment, data)
+    calibration = load_calibration(experiment, data, experiment.device)
     strategy.check(calibration, model)
     selected = weights_to_prune(experiment, strategy, model, task.inputs(1))
     pretrained = Pretrained(experiment, task, runs)

@@ -6,6 +6,7 @@ import hashlib
 import io
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -172,7 +173,9 @@ def _configuration(records: Sequence[Record], trust: bool) -> bytes:
     """
     experiments = [experiment_of(record, trust=trust) for record in records]
     settings = _axes(experiments)
-    cells = {each.id for each in grid(**settings)} if settings else set()
+    cells = set()
+    with suppress(UsageError):  # as of targets of two kinds
+        cells = {each.id for each in grid(**settings)} if settings else set()
     if cells != {each.id for each in experiments}:
         raise UsageError(
             f"the {len(records)} runs are not all cells of one grid: give its YAML file by "

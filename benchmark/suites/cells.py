@@ -106,11 +106,12 @@ def refusals(cells: Iterable[Cell], data: Path) -> list[Refusal]:
     Raises:
         UsageError: data are not to be had, or even a baseline cannot be run.
     """
-    known: dict[tuple[str, str, str, float], UsageError | None] = {}
+    known: dict[tuple[object, ...], UsageError | None] = {}
     found = []
     for cell in cells:
         experiment = cell.experiment
-        key = cell.task, cell.method, str(experiment.model), experiment.compression
+        settings = experiment.comparison, str(experiment.model), experiment.compression
+        key = cell.task, cell.method, *settings
         if key not in known:
             known[key] = _reason(cell, data)
         if (reason := known[key]) is not None:

@@ -40,11 +40,8 @@ def check(
     shrinkable: set[tuple[object, ...]] = set()
     broken = {}
     for experiment in experiments:
-        if not (elsewhere or _is_there(experiment.device)):
-            raise UsageError(
-                f"device: {experiment.device!r} is not allowed: there is none here; give cpu, or "
-                "auto for the best there is"
-            )
+        if not elsewhere:
+            require_device(experiment.device)
         parts = (experiment.dataset, experiment.model, experiment.strategy)
         more = (
             *experiment.target,
@@ -95,6 +92,19 @@ def _fault(experiment: Experiment, data: Path, shrinks: bool) -> BaseException |
     except BaseException as error:  # a user's code may raise anything, SystemExit too
         return error
     return None
+
+
+def require_device(device: str) -> None:
+    """Make sure that a device is here.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if not _is_there(device):
+        raise UsageError(
+            f"device: {device!r} is not allowed: there is none here; give cpu, or auto for the "
+            "best there is"
+        )
 
 
 def _is_there(device: str) -> bool:

@@ -100,10 +100,11 @@ def _of_cell(experiment: Experiment, timings: _Timings) -> dict[str, float]:
     if not recovery.trains:
         evaluation += timings.evaluation(experiment, "validation")
     epochs = epochs_of_cell(experiment)
+    evaluated = 1 if experiment.timing.create().within_training else experiment.rounds
     return {
         "training after pruning": epochs * timings.epoch(experiment, recipe) if epochs else 0.0,
         "pruning": experiment.rounds * timings.pruning(experiment),
-        "evaluation": experiment.rounds * evaluation,
+        "evaluation": evaluated * evaluation,
         "timing of inference": timings.latency(experiment),
     }
 
@@ -164,8 +165,10 @@ class _Timings:
         calibration = load_calibration(experiment, self._data, experiment.device)
         with suppress(_TimeUpError), self._timing(experiment) as seconds:
             with _at_most(min(self._left, _SECONDS_OF_A_PRUNING)):
-                untrained = _Untrained(experiment, task, Path())
-                next(prune(experiment, glimpse, untrained, calibration=calibration), None)
+                # Else the first pruning comes when much has been trained.
+                at_once = experiment.revised(timing="BetweenTrainings")
+                untrained = _Untrained(at_once, task, Path())
+                next(prune(at_once, glimpse, untrained, calibration=calibration), None)
             return max(0.0, seconds() - part * evaluation)
         return None
 

@@ -129,6 +129,8 @@ def test_a_batch_that_no_memory_holds_is_refused_before_anything_is_timed(
             "did you mean --pretraining.learning-rate or --finetuning.learning-rate?",
         ),
         (["--learning_rate=0.1"], "--pretraining.learning-rate or --finetuning.learning-rate?"),
+        (["--finetuning.lr", "0.1"], "'--finetuning.lr'; did you mean --finetuning.learning-rate?"),
+        (["--pretraining.foo", "1"], "unrecognized arguments: '--pretraining.foo'; see"),
         (["--epochs", "3"], "did you mean --pretraining.epochs or --finetuning.epochs?"),
         (["--worker-s", "2"], "did you mean --workers?"),
         (["--xyzzy"], "--xyzzy'; see 'prunebench run --help'"),

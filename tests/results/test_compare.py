@@ -118,7 +118,7 @@ def test_rows_of_a_csv_that_lack_a_seed_are_no_pairs(run_of, tmp_path):
         strategies_compared(trials(tmp_path / "leaderboard.csv", {}), "A", "B", "t")
     )
     assert table["pairs"].tolist() == [0, 0]
-    assert set(table["verdict"]) == {"no seed in common"}
+    assert set(table["verdict"]) == {"no seed with a number in both"}
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_rows_of_a_csv_that_lack_a_seed_are_no_pairs(run_of, tmp_path):
         ),
         ([0.9] * 3, [0.91, 0.92, 0.93], 0.25, "sign-flip", "three pairs cannot show p < 0.25"),
         ([0.9], [0.8], 1, "t", "one pair says nothing about chance"),
-        ([], [], 1, "t", "no seed in common"),
+        ([], [], 1, "t", "no seed with a number in both"),
         ([0.9, 0.8], [0.9, 0.8], 1, "t", "the same numbers"),
     ],
 )

@@ -46,6 +46,18 @@ def test_the_table_of_curves_counts_epochs_over_all_trainings(record):
     assert table["loss"].isna().tolist() == [False, False, True]
 
 
+def test_runs_of_one_title_are_told_apart_by_their_settings(record, make_record):
+    other = make_record(finetuning={"epochs": 7}).model_copy(update={"history": record.history})
+    third = make_record(seed=1).model_copy(update={"history": record.history})
+    names = list(dict.fromkeys(curves([record, other, third])["run"]))
+    common = "GlobalMagnitude at 4× on LeNet5 and MNIST, seed"
+    assert names == [
+        f"{common} 0, finetuning.epochs 5",
+        f"{common} 0, finetuning.epochs 7",
+        f"{common} 1",
+    ]
+
+
 def test_bins_have_their_edges_and_states_that_are_not_known_are_empty(record):
     table = distributions(record)
     assert list(table.columns) == list(DISTRIBUTION_COLUMNS)

@@ -318,3 +318,11 @@ def test_records_that_name_their_comparison_are_compared_by_it(make_record):
     old, new = named("0123abcd", seed=0), named("0123abcd", seed=1, added_later="default")
     assert only(leaderboard([old, new]))["seeds"] == 2
     assert len(leaderboard([old, named("ffffffff", seed=1)])) == 2
+
+
+def test_seeds_are_missing_among_targets_of_their_own_kind(make_record):
+    records = [make_record(compression=2.0, seed=seed) for seed in (0, 1, 2)]
+    records += [make_record(compression=None, sparsity=0.5, seed=seed) for seed in (0, 1)]
+    frame = leaderboard(records)
+    assert frame["seeds"].tolist() == [3, 2]
+    assert frame["seeds_missing"].tolist() == [0, 0]

@@ -8,7 +8,7 @@ from prunebench.benchmark.command_line import main
 from prunebench.errors import UsageError
 from prunebench.results import Store
 from prunebench.results.merging import Merged, merge
-from prunebench.results.record_file import write_records
+from prunebench.results.record_file import RECORDS_FILE, write_records
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -117,3 +117,25 @@ def test_a_folder_is_not_merged_into_itself_and_what_is_missing_is_named(two_fol
     assert f"{a} is to be merged into itself" in capsys.readouterr().err
     assert main(["merge", a, "nowhere", "-o", b]) == 2
     assert "nowhere" in capsys.readouterr().err
+
+
+def test_a_published_folder_is_a_source(make_record, two_folders, tmp_path):
+    (tmp_path / "published").mkdir()
+    write_records([make_record(seed=9)], tmp_path / "published" / RECORDS_FILE)
+    merged = merge([*two_folders, tmp_path / "published"], tmp_path / "c")
+    assert merged == Merged(7, failed=1, added=7, repeated=1)
+
+
+def test_sources_without_any_record_are_said(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match=r"there are no records in .*empty"):
+        merge([tmp_path / "empty"], tmp_path / "c")
+    assert not (tmp_path / "c").exists()
+
+
+def test_when_and_beside_what_a_run_was_run_makes_no_other_result(make_record, tmp_path):
+    record = make_record()
+    for place, revision in enumerate((9, 10)):
+        again = record.model_copy(update={"revision": revision, "stacked": 1 + place})
+        Store(tmp_path / str(place)).save(again)
+    assert merge([tmp_path / "0", tmp_path / "1"], tmp_path / "c").repeated == 1

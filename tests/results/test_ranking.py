@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from prunebench.benchmark.command_line import main
+from prunebench.results import Store, leaderboard, write_csv
 from prunebench.results.ranking import (
     COSTS,
     STANDING_COLUMNS,
     across,
+    across_as_text,
     standing,
     standing_as_text,
     standing_table,
@@ -165,3 +169,87 @@ def test_mistakes_are_told_in_a_sentence(
     monkeypatch.chdir(tmp_path)
     assert main(["rank", str(run_of()), *arguments]) == 2
     assert sentence in capsys.readouterr().err
+
+
+def test_speedups_are_curves_of_their_own_whatever_the_compressions(make_record, tmp_path):
+    compressions = {"Masked": {2.0: 1.6, 3.0: 2.05}, "Shrunk": {2.0: 3.1, 3.0: 5.2}}
+    records = [
+        make_record(
+            strategy=strategy,
+            compression=None,
+            speedup=speedup,
+            seed=seed,
+            top1=0.9 + 0.01 * seed - 0.01 * speedup * (strategy == "Masked"),
+            final={"compression": compression, "theoretical_speedup": speedup},
+        )
+        for strategy, reached in compressions.items()
+        for speedup, compression in reached.items()
+        for seed in (0, 1)
+    ]
+    write_records(records, tmp_path / "runs")
+    found = only(tmp_path / "runs")
+    assert [place.strategy for place in found.places] == ["Shrunk", "Masked"]
+    assert found.places[0].score.mean == pytest.approx(0.905)
+    assert "mean: along log speedup from 2× to 3×" in standing_as_text(found)
+
+
+@pytest.mark.parametrize(
+    ("final", "reason"),
+    [
+        ({"top1": float("nan")}, "no seed has a number at every target: B"),
+        ({"compression": 50.0}, "the targets change nothing that it is compared by: B"),
+        (None, "there is no compression that all strategies reach: A, B"),
+    ],
+)
+def test_why_a_strategy_is_not_ranked_is_said(make_record, tmp_path, final, reason):
+    records = [
+        make_record(
+            strategy=strategy,
+            compression=None,
+            sparsity=sparsity,
+            seed=seed,
+            final={"compression": sparsity * factor, **(final or {} if strategy == "B" else {})},
+        )
+        for strategy, factor in (("A", 10), ("B", 10 if final else 1000))
+        for sparsity in (0.5, 0.8)
+        for seed in (0, 1)
+    ]
+    write_records(records, tmp_path / "runs")
+    text = standing_as_text(only(tmp_path / "runs"))
+    assert f"not ranked, since {reason}" in text
+    assert ("along log" in text) == bool(final)
+
+
+def test_a_comparison_without_ranks_does_not_hide_the_others(run_of, tmp_path, make_record):
+    write_records([make_record(strategy="A", model="VGG")], tmp_path / "other")
+    runs = [run_of("first"), run_of("second", model="LeNet300100"), tmp_path / "other"]
+    standings = [standing(each) for run in runs for each in trials(run, {})]
+    (place,) = standings[-1].places
+    unranked = replace(standings[-1], places=(replace(place, rank=None),))
+    one, other = across([*standings[:2], unranked]), across(standings[:2])
+    assert across_as_text(one) == across_as_text(other)
+
+
+def test_records_count_and_not_a_table_that_lies_beside_them(run_of, make_record, tmp_path):
+    store = Store(tmp_path / "folder")
+    records = list(read_records(run_of()))
+    left_out, *others = records
+    for record in others:
+        store.save(record)
+    write_csv(
+        leaderboard([store.folder]).replace("Best", "Renamed"), store.folder / "leaderboard.csv"
+    )
+    (found,) = trials(store.folder, {})
+    assert found.strategies == ["Best", "Middle", "Worst"]
+    table = found.table("quality", left_out.experiment["strategy"])
+    assert table.isna().sum().sum() == 1
+
+
+def test_fronts_count_the_points_of_a_part_of_a_table(run_of, tmp_path):
+    frame = leaderboard([run_of()])
+    part = frame[(frame["strategy"] == "Best") | (frame["target_compression"] > 4)]
+    write_csv(part, tmp_path / "part.csv")
+    fronts = {
+        place.strategy: place.fronts["nonzero"] for place in only(tmp_path / "part.csv").places
+    }
+    assert fronts == {"Best": (4, 4), "Middle": (0, 2), "Worst": (0, 2)}

@@ -4,6 +4,7 @@ from collections import Counter
 from math import exp, log
 
 import pytest
+import torch
 from safetensors.torch import save_file
 
 import prunebench
@@ -24,6 +25,13 @@ def test_a_dense_network_that_did_not_learn_fails_its_cells_by_name(experiment, 
     assert sentence.startswith("the dense network did not learn: LeNetSmall on Digits with seed 3 ")
     assert "on the validation split, and at least 0.176667 is asked for" in sentence
     assert "the data set's own" in sentence
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_sensitivity_trains_no_network_elsewhere_than_it_is_to_be_trained(experiment, tmp_path):
+    with pytest.raises(UsageError, match="device: 'cuda' is not allowed: there is none here"):
+        sensitivity([experiment(device="cuda")], [0.5], runs=tmp_path, progress=False)
+    assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.slow

@@ -15,7 +15,10 @@ from torch.nn.utils import prune as torch_prune
 import prunebench
 from prunebench.benchmark.cell import rounds
 from prunebench.benchmark.cell.evaluation import quality
+from prunebench.benchmark.cell.loop import load_task
 from prunebench.benchmark.cell.pretraining import Pretrained, build
+from prunebench.benchmark.studies.restoring import experiment_of
+from prunebench.datasets import DATASETS
 from prunebench.metrics import Flops, Latency, Storage
 from prunebench.results import Store, leaderboard
 from prunebench.results.summary import summary
@@ -461,3 +464,55 @@ def test_a_speedup_can_be_asked_for_where_flops_are_not_measured(experiment, run
     record = prunebench.run(experiment(strategy=structured, **settings), runs=runs)
     assert record.status == "ok", record.error
     assert record.final["compression"] > 1.5
+
+
+MINE = """
+from dataclasses import dataclass
+
+from prunebench.datasets import Digits
+
+
+@dataclass(frozen=True)
+class Mine(Digits):
+    def load(self, folder):
+        task = super().load(folder)
+        task.version = {version}
+        return task
+"""
+
+
+def test_a_data_set_whose_file_has_changed_is_loaded_again(tmp_path):
+    found = []
+    for version in (1, 2):
+        (tmp_path / "mine.py").write_text(MINE.format(version=version))
+        dataset = DATASETS.component(f"{tmp_path}/mine.py:Mine")
+        found.append(load_task(dataset, tmp_path).version)
+    assert found == [1, 2]
+
+
+THRESHOLDED = """
+from dataclasses import dataclass
+
+from prunebench.metrics import Metric
+
+
+@dataclass(frozen=True)
+class Mine(Metric):
+    limits: tuple[float, ...] | list[float] = (0.5,)
+    definitions = {{"above_{name}": "how many weights are larger"}}
+
+    def measure(self, subject):
+        weights = [each.abs() for each in subject.model.parameters()]
+        return {{"above_{name}": float(sum((w > max(self.limits)).sum() for w in weights))}}
+"""
+
+
+def test_metrics_have_lists_for_arguments_and_sources_of_their_own(experiment, runs, tmp_path):
+    for name in "ab":
+        (tmp_path / f"{name}.py").write_text(THRESHOLDED.format(name=name))
+    metrics = [f"{tmp_path}/{name}.py:Mine(limits=[0.1, 0.2])" for name in "ab"]
+    made = experiment(metrics=metrics)
+    record = prunebench.run(made, runs=runs)
+    assert record.final["above_a"] == record.final["above_b"] > 0
+    assert len(set(made.sources.values())) == 2
+    assert experiment_of(record, trust=True).id == made.id

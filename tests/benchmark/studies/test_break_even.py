@@ -256,3 +256,12 @@ def test_the_command_says_what_pays_and_writes_table_and_plot(tmp_path, capsys, 
     assert "Linear(16, 8), weights pruned, batch of 2, SparseCSR(everywhere=True) masked:" in out
     assert len(pd.read_csv(folder / "break-even.csv")) == 2 * 3
     assert (folder / "break-even.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(("model", "shape"), [("GPT", ["16"]), ("Seq2SeqLSTM", ["2", "16"])])
+def test_a_network_that_takes_no_images_is_refused_in_a_sentence(model, shape, tmp_path, capsys):
+    command = ["break-even", "--model", model, "--input-shape", *shape, "-o", str(tmp_path)]
+    assert main(command) == 2
+    said = capsys.readouterr().err
+    assert f"{model} does not run on an example of {'×'.join(shape)} numbers" in said
+    assert "Traceback" not in said

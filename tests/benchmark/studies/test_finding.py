@@ -9,7 +9,7 @@ from prunebench.benchmark.cell.record import described
 from prunebench.benchmark.command_line import main
 from prunebench.benchmark.studies import finding
 from prunebench.benchmark.studies.finding import Aim, find
-from prunebench.results import Record, Store
+from prunebench.results import Failure, Record, Store
 from prunebench.results.targets import COMPRESSION, SPARSITY
 
 FIND = ["find", "--dataset", "Digits", "--model", "LeNetSmall", "--measurements", "Size",
@@ -114,3 +114,37 @@ def test_what_is_to_be_found_is_not_given(capsys):
     assert "--compression is what is to be found" in capsys.readouterr().err
     assert main([*FIND, "--resolution", "1"]) == 2
     assert "give a ratio above 1" in capsys.readouterr().err
+
+
+def test_a_file_of_settings_says_what_is_pruned(pretend, tmp_path, capsys):
+    ran = pretend(lambda each: 0.5 if each.compression <= 2 else 2.0)
+    (tmp_path / "mine.yaml").write_text(
+        "dataset: Digits\nmodel: LeNetSmall\nstrategy: GlobalMagnitude\ncompression: 99\n"
+    )
+    command = ["find", str(tmp_path / "mine.yaml"), "--loss-at-most", "1", "--highest", "8"]
+    assert main([*command, "--resolution", "2", "--runs", str(tmp_path / "runs")]) == 0
+    assert "2× (-0.50)" in capsys.readouterr().out
+    assert {each.compression for each in ran} == {2.0, 4.0}
+
+
+def test_what_failed_before_is_tried_again(pretend, experiment, tmp_path):
+    made = experiment(compression=4.0)
+    failed = record_of(made, 0.0).model_copy(
+        update={
+            "status": "failed",
+            "error": Failure(type="TimeoutError", message="too long", traceback=""),
+            "final": {},
+            "dense": {},
+        }
+    )
+    Store(tmp_path).save(failed)
+    ran = pretend(lambda each: 0.5)
+    aim = Aim(COMPRESSION, loss=1.0, highest=4, resolution=4)
+    (row,) = find([experiment()], aim, runs=tmp_path).to_dict("records")
+    assert row["held"] == 4
+    assert len(ran) == 1
+
+
+def test_all_is_never_tried_to_be_removed():
+    values = Aim(SPARSITY, loss=1.0, highest=1e6, resolution=9e5).values()
+    assert all(value < 1 for value in values)

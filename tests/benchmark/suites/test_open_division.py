@@ -5,7 +5,7 @@ from tiny_suite import written
 
 from prunebench import UsageError
 from prunebench.benchmark.command_line import main
-from prunebench.benchmark.suites.cells import Choice, cells_of_choice
+from prunebench.benchmark.suites.cells import Cell, Choice, cells_of_choice, refusals
 from prunebench.benchmark.suites.recipe import read_recipe
 from prunebench.benchmark.suites.suite import suite
 
@@ -82,3 +82,11 @@ def test_recipes_are_ranked_apart_and_scored_again_from_their_records(tmp_path, 
     assert main([*score, "--division", "open"]) == 2
     assert "give the recipes of the open division" in capsys.readouterr().err
     assert main([*score, "--division", "default", "open", "--strategies", str(recipe)]) == 2
+
+
+def test_what_one_recipe_cannot_prune_is_no_fault_of_another(experiment, tmp_path):
+    settings = {"strategy": "SNIP", "compression": 8.0}
+    sparing = experiment(**settings, prune_except=("conv*", "linear1*"))
+    cells = [Cell("digits", "SNIP", each) for each in (sparing, experiment(**settings))]
+    for order in (cells, cells[::-1]):
+        assert [each.cell.experiment for each in refusals(order, tmp_path)] == [sparing]

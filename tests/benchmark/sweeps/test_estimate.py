@@ -137,3 +137,9 @@ def test_the_command_says_it_and_runs_nothing(tmp_path, capsys, monkeypatch):
 )  # fmt: skip
 def test_a_duration_is_in_its_largest_unit_with_two_digits(seconds, words):
     assert duration(seconds) == words
+
+
+def test_one_training_with_many_prunings_is_evaluated_once(timed, tmp_path):
+    found = estimated(tmp_path, timing="DuringTraining", strategy=["Random"])
+    assert found.parts["pruning"] == pytest.approx(6 * 3 * 4.0)
+    assert found.parts["evaluation"] == pytest.approx(6 * 2 * 3.0)
