@@ -295,9 +295,12 @@ class UniformPlus(Layerwise):
 
     def smallest(self, layers: Mapping[str, Tensor]) -> int:
         """The first layer, a share of the last one, and what every other one keeps at least."""
-        first, *others = (each.numel() for each in layers.values())
-        share = max(ceil(self.output * others[-1]), self.least(others[-1])) if others else 0
-        return first + share + sum(map(self.least, others[:-1]))
+        first, *others = layers.values()
+        needed = [self.least(len(each)) for each in others]
+        if others:
+            needed[-1] = max(needed[-1], ceil(self.output * len(others[-1])))
+        sizes = [each.shape[1] for each in others]
+        return first.numel() + sum(n * size for n, size in zip(needed, sizes, strict=True))
 
     def layer_densities(self, layers: Layers, budget: int) -> dict[str, float]:
         """1 for the first layer, at least ``output`` for the last, what is left for the others."""

@@ -232,7 +232,8 @@ def _squares_of_inputs(module: nn.Module, inputs: tuple[Any, ...]) -> Iterator[t
         yield module.weight, squares.unsqueeze(1) if is_transposed(module) else squares
     elif isinstance(module, nn.Embedding):
         counts = torch.bincount(inputs[0].reshape(-1), minlength=module.num_embeddings)
-        yield module.weight, counts.to(module.weight.dtype).unsqueeze(1)
+        precise = torch.promote_types(module.weight.dtype, torch.float32)
+        yield module.weight, counts.to(precise).unsqueeze(1)
     elif isinstance(module, nn.RNNBase):
         yield from _squares_in_recurrence(module, *inputs)
     elif isinstance(module, CONVOLUTIONS):

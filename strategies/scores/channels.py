@@ -207,7 +207,8 @@ class BatchNormSlimming(ChannelStrategy):
 
 def _distances(rows: Tensor) -> Tensor:
     """Euclidean distances of all pairs; not by the fast formula, which cancels for near ones."""
-    return torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist")
+    precise = rows.to(torch.promote_types(rows.dtype, torch.float32))  # there is none of halves
+    return torch.cdist(precise, precise, compute_mode="donot_use_mm_for_euclid_dist")
 
 
 def _effects(

@@ -520,6 +520,12 @@ def test_per_output_keeps_as_much_of_a_layer_as_uniform_and_refuses_units_of_sev
         masks_of(LayerMagnitude(allocation=PerOutput(), structure=Filters()), model, 363)
 
 
+def test_what_uniform_plus_can_keep_at_least_is_what_it_keeps_of_filters():
+    allocation = UniformPlus(minimum=1)
+    layers = {"first": torch.ones(4, 9), "middle": torch.ones(10, 36), "last": torch.ones(20, 5)}
+    assert allocation.smallest(layers) == 36 + 1 * 36 + 4 * 5
+
+
 def test_what_a_pattern_leaves_cannot_be_shuffled():
     with pytest.raises(UsageError, match="there is nothing left to shuffle"):
         GlobalMagnitude(allocation=Shuffled(), structure=NM())

@@ -5,7 +5,7 @@ import torch
 from contexts import context_of
 from torch import nn
 
-from prunebench.strategies import SparseGPT, Wanda
+from prunebench.strategies import FPGM, SparseGPT, Wanda
 from prunebench.strategies.evidence.activations import input_norms
 from prunebench.strategies.evidence.grams import grams
 
@@ -53,3 +53,32 @@ def test_weights_keep_their_type_and_the_budget_is_met(strategy, dtype):
     weight = context.model.layer.weight
     assert weight.dtype == dtype
     assert int(weight.count_nonzero()) == 16
+
+
+class Lookup(nn.Module):
+    """An embedding, of which one row is looked up more often than bfloat16 can count."""
+
+    def __init__(self):
+        super().__init__()
+        self.rows = nn.Embedding(3, 2, dtype=torch.bfloat16)
+
+    def forward(self, inputs):
+        return self.rows(inputs)
+
+
+class Tokens(Numbers):
+    inputs = torch.tensor([1] * 1001 + [2] * 3)
+
+
+def test_lookups_are_counted_one_by_one():
+    (found,) = input_norms(context_of(Lookup(), Tokens()), 1, 2000).values()
+    assert found.square().flatten().tolist() == pytest.approx([0, 1001, 3])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_distances_of_filters_are_taken_in_float32(dtype):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 6, 3), nn.Flatten(), nn.Linear(6 * 36, 2)).to(dtype)
+    halves = FPGM().score(context_of(model, strategy=FPGM()))["0.weight"]
+    precise = FPGM().score(context_of(model.float(), strategy=FPGM()))["0.weight"]
+    assert torch.allclose(halves.float(), precise, rtol=1e-2)
