@@ -164,6 +164,8 @@ def _table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
 
 def _registry(kinds: str) -> Registry[Any]:
     if kinds not in _REGISTRIES:
+        if of := next((k for k, each in _REGISTRIES.items() if kinds in each.names()), ""):
+            raise UsageError(f"cannot list {kinds!r}: did you mean 'prunebench list {of} {kinds}'?")
         kinds_of_all = (*_REGISTRIES, *shipped.SHIPPED)
         raise UsageError(f"cannot list {kinds!r}: {suggestion(kinds, kinds_of_all)}")
     return _REGISTRIES[kinds]

@@ -31,7 +31,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def execute(options: argparse.Namespace) -> int:
     """Print components, the page of methods, or the parameters of a network."""
     if options.model or options.dataset:
+        if options.kind:
+            raise UsageError(
+                f"{options.kind} is not allowed beside --model and --dataset, which list parameters"
+            )
         return _list_parameters(options)
+    if options.prune_only or options.prune_except:
+        raise UsageError("--prune-only and --prune-except need --model and --dataset")
     if options.markdown:
         from ..catalogue.components import methods_as_markdown
 

@@ -168,3 +168,23 @@ def test_a_model_of_another_library_is_answered_with_its_name_there(capsys):
     pytest.importorskip("timm")
     said = complaint(capsys, ["run", *flags(model="resnet50")])
     assert "did you mean 'torchvision/resnet50' or 'timm/resnet50'?" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["list", "SNIP"], "did you mean 'prunebench list strategies SNIP'?"),
+        (["list", "--prune-only", "foo"], "--prune-except need --model and --dataset"),
+        (["list", "models", "--model", "LeNet5"], "models is not allowed beside --model"),
+        (["find", "--loss-at-most", "nan"], "'nan' is not allowed: give a number from 0 on"),
+        (["rank", "--diagram", "a.jpg"], "give a name that ends with .png, .pdf or .svg"),
+        (["publish", "nope.yaml", "--check"], "there is no nope.yaml: give a YAML file of"),
+        (
+            ["verify", "x", "--cells", "-1"],
+            "'-1' is not allowed: give a whole number of at least 0",
+        ),
+        (["run", *flags(), "--workers", "1.5"], "give a whole number of at least 1"),
+    ],
+)
+def test_what_a_command_cannot_take_is_refused_by_name(capsys, arguments, sentence):
+    assert sentence in complaint(capsys, arguments)

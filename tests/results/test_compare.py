@@ -201,3 +201,9 @@ def test_a_csv_of_something_else_is_refused(tmp_path, capsys):
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
     assert main(["compare", str(tmp_path / "other.csv"), str(tmp_path / "other.csv")]) == 2
     assert "other.csv is not the CSV of a leaderboard" in capsys.readouterr().err
+
+
+def test_runs_of_two_networks_are_called_by_both(run_of):
+    runs = run_of("first"), run_of("second", by=0.05, model="VGG")
+    table = compare_table(runs_compared(*(trials(run, {}) for run in runs), "t"))
+    assert set(table["comparison"]) == {"A: LeNet5 on MNIST, B: VGG on MNIST"}
