@@ -257,7 +257,7 @@ def test_the_module_runs_as_a_command():
 @pytest.mark.slow
 def test_a_strategy_is_checked_on_the_models_that_are_named(capsys):
     assert main(["check", "LayerMagnitude", "--model", "ResNetSmall", "Perceptron"]) == 0
-    assert "keeps 13 of 13 rules" in capsys.readouterr().out
+    assert "keeps 14 of 14 rules" in capsys.readouterr().out
     assert main(["check", "BatchNormSlimming", "--model", "Perceptron"]) == 1
     assert "leave no weights in Perceptron" in capsys.readouterr().out
     assert main(["check", "Random", "--model", "Perceptrn"]) == 2
