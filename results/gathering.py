@@ -53,9 +53,8 @@ def whole_records(places: Sequence[str | Place]) -> Iterator[Record]:
         UsageError: a place is not there, or something in it cannot be read.
     """
     known: set[str] = set()
-    for place in map(place_of, places):
-        file = place / RECORDS_FILE
-        for record in read_records(file if file.is_file() else place):
+    for place in places:
+        for record in read_records(place):
             if record.finished and record.id not in known:
                 known.add(record.id)
                 yield record
@@ -68,6 +67,5 @@ def numbers(outcome: Outcome) -> bytes:
 
 
 def _outcomes(place: Place) -> Iterator[Outcome]:
-    if (place / RECORDS_FILE).is_file():
-        return read_records(place / RECORDS_FILE)
-    return read_records(place) if place.is_file() else Store(place).outcomes()
+    in_a_file = place.is_file() or (place / RECORDS_FILE).is_file()
+    return read_records(place) if in_a_file else Store(place).outcomes()

@@ -34,14 +34,15 @@ def write_records(records: Iterable[Record], path: str | Path) -> None:
 
 
 def read_records(path: str | Place) -> Iterator[Record]:
-    """The records in such a file, or in the folder of a store, by ascending id.
+    """The records in such a file, in a folder that has one, or in that of a store, by ascending id.
 
     Raises:
         UsageError: there is neither, or something in it cannot be read.
     """
-    path = place_of(path)
+    place = place_of(path)
+    path = place if place.is_file() else place / RECORDS_FILE
     if not path.is_file():
-        yield from Store(path).records()
+        yield from Store(place).records()
         return
     try:
         lines = gzip.decompress(path.read_bytes()).splitlines()

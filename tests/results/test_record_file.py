@@ -5,7 +5,7 @@ import gzip
 import pytest
 
 from prunebench.errors import UsageError
-from prunebench.results.record_file import read_records, write_records
+from prunebench.results.record_file import RECORDS_FILE, read_records, write_records
 
 
 def test_records_come_back_from_their_file_by_ascending_id(tmp_path, make_record):
@@ -39,3 +39,9 @@ def test_a_damaged_file_is_refused_by_name(tmp_path, content, sentence):
     with pytest.raises(UsageError, match=sentence) as raised:
         list(read_records(path))
     assert str(path) in str(raised.value)
+
+
+def test_a_folder_that_has_such_a_file_is_read_from_it(make_record, tmp_path):
+    write_records([make_record(seed=7)], tmp_path / RECORDS_FILE)
+    (record,) = read_records(tmp_path)
+    assert record.experiment["seed"] == 7

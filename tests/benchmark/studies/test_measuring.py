@@ -231,7 +231,7 @@ def test_the_command_writes_a_table_and_a_plot(runs, capsys, monkeypatch):
         (["measure", "{runs}", "--repeats", "2"], "2 is not allowed: at least 3 samples"),
         (["measure", "{runs}/none"], "there is no folder"),
         (["measure", "{runs}", "--passes", "1"], "passes: 1 is not allowed"),
-        (["measure", "{runs}", "--seed", "7"], "there are no finished runs"),
+        (["measure", "{runs}", "--seed", "7"], "--seed: 7 is not allowed: the runs have 0"),
         (["export", "{id}", "--runs", "{runs}", "--format", "pickle"], "'pickle' is not allowed"),
         (["export", "nothing", "--runs", "{runs}"], "there is no record nothing"),
         (["break-even", "--linear", "8", "8", "--sparsity", "1"], "'1' is not allowed"),
