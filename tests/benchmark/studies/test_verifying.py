@@ -9,15 +9,17 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from prunebench.benchmark.cell.record import described
 from prunebench.benchmark.command_line import main
 from prunebench.benchmark.studies.published import Published
-from prunebench.benchmark.studies.rules import validate
+from prunebench.benchmark.studies.rules import numbers_of_a_record_agree, validate
 from prunebench.benchmark.studies.submission_rules import SUBMISSION
 from prunebench.benchmark.studies.submitting import Code, submit
-from prunebench.results import Record, Store
+from prunebench.results import Layer, Record, Round, Store
 from prunebench.results.agreement import Tolerances, agreement
 from prunebench.results.manifest import provenance, read_manifest, summary
 from prunebench.results.publication import tables
@@ -556,3 +558,25 @@ def test_elsewhere_numbers_may_differ_as_seeds_do_and_no_further(honest):
     far = agreement(first, found(1.1 * allowed, "another"), tolerances)
     assert (far.verdict, far.beyond.place) == ("different", "final.top1")
     assert agreement(first, found(1e-9, here), tolerances).verdict == "different"
+
+
+def test_what_is_measured_in_the_end_alone_contradicts_no_round(experiment):
+    def complaints(final):
+        after = {"top1": 0.9, "loss": 0.4}
+        layer = Layer(
+            name="w", shape=(10,), parameters=10, nonzero=10, density=1.0,
+            flops=None, effective_flops=None,
+        )  # fmt: skip
+        last = Round(round=1, density=0.5, kept=5, before=after, after=after, validation=after)
+        record = Record(
+            id="0" * 16, status="ok", experiment=described(experiment()), rounds=(last,),
+            quality={"top1": "higher", "loss": "lower", "bleu": "higher"},
+            dense={"top1": 0.9, "loss": 0.4, "bleu": 31.0, "parameters": 10},
+            final={"parameters": 10, "nonzero": 10, "compression": 1.0, "sparsity": 0.0, **final},
+            layers=(layer,), collapsed_layers=(), timings={}, environment={},
+        )  # fmt: skip
+        return list(numbers_of_a_record_agree(SimpleNamespace(records=[record])))
+
+    assert complaints({"top1": 0.9, "loss": 0.4, "bleu": 30.0}) == []
+    (sentence,) = complaints({"top1": 0.9, "loss": 0.5, "bleu": 30.0})
+    assert sentence.endswith("contradicts itself: final.loss")
