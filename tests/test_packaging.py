@@ -63,7 +63,7 @@ def test_the_wheel_holds_every_module_of_the_package_and_nothing_else(wheel):
     kernel = "metrics/runtimes/direct_convolution.c"
     others = {"py.typed", "results/report.html.jinja", "results/literature.yaml", kernel}
     by_name = re.compile(
-        r"experiments/.*\.yaml|suites/.*|examples/[^_].*\.py|results/site/(style\.css|templates/.*\.jinja)"
+        r"experiments/.*\.yaml|suites/.*|examples/[^_].*\.(py|sh)|results/site/(style\.css|templates/.*\.jinja)"
         r"|results/(report.*|theme)\.(css|js)|results/suites/.*\.jinja"
     )
     others |= set(filter(by_name.fullmatch, checked_out()))
