@@ -86,6 +86,13 @@ def _is_of_others(record: Record) -> bool:
     return any(mark in model for mark in ("/", ".py", ":"))
 
 
+def _draws_or_rounds(record: Record) -> bool:
+    """Whether an initialisation other than the network's own was drawn, or 8 bits were measured."""
+    kept = ("None", "Default", "FromFile")
+    drawn = not str(record.experiment.get("initialisation")).startswith(kept)
+    return drawn or "Int8Weights" in str(record.experiment.get("metrics"))
+
+
 def _loads_weights(record: Record) -> bool:
     """Whether all seeds begin with the same weights, and this is another than the first seed."""
     experiment = record.experiment
@@ -169,6 +176,10 @@ CHANGES: tuple[Change, ...] = (
     Change(
         "FLOPs of convolutions with padding by name, and of products of tensors, are counted",
         _is_of_others,
+    ),
+    Change(
+        "attention and layers with their inputs first are initialised and rounded as others are",
+        lambda record: _is_of_others(record) and _draws_or_rounds(record),
     ),
 )
 """All changes so far, the oldest first; new ones are added at the end."""

@@ -23,6 +23,8 @@ def old(make_record):
         ({"finetuning": {"epochs": 1, "gradient_clipping": 1.0}}, "clipped"),
         ({"model": "Transformer"}, "FLOPs are counted by"),
         ({"model": "own.py:Network(width=3)", "dataset": "Digits"}, "padding by name"),
+        ({"model": "torchvision/vit_b_16", "initialisation": "Uniform"}, "rounded as others"),
+        ({"model": "transformers/gpt2", "metrics": ["Int8Weights"]}, "rounded as others"),
         ({"strategy": "Random(structure=Filters)"}, "whatever their sizes"),
         ({"strategy": "RIA", "model": "CifarMobileNetV2"}, "grouped convolution"),
         ({"strategy": "OBS", "model": "Seq2SeqLSTM"}, "tokens are the examples"),
