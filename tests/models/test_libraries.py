@@ -155,3 +155,21 @@ def test_a_file_that_holds_no_weights_is_named(tmp_path, name):
     (tmp_path / name).write_bytes(b"nothing of the kind")
     with pytest.raises(UsageError, match=rf"{name} holds no weights that can be read"):
         weights(LeNetSmall())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pretrained", [False, True])
+def test_pretrained_googlenet_has_the_inputs_that_its_weights_were_trained_on(
+    monkeypatch, pretrained
+):
+    monkeypatch.setattr(torchvision.models.WeightsEnum, "get_state_dict", lambda *_, **__: {})
+    component = MODELS.component(f"torchvision/googlenet(pretrained={pretrained})")
+    model = component.create(input_shape=(3, 96, 96), classes=7)
+    assert model.transform_input is pretrained
+
+
+def test_a_tag_that_there_is_not_gets_one_clear_sentence():
+    pytest.importorskip("timm")
+    component = MODELS.component("timm/resnet10t.nope(pretrained=True)")
+    with pytest.raises(UsageError, match=r"^model timm/resnet10t\.nope cannot be made: "):
+        component.create(input_shape=(3, 32, 32), classes=7)
