@@ -6,9 +6,7 @@ comparison are its strategies × its targets, so that a point that nobody ran sh
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import json
 import math
 import re
 import statistics
@@ -23,13 +21,13 @@ from ..quality import Quality
 from .columns import BATCH_SIZES, INTEGER_COLUMNS, LATENCY_COLUMN, TEXT_COLUMNS, expand_columns
 from .gathering import gathered
 from .memory import remembered
-from .naming import digest, named, source_of
+from .points import Key, Method, Target, point_of
 from .qualities import description, description_columns
 from .record import Outcome
 from .remote import Place, place_of
 from .settings import columns_of, further_settings
 from .statistics import describe
-from .targets import TARGET_NAMES, TARGETS, given
+from .targets import TARGETS
 
 _SIZE_AND_COST = frozenset(
     {
@@ -52,8 +50,6 @@ _SIZE_AND_COST = frozenset(
     }
 )
 _LATENCY = re.compile(LATENCY_COLUMN.format(r"([1-9][0-9]{0,8})"))
-_PLACES = {kind.name: place for place, kind in enumerate(TARGETS)}
-_NOT_SETTINGS = frozenset({"dataset", "model", "strategy", *TARGET_NAMES, "seed"})
 
 
 def leaderboard(records: Iterable[Outcome] | str | Place | Sequence[str | Place]) -> pd.DataFrame:
@@ -100,57 +96,6 @@ def _table(records: Iterable[Outcome]) -> pd.DataFrame:
     return frame.copy()  # in one piece, to which pandas lets columns be added
 
 
-class Point(NamedTuple):
-    """What a point of the leaderboard has in common over its seeds; digests as tables have them."""
-
-    dataset: str
-    model: str
-    settings: str
-    dataset_source: str
-    model_source: str
-    strategy: str
-    strategy_source: str
-    target_kind: int
-    target: float
-
-    @property
-    def comparison(self) -> tuple[str, ...]:
-        """What it shares with all points to which it is compared."""
-        return self[:5]
-
-
-def comparable(experiment: Mapping[str, Any]) -> Point:
-    """The point of the leaderboard to which an experiment, that of a record, belongs.
-
-    Points sort as rows of the leaderboard do.
-    """
-    return Point(*_key(experiment), *_method(experiment), *_target(experiment))
-
-
-class _Key(NamedTuple):
-    """What makes runs comparable."""
-
-    dataset: str
-    model: str
-    settings: str
-    dataset_source: str
-    model_source: str
-
-
-class _Method(NamedTuple):
-    """A strategy as it was when it ran."""
-
-    strategy: str
-    source: str
-
-
-class _Target(NamedTuple):
-    """What was asked for: the place in ``TARGETS`` of the kind of target, and its value."""
-
-    kind: int
-    value: float
-
-
 class _Run(NamedTuple):
     """What is kept of a record."""
 
@@ -172,9 +117,9 @@ class _Run(NamedTuple):
 class _Comparison:
     """The runs of one comparison, by method, target and seed."""
 
-    key: _Key
+    key: Key
     experiment: Mapping[str, Any]
-    runs: dict[tuple[_Method, _Target], dict[int, _Run]] = field(default_factory=dict)
+    runs: dict[tuple[Method, Target], dict[int, _Run]] = field(default_factory=dict)
 
     def finished(self) -> list[_Run]:
         """The finished runs in the order of the rows, then of the seeds."""
@@ -198,9 +143,7 @@ class _Comparison:
         quality = next((run.quality for run in of_all), {})
         primary, better = next(iter(quality.items()), ("", ""))
         head = {
-            "dataset": self.key.dataset,
-            "model": self.key.model,
-            "settings": self.key.settings,
+            **self.key._asdict(),
             **columns_of(self.experiment),
             **dict.fromkeys(further, ""),
             **further_settings(self.experiment),
@@ -214,8 +157,8 @@ class _Comparison:
         for name, described in next((run.described for run in of_all), {}).items():
             head |= description(name, described)
         rows = []
-        for kind in sorted({target.kind for _, target in points}):
-            own = [point for point in points if point[1].kind == kind]
+        for place in sorted({target.place for _, target in points}):
+            own = [point for point in points if point[1].place == place]
             methods = sorted({method for method, _ in own})
             targets = sorted({target for _, target in own})
             expected = {seed for point in own for seed in self.runs[point]}
@@ -224,10 +167,9 @@ class _Comparison:
                 finished = [seeds[seed] for seed in sorted(seeds) if seeds[seed].finished]
                 row = {
                     **head,
-                    "strategy": method.strategy,
+                    **method._asdict(),
                     "label": method.strategy,
-                    "strategy_source": method.source,
-                    TARGETS[target.kind].column: target.value,
+                    target.kind.column: target.value,
                     "seeds": len(finished),
                     "seeds_collapsed": sum(run.status == "collapsed" for run in finished),
                     "seeds_failed": len(seeds) - len(finished),
@@ -250,15 +192,14 @@ def _batch_sizes(runs: Iterable[_Run]) -> list[int]:
 
 def _compare(records: Iterable[Outcome]) -> list[_Comparison]:
     """Sort the records into comparisons; of two records of one run the finished one counts."""
-    comparisons: dict[_Key, _Comparison] = {}
+    comparisons: dict[Key, _Comparison] = {}
     for record in records:
         experiment = record.experiment
-        key = _key(experiment)
+        key, method, target = point_of(experiment)
         comparison = comparisons.get(key)
         if comparison is None:
             comparison = comparisons[key] = _Comparison(key, experiment)
-        point = (_method(experiment), _target(experiment))
-        seeds = comparison.runs.setdefault(point, {})
+        seeds = comparison.runs.setdefault((method, target), {})
         known = seeds.get(experiment["seed"])
         if known is None or not known.finished:
             seeds[experiment["seed"]] = _Run(
@@ -272,40 +213,6 @@ def _compare(records: Iterable[Outcome]) -> list[_Comparison]:
                 record.doubts,
             )
     return [comparisons[key] for key in sorted(comparisons)]
-
-
-def _key(experiment: Mapping[str, Any]) -> _Key:
-    return _Key(
-        named(experiment["dataset"]),
-        named(experiment["model"]),
-        digest(_settings(experiment)),
-        digest(source_of(experiment, "dataset")),
-        digest(source_of(experiment, "model")),
-    )
-
-
-def _settings(experiment: Mapping[str, Any]) -> str:
-    """Eight hexadecimal digits that differ as soon as anything but the row's own key differs.
-
-    A record says them itself, so that they stay the same when a later version adds a setting. They
-    are computed for the first records, which do not.
-    """
-    if "comparison" in experiment:
-        return str(experiment["comparison"])
-    settings = {name: value for name, value in experiment.items() if name not in _NOT_SETTINGS}
-    sources = settings.get("sources", {})
-    settings["sources"] = {name: sources[name] for name in sources if name != "strategy"}
-    canonical = json.dumps(settings, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()[:8]
-
-
-def _method(experiment: Mapping[str, Any]) -> _Method:
-    return _Method(named(experiment["strategy"]), digest(source_of(experiment, "strategy")))
-
-
-def _target(experiment: Mapping[str, Any]) -> _Target:
-    kind, value = given(experiment)[0]
-    return _Target(_PLACES[kind.name], value)
 
 
 def _quality_cells(runs: list[_Run]) -> dict[str, float | str]:

@@ -17,9 +17,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from .aggregation import comparable
 from .differences import Difference, differing
 from .manifest import conditions
+from .points import point_of
 from .record import Record
 
 Verdict = Literal["identical", "equal", "different"]
@@ -74,7 +74,7 @@ class Tolerances:
         points: dict[tuple[Any, ...], list[Record]] = defaultdict(list)
         for record in records:
             if record.finished:
-                points[comparable(record.experiment)].append(record)
+                points[point_of(record.experiment)].append(record)
         self._variances: dict[tuple[Any, ...], list[float]] = defaultdict(list)
         for runs in points.values():
             for where, name in _qualities(runs[0]):
@@ -174,5 +174,5 @@ def _qualities(record: Record) -> list[tuple[str, str]]:
 
 
 def _target(record: Record) -> tuple[Any, ...]:
-    point = comparable(record.experiment)
-    return (*point.comparison, point.target_kind, point.target)
+    point = point_of(record.experiment)
+    return point.key, point.target

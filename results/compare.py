@@ -212,18 +212,17 @@ def _matched(first: Sequence[Trials], second: Sequence[Trials]) -> list[tuple[Tr
     return pairs
 
 
-def _settings(trials: Trials) -> tuple[str, ...]:
+def _settings(trials: Trials) -> tuple[object, ...]:
     return (*key_of(trials.comparison), trials.comparison.quality)
 
 
-def _network(trials: Trials) -> tuple[str, ...]:
+def _network(trials: Trials) -> tuple[object, ...]:
     return (trials.comparison.subject, *_metric(trials))
 
 
-def _metric(trials: Trials) -> tuple[str, ...]:
+def _metric(trials: Trials) -> tuple[object, ...]:
     """The kind of target and the metric."""
-    *_, kind = key_of(trials.comparison)
-    return kind, trials.comparison.quality
+    return trials.comparison.kind, trials.comparison.quality
 
 
 def _named(trials: Trials, text: str) -> str:

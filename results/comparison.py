@@ -13,6 +13,7 @@ import pandas as pd
 from ..quality import Quality
 from .columns import FLOAT_FORMAT, further_columns
 from .naming import named, printable_texts, told_apart
+from .points import Key
 from .qualities import compared_beside, quality_in
 from .settings import RECIPE_COLUMNS, RECIPES, as_text, in_words, phrase
 from .targets import TARGETS, TargetKind
@@ -33,9 +34,6 @@ _SILENT = ("metrics", "measurements")
 
 # Recoveries after which the fine-tuning recipe is not used.
 _WITHOUT_FINE_TUNING = ("NoRecovery", "RewindLearningRate")
-
-KEY = ("dataset", "model", "settings", "dataset_source", "model_source")
-"""The columns in which the rows of a comparison agree, those of them that a table has."""
 
 
 @dataclass(frozen=True)
@@ -251,7 +249,7 @@ def comparisons(frame: pd.DataFrame) -> list[Comparison]:
     once more by that.
     """
     frame = _as_read_back(printable_texts(frame))
-    keys = [name for name in KEY if name in frame]
+    keys = [name for name in Key._fields if name in frame]
     groups = frame.groupby([*keys, _kinds(frame)], sort=False, dropna=False)
     found = []
     for comparison in _told_apart([Comparison(_completed(rows)) for _, rows in groups]):

@@ -12,9 +12,10 @@ from tabulate import tabulate
 
 from ..quality import known, titled
 from . import cells
-from .aggregation import comparable, leaderboard
-from .comparison import KEY, comparisons
+from .aggregation import leaderboard
+from .comparison import comparisons
 from .naming import printable_texts, told_apart
+from .points import Key, point_of, point_of_row
 from .record import Inference, Outcome
 from .targets import TARGET_COLUMNS, TARGETS
 
@@ -86,13 +87,16 @@ def inference_table(records: Iterable[Outcome]) -> pd.DataFrame:
     The columns are those of :data:`INFERENCE_COLUMNS`. Records that were not measured are left out.
     """
     groups: dict[tuple[Any, ...], list[tuple[Outcome, Inference]]] = {}
-    records = sorted(records, key=lambda record: comparable(record.experiment))
+    records = sorted(records, key=lambda record: point_of(record.experiment))
     for record in records:
-        point = comparable(record.experiment)
+        point = point_of(record.experiment)
         for each in record.inference:
-            key = (*point, each.passes or 0, each.batch_size, each.runtime, each.network)
+            key = (point, each.passes or 0, each.batch_size, each.runtime, each.network)
             groups.setdefault(key, []).append((record, each))
-    headings, called = _headings(records), told_apart(map(_version, records))
+    headings, called = (
+        _headings(records),
+        told_apart(point_of(each.experiment).method for each in records),
+    )
     rows = [_row(members, headings, called) for members in groups.values()]
     return pd.DataFrame(rows, columns=list(INFERENCE_COLUMNS))
 
@@ -194,43 +198,36 @@ def _furthest(controls: pd.DataFrame) -> pd.Series[Any]:
     return controls.iloc[distances.index(max(distances))]
 
 
-def _headings(records: Iterable[Outcome]) -> dict[tuple[str, ...], dict[str, str]]:
+def _headings(records: Iterable[Outcome]) -> dict[Key, dict[str, str]]:
     """What tells each comparison of the records from others, and what its runs have in common."""
     headings = {}
     for comparison in comparisons(leaderboard(records)):
-        row = comparison.rows.iloc[0]
-        headings[tuple(row.get(name, "") for name in KEY)] = {
+        headings[point_of_row(comparison.rows.iloc[0]).key] = {
             "differences": comparison.without_target().differences,
             "conditions": comparison.conditions,
         }
     return headings
 
 
-def _version(record: Outcome) -> tuple[str, str]:
-    """A record's strategy and the digest of its source."""
-    point = comparable(record.experiment)
-    return point.strategy, point.strategy_source
-
-
 def _row(
     members: Sequence[tuple[Outcome, Inference]],
-    headings: Mapping[tuple[str, ...], Mapping[str, str]],
+    headings: Mapping[Key, Mapping[str, str]],
     called: Mapping[tuple[str, str], str],
 ) -> dict[str, Any]:
     record, first = members[0]
     timed = [each for _, each in members if each.speedup is not None]
     measured = [each for each in timed if not each.doubt] or timed
     experiment = record.experiment
-    point = comparable(experiment)
+    point = point_of(experiment)
     controls = [each for each in measured if each.control is not None]
     control = max(controls, key=lambda each: abs(math.log(each.control or 1.0)), default=None)
     return {
-        "dataset": point.dataset,
-        "model": point.model,
-        "strategy": called[_version(record)],
+        "dataset": point.key.dataset,
+        "model": point.key.model,
+        "strategy": called[point.method],
         **{kind.column: experiment.get(kind.name) for kind in TARGETS},
-        "settings": point.settings,
-        **headings[point.comparison],
+        "settings": point.key.settings,
+        **headings[point.as_shown().key],
         "runtime": first.runtime,
         "network": first.network,
         "batch_size": first.batch_size,

@@ -14,15 +14,14 @@ from dataclasses import dataclass, field
 from math import fsum
 from typing import Any, NamedTuple
 
-import pandas as pd
 from ruamel.yaml import YAML
 
 from ..errors import printable
-from .aggregation import comparable
-from .comparison import KEY, Comparison
+from .comparison import Comparison
+from .points import Key, Point, point_of, point_of_row
 from .record import Distribution, Epoch, Record
 from .settings import DEFAULTS, RECIPES
-from .targets import TARGET_NAMES, TARGETS, given
+from .targets import TARGET_NAMES, given
 
 MOST_ROWS = 1000
 """Pages of more rows show no single runs: they would take longer to read than to run."""
@@ -33,11 +32,9 @@ _NO_SETTINGS = ("strategy", *TARGET_NAMES, "seed", "comparison", "sources")
 _FOLDER = re.compile(r"(?:[A-Za-z]:)?[~/\\][^'\":,()=]*[/\\](?=[^/\\'\":,()=]+\.\w+)")
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
-Key = tuple[object, ...]
-
 
 @dataclass
-class _Point:
+class _Shown:
     """The runs of a strategy at a target."""
 
     densities: dict[str, list[float]] = field(default_factory=dict)
@@ -58,13 +55,13 @@ class Runs:
     """The records of a leaderboard, as far as its page shows them."""
 
     def __init__(self, records: Iterable[Record]) -> None:
-        self._points: dict[Key, _Point] = {}
+        self._points: dict[Point, _Shown] = {}
         self._finished: dict[Key, list[_Finished]] = {}
         for record in records:
             if record.finished:
-                key = _key(record.experiment)
-                _add(self._points.setdefault(key, _Point()), record)
-                self._finished.setdefault(_shared(key), []).append(_Finished.of(key, record))
+                point = point_of(record.experiment).as_shown()
+                _add(self._points.setdefault(point, _Shown()), record)
+                self._finished.setdefault(point.key, []).append(_Finished.of(point, record))
 
     def details(self, comparison: Comparison) -> dict[str, Any]:
         """Layers, histograms and curves of each row of a comparison; empty where there are none.
@@ -74,7 +71,7 @@ class Runs:
         if not self._points:
             return {}
         rows = [row for _, rows in comparison.methods() for _, row in rows.iterrows()]
-        points = [self._points.get(_key_of_row(row)) for row in rows]
+        points = [self._points.get(point_of_row(row)) for row in rows]
         known = [point for point in points if point is not None]
         sizes = {name: size for point in known for name, size in point.weights.items()}
         found = {
@@ -110,54 +107,32 @@ class Runs:
     def _of(self, comparison: Comparison) -> list[_Finished]:
         if not self._finished:
             return []
-        keys = {_key_of_row(row) for _, row in comparison.rows.iterrows()}
-        shared = _shared(next(iter(keys)))
-        return [each for each in self._finished.get(shared, []) if each.key in keys]
+        points = {point_of_row(row) for _, row in comparison.rows.iterrows()}
+        key = next(iter(points)).key
+        return [each for each in self._finished.get(key, []) if each.point in points]
 
 
 class _Finished(NamedTuple):
     """What is kept of every finished run."""
 
-    key: Key
+    point: Point
     experiment: Mapping[str, Any]
     environment: tuple[tuple[str, str], ...]
     doubts: tuple[str, ...]
 
     @classmethod
-    def of(cls, key: Key, record: Record) -> _Finished:
+    def of(cls, point: Point, record: Record) -> _Finished:
         shown = {name: value for name, value in record.environment.items() if value is not None}
         reasons = {part for text in record.doubts.values() for part in text.split("; ")}
         return cls(
-            key,
+            point,
             record.experiment,
             tuple((printable(name), printable(str(value))) for name, value in shown.items()),
             tuple(sorted(map(printable, reasons))),
         )
 
 
-def _key(experiment: Mapping[str, Any]) -> Key:
-    """What tells a record's row of the leaderboard from others."""
-    point = comparable(experiment)
-    kind = TARGETS[point.target_kind]
-    texts = (*point.comparison, point.strategy, point.strategy_source)
-    return (*map(printable, texts), kind.name, f"{point.target:.6g}")
-
-
-def _key_of_row(row: pd.Series[Any]) -> Key:
-    """The same of a row."""
-    names = ("dataset", "model", "settings", "dataset_source", "model_source")
-    texts = (*names, "strategy", "strategy_source")
-    cells = ("" if pd.isna(value := row.get(name)) else str(value) for name in texts)
-    kind = next(kind for kind in TARGETS if not pd.isna(row.get(kind.column)))
-    return (*cells, kind.name, f"{row[kind.column]:.6g}")
-
-
-def _shared(key: Key) -> Key:
-    """What a row shares with all others of its comparison."""
-    return (*key[: len(KEY)], key[-2])
-
-
-def _add(point: _Point, record: Record) -> None:
+def _add(point: _Shown, record: Record) -> None:
     for layer in record.layers:
         if layer.weight_class or len(layer.shape) > 1:
             point.densities.setdefault(layer.name, []).append(layer.density)
@@ -168,7 +143,7 @@ def _add(point: _Point, record: Record) -> None:
         point.history = record.history
 
 
-def _layers(points: Sequence[_Point | None], sizes: Mapping[str, int]) -> dict[str, Any]:
+def _layers(points: Sequence[_Shown | None], sizes: Mapping[str, int]) -> dict[str, Any]:
     """The density of each layer of each row."""
     if not sizes:
         return {}
@@ -185,7 +160,7 @@ def _mean(values: list[float] | None) -> float | None:
     return float(f"{fsum(values) / len(values):.3g}") if values else None
 
 
-def _histograms(points: Sequence[_Point | None], sizes: Mapping[str, int]) -> dict[str, Any]:
+def _histograms(points: Sequence[_Shown | None], sizes: Mapping[str, int]) -> dict[str, Any]:
     """The histograms of the largest layers of each row, as many as a page can carry."""
     count = sum(point is not None and bool(point.distributions) for point in points)
     most = _MOST_HISTOGRAMS // count if count else 0
@@ -215,7 +190,7 @@ def _merged(counts: Sequence[int]) -> tuple[int, ...]:
     return tuple(sum(counts[start : start + together]) for start in range(0, len(counts), together))
 
 
-def _curves(points: Sequence[_Point | None], quality: str) -> dict[str, Any]:
+def _curves(points: Sequence[_Shown | None], quality: str) -> dict[str, Any]:
     """The loss and the quality of each row's epochs; trainings that rows share are there once."""
     pool: dict[tuple[Any, ...], int] = {}
     curves = [

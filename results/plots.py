@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 
 from ..errors import UsageError
 from .charts import Line, Panel, Quantity, chart
-from .comparison import KEY, Comparison, comparisons, is_random_baseline
+from .comparison import Comparison, comparisons, is_random_baseline
 from .drawing import FAINT_INK, GRID, INK, PAPER, in_our_style, save_figure
 from .layout import (
     Layout,
@@ -30,6 +30,7 @@ from .layout import (
     values_of_seeds,
     way_of_training,
 )
+from .points import Key
 from .scales import PERCENT, TIMES
 from .targets import PLOTTED, TargetKind
 
@@ -214,7 +215,9 @@ def _words(among: Sequence[Comparison]) -> dict[str, tuple[str, str]]:
 def _digest(comparison: Comparison) -> str:
     """The digest of all settings, and the sources of the network and the data set."""
     row = comparison.rows.iloc[0]
-    return " ".join(str(row[name]) for name in KEY[2:] if name in row and not pd.isna(row[name]))
+    return " ".join(
+        str(row[name]) for name in Key._fields[2:] if name in row and not pd.isna(row[name])
+    )
 
 
 def _training(comparison: Comparison) -> str:

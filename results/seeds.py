@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from .aggregation import comparable
 from .naming import digest
+from .points import point_of
 from .record import Outcome
 from .targets import TARGET_COLUMNS, TARGETS
 
@@ -38,7 +38,7 @@ SEED_COLUMNS: dict[str, str] = {
 
 def single_seeds(records: Iterable[Outcome]) -> pd.DataFrame:
     """A row for each record, in the order of the leaderboard and then of the seeds."""
-    ordered = sorted(records, key=lambda each: (comparable(each.experiment), _seed(each)))
+    ordered = sorted(records, key=lambda each: (point_of(each.experiment), _seed(each)))
     qualities = list(dict.fromkeys(name for record in ordered for name in record.quality))
     columns = [name for name in SEED_COLUMNS if "<quality>" not in name]
     columns += [each for name in qualities for each in (name, f"{name}_dense")]
@@ -46,14 +46,13 @@ def single_seeds(records: Iterable[Outcome]) -> pd.DataFrame:
 
 
 def _row(record: Outcome) -> dict[str, object]:
-    point = comparable(record.experiment)
+    point = point_of(record.experiment)
     return {
-        "dataset": point.dataset,
-        "model": point.model,
-        "strategy": point.strategy,
-        "strategy_source": point.strategy_source,
+        "dataset": point.key.dataset,
+        "model": point.key.model,
+        **point.method._asdict(),
         **{kind.column: record.experiment.get(kind.name) for kind in TARGETS},
-        "settings": point.settings,
+        "settings": point.key.settings,
         "seed": _seed(record),
         "id": digest(record.id),
         "status": record.status,

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from ..errors import UsageError
-from .aggregation import comparable
 from .layout import AT_INITIALISATION, settings_in_words, way_of_training
 from .naming import digest, named, shown, source_of, told_apart
+from .points import point_of
 from .qualities import TITLE_COLUMNS, described_in, expanded, titles
 from .record import Record
 from .settings import as_text, columns_of, further_settings
@@ -226,7 +226,7 @@ def _all_settings(record: Record) -> _Settings:
         settings.pop(f"{place}_source", None)
     texts = {name: "" if value is None else as_text(value) for name, value in settings.items()}
     way = way_of_training(texts["recovery"], texts["start_epoch"])
-    return _Settings(way, texts, comparable(experiment).settings)
+    return _Settings(way, texts, point_of(experiment).key.settings)
 
 
 def _settings_of_masks(record: Record) -> _Settings:

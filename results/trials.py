@@ -14,19 +14,19 @@ from typing import Any
 
 import pandas as pd
 
-from ..errors import UsageError, printable
+from ..errors import UsageError
 from . import cells
-from .aggregation import Point, comparable, leaderboard
-from .columns import FLOAT_FORMAT
-from .comparison import KEY, Comparison, comparisons
+from .aggregation import leaderboard
+from .comparison import Comparison, comparisons
 from .gathering import gathered
 from .naming import with_labels
+from .points import Key, Point, point_of, point_of_row
 from .record import Outcome
 from .record_file import RECORDS_FILE
 from .remote import Place
 from .store import Store
 from .tables import LEADERBOARD_FILE
-from .targets import COMPRESSION, TARGETS, TargetKind
+from .targets import COMPRESSION, TargetKind
 
 _BY_SEED = "_by_seed"
 _COLUMNS = ("strategy", "target", "seed", "quality", "dense", "compression", "reached")
@@ -93,10 +93,10 @@ def trials(place: Place, labels: Mapping[str, str]) -> list[Trials]:
         raise UsageError(f"no run in {place} has finished")
     if table:
         return [Trials(each, _runs_of_rows(each)) for each in everything]
-    groups: dict[tuple[str, ...], list[tuple[Point, Outcome]]] = {}
+    groups: dict[tuple[Key, TargetKind], list[tuple[Point, Outcome]]] = {}
     for outcome in outcomes:
-        point = comparable(outcome.experiment)
-        groups.setdefault(_key_of_point(point), []).append((point, outcome))
+        point = point_of(outcome.experiment).as_shown()
+        groups.setdefault((point.key, point.target.kind), []).append((point, outcome))
     return [Trials(each, _runs_of_records(each, groups[key_of(each)])) for each in everything]
 
 
@@ -143,16 +143,12 @@ def _runs_of_rows(comparison: Comparison) -> pd.DataFrame:
 def _runs_of_records(
     comparison: Comparison, records: Iterable[tuple[Point, Outcome]]
 ) -> pd.DataFrame:
-    called = {
-        (str(rows["strategy"].iloc[0]), _text(rows["strategy_source"].iloc[0])): name
-        for name, rows in comparison.methods()
-    }
+    called = {point_of_row(rows.iloc[0]).method: name for name, rows in comparison.methods()}
     finished: dict[tuple[str, str, int], Outcome] = {}
     for point, outcome in records:
         if outcome.finished:
-            name = called[printable(point.strategy), printable(point.strategy_source)]
-            target = TARGETS[point.target_kind].written(float(FLOAT_FORMAT % point.target))
-            finished[name, target, int(outcome.experiment["seed"])] = outcome
+            seed = int(outcome.experiment["seed"])
+            finished[called[point.method], point.target.written, seed] = outcome
     quality, others = comparison.quality, _measured_beside(comparison)
     return _frame(
         (*place, each.final.get(quality), each.dense.get(quality), *map(each.final.get, others))
@@ -170,15 +166,6 @@ def _frame(rows: Iterable[tuple[Any, ...]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=_COLUMNS).astype(numbers)
 
 
-def key_of(comparison: Comparison) -> tuple[str, ...]:
+def key_of(comparison: Comparison) -> tuple[Key, TargetKind]:
     """What tells a comparison from all others but those by another metric."""
-    row = comparison.rows.iloc[0]
-    return (*(_text(row.get(name)) for name in KEY), comparison.kind.column)
-
-
-def _key_of_point(point: Point) -> tuple[str, ...]:
-    return (*map(printable, point.comparison), TARGETS[point.target_kind].column)
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
+    return point_of_row(comparison.rows.iloc[0]).key, comparison.kind

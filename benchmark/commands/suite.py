@@ -268,11 +268,11 @@ def _suite_of(options: argparse.Namespace) -> Suite:
 
 
 def _has_runs(suite: Suite, outcomes: Sequence[Outcome]) -> bool:
-    from ...results.aggregation import comparable
+    from ...results.points import point_of
     from ..suites.cells import scored_tasks
 
     keys = {task.key for task in scored_tasks(suite)}
-    return any(comparable(each.experiment).comparison in keys for each in outcomes)
+    return any(point_of(each.experiment).key in keys for each in outcomes)
 
 
 def _report(

@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
-from ...results import Record
-from ...results.aggregation import Point, comparable
 from ...results.changes import staleness
 from ...results.checklist import LEAST_SEEDS
 from ...results.comparison import is_random_baseline
 from ...results.manifest import conditions
+from ...results.points import Key, Target, point_of
 from ..cell.environment import knows_commit
 from .published import Published
 from .rules import Rule
@@ -34,28 +33,28 @@ def it_is_self_reported(published: Published) -> Iterator[str]:
 
 def it_has_three_seeds(published: Published) -> Iterator[str]:
     """Every row has at least three finished seeds."""
-    seeds = Counter(_point(record) for record in published.records if record.finished)
+    seeds = Counter(point_of(record.experiment) for record in published.records if record.finished)
     for point, count in seeds.items():
         if count < LEAST_SEEDS:
             yield (
-                f"{point.strategy} at {point.target:g} has {count} finished "
+                f"{point.method.strategy} at {point.target.value:g} has {count} finished "
                 f"seed{'s' * (count > 1)}, and {LEAST_SEEDS} are needed"
             )
 
 
 def it_has_the_baselines(published: Published) -> Iterator[str]:
     """Random and GlobalMagnitude are there at every target, under the same conditions."""
-    strategies: dict[tuple[object, ...], set[str]] = defaultdict(set)
+    strategies: dict[tuple[Key, Target], set[str]] = defaultdict(set)
     for record in published.records:
         if record.finished:
-            point = _point(record)
-            own = f"own {point.strategy}" if point.strategy_source else point.strategy
-            strategies[(*point.comparison, point.target_kind, point.target)].add(own)
-    for (*_, target), there in strategies.items():
+            point = point_of(record.experiment)
+            name, source = point.method
+            strategies[point.key, point.target].add(f"own {name}" if source else name)
+    for (_, target), there in strategies.items():
         if not any(map(is_random_baseline, there)):
-            yield f"pruning at random (Random) is missing at {target:g}"
+            yield f"pruning at random (Random) is missing at {target.value:g}"
         if not any(name.partition("(")[0] == "GlobalMagnitude" for name in there):
-            yield f"GlobalMagnitude is missing at {target:g}"
+            yield f"GlobalMagnitude is missing at {target.value:g}"
 
 
 def it_is_not_stale(published: Published) -> Iterator[str]:
@@ -98,7 +97,3 @@ def remarks(published: Published) -> Iterator[str]:
         yield "it was run by an installed prunebench, which does not know its commit"
     if any(not record.digests for record in records if record.finished):
         yield "older records have no digests of data and networks"
-
-
-def _point(record: Record) -> Point:
-    return comparable(record.experiment)

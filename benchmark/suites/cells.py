@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from ...errors import UsageError
 from ...results import Place, Store
-from ...results.aggregation import comparable
 from ...results.naming import named
+from ...results.points import point_of
 from ...results.suites.levels import DENSE, INT8, NARROWER, ScoredTask
 from ..cell.loop import load_task
 from ..cell.record import described, failed_record
@@ -153,12 +153,12 @@ def _scored(name: str, task: Task, seeds: tuple[int, ...], choice: Choice) -> Sc
     narrower = task.narrower_cells(seeds[:1])
     return ScoredTask(
         name=name,
-        key=comparable(described(own)).comparison,
+        key=point_of(described(own)).key,
         narrower={
-            comparable(described(each)).comparison: point
+            point_of(described(each)).key: point
             for each, point in zip(narrower, task.compression, strict=True)
         },
-        int8=comparable(described(task.int8_cells(seeds[:1])[0])).comparison,
+        int8=point_of(described(task.int8_cells(seeds[:1])[0])).key,
         points=task.compression,
         seeds=seeds,
         floor=task.floor,

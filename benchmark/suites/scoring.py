@@ -8,10 +8,10 @@ from pathlib import Path
 import pandas as pd
 
 from ...results import Outcome, Place, Record
-from ...results.aggregation import comparable
 from ...results.gathering import gathered, whole_records
 from ...results.manifest import CONFIG_FILE
 from ...results.naming import named
+from ...results.points import point_of
 from ...results.suites.levels import DENSE, ScoredTask, levels
 from ...results.suites.score import mean_area
 from ...strategies import STRATEGIES
@@ -79,6 +79,6 @@ def _of(
     dense = {key for task in tasks for key in (*task.narrower, task.int8)}
     name = named(str(STRATEGIES.component(choice.strategy)))
     for each in outcomes:
-        point = comparable(each.experiment)
-        if point.strategy == name or point.comparison in dense:
+        point = point_of(each.experiment)
+        if point.method.strategy == name or point.key in dense:
             yield each

@@ -17,9 +17,10 @@ import pandas as pd
 
 from ...errors import UsageError
 from ...quality import titled
-from ..aggregation import Point, comparable
 from ..naming import told_apart
+from ..points import Key, Point, point_of
 from ..record import Outcome
+from ..targets import COMPRESSION
 
 NARROWER = "NarrowerDense"
 """What tables call the narrower networks that are trained for as long."""
@@ -36,7 +37,6 @@ BITS = 32
 REACHED = 0.95
 """The share of an operating point's compression that counts as reaching it."""
 
-Key = tuple[str, ...]
 
 RUN_COLUMNS: dict[str, str] = {
     "task": "Name of the task in the suite.",
@@ -144,21 +144,21 @@ def _sorted_out(tasks: Sequence[ScoredTask], outcomes: Iterable[Outcome]) -> _Ru
     by_key = {task.key: task for task in tasks}
     found = _Runs()
     for each in outcomes:
-        point, seed = comparable(each.experiment), int(each.experiment["seed"])
-        asked, task = _asked(point), by_key.get(point.comparison)
+        point, seed = point_of(each.experiment), int(each.experiment["seed"])
+        asked, task = _asked(point), by_key.get(point.key)
         if task is not None and seed in task.seeds and asked in task.points:
-            found.methods[task.name, point.strategy, point.strategy_source, seed, asked] = each
+            found.methods[(task.name, *point.method, seed, asked)] = each
         for task in tasks if asked == 1 else ():
-            if seed in task.seeds and point.comparison in task.narrower:
-                found.narrower[task.name, seed, task.narrower[point.comparison]] = each
-            if seed in task.seeds and point.comparison == task.int8 and _as_many_bytes(each):
+            if seed in task.seeds and point.key in task.narrower:
+                found.narrower[task.name, seed, task.narrower[point.key]] = each
+            if seed in task.seeds and point.key == task.int8 and _as_many_bytes(each):
                 found.int8[task.name, seed] = each
     return found
 
 
 def _asked(point: Point) -> float:
     """The compression that was asked for; of another kind of target none."""
-    return point.target if point.target_kind == 0 else math.nan
+    return point.target.value if point.target.kind is COMPRESSION else math.nan
 
 
 def _dense_of(dense: Mapping[tuple[str, int], Outcome], task: str, seed: int) -> Outcome:

@@ -116,3 +116,10 @@ def test_records_and_tables_that_are_older_than_the_control_still_load(measured)
     text = inference_as_text(frame.drop(columns=list(new)))
     assert "2.00 (1.99–2.01)" in text
     assert "measured without a control of identical networks" in text
+
+
+def test_names_that_no_terminal_shows_as_they_are_have_their_times_too(measured):
+    odd = "ImageFolder(folder='my\u200bphotos')"
+    table = inference_table([measured(timed("dense", 1.0), timed("masked", 2.0), dataset=odd)])
+    assert list(table["speedup"]) == [1.0, 2.0]
+    assert "photos" in inference_as_text(table)
