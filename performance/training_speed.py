@@ -29,7 +29,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from prunebench.benchmark.cell.epochs import Purpose, epochs
+from prunebench.benchmark.cell.epochs import Purpose, Training, epochs
 from prunebench.benchmark.cell.loop import load_task
 from prunebench.benchmark.cell.pretraining import build
 from prunebench.benchmark.experiment import Experiment, Recipe
@@ -103,7 +103,7 @@ def _benchmark(model: nn.Module, task: Task, recipe: Recipe) -> Callable[[], Non
     sparsity.apply()
 
     def run() -> None:
-        for _ in epochs(model, task, recipe, Purpose(0, "speed"), sparsity):
+        for _ in epochs(Training(model, task, recipe, Purpose(0, "speed"), sparsity)):
             pass
 
     return run

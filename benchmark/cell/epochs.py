@@ -32,6 +32,30 @@ class Purpose:
     name: str
 
 
+class Training(NamedTuple):
+    """A training that is to be done.
+
+    Attributes:
+        model: the model, changed in place.
+        task: what is learned.
+        recipe: for how long and how.
+        purpose: the source of data order and dropout.
+        sparsity: keeps pruned weights at zero, or does what else its method does in training. An
+            epoch before its masks are settled is not chosen; its masks become those of the chosen.
+        first_epoch: the epoch of the recipe from which to begin, as if those before were done.
+        checkpoint: where the training goes on from if it was interrupted, unless the method does
+            not say what changes while it trains.
+    """
+
+    model: nn.Module
+    task: Task
+    recipe: Recipe
+    purpose: Purpose
+    sparsity: SparseTraining | None = None
+    first_epoch: int = 1
+    checkpoint: Checkpoint | None = None
+
+
 class EpochDone(NamedTuple):
     """An epoch that has been trained: its number, and the mean of what it minimised."""
 
@@ -40,29 +64,27 @@ class EpochDone(NamedTuple):
 
 
 def epochs(
-    model: nn.Module,
-    task: Task,
-    recipe: Recipe,
-    purpose: Purpose,
-    sparsity: SparseTraining | None = None,
-    first_epoch: int = 1,
-    checkpoint: Checkpoint | None = None,
+    training: Training,
+    saved: Progress | None = None,
     save: Callable[[Progress], None] | None = None,
 ) -> Iterator[EpochDone]:
-    """Train ``model`` in place, giving each epoch when it is done.
+    """Train a network in place, giving each epoch when it is done.
 
-    Where the recipe averages weights, the model has the averages whenever an epoch is done. Where
-    there is a ``checkpoint`` of this training, it goes on from there; ``save`` is given what the
-    next one is made of when it is due.
+    Where the recipe averages weights, the model has the averages whenever an epoch is done.
+
+    Args:
+        training: the training.
+        saved: what its checkpoint has, from where it goes on.
+        save: given what the next checkpoint is made of when it is due.
     """
-    saved = None if checkpoint is None else checkpoint.load()
+    model, task, recipe, purpose, _, first_epoch, checkpoint = training
     epoch_now, batches_done = (first_epoch, 0) if saved is None else saved["place"]
     steps_in_epoch = task.steps(recipe.batch_size)
     steps_done = (epoch_now - 1) * steps_in_epoch + batches_done
     advance(steps_done / steps_in_epoch - (first_epoch - 1))
-    training = TrainingSteps(model, task, recipe, sparsity, first_epoch, steps_done)
+    steps = TrainingSteps(training, steps_done)
     if saved is not None:
-        training.load_state(saved)
+        steps.load_state(saved)
     for epoch in range(epoch_now, recipe.epochs + 1):
         order = generator(purpose.seed, purpose.name, "order", epoch)
         model.train()
@@ -74,38 +96,27 @@ def epochs(
                 _skip(batches, batches_done, saved["noise"][distributed.rank()])
                 saved = None
             for number, batch in batches:
-                training.step(batch)
+                steps.step(batch)
                 advance(1 / steps_in_epoch)
                 if checkpoint is not None and save is not None and checkpoint.is_due(number):
                     noise = distributed.gathered(_noise())
                     place = {"finished": False, "place": (epoch, number), "noise": noise}
-                    save({**place, **training.state()})
+                    save({**place, **steps.state()})
         distributed.broadcast(model.buffers())
-        with training.averaged():
-            yield EpochDone(epoch, training.mean_loss())
+        with steps.averaged():
+            yield EpochDone(epoch, steps.mean_loss())
 
 
 class TrainingSteps:
     """A training under way: all that its steps change, which a checkpoint has to hold.
 
     Args:
-        model: what is trained.
-        task: what is learned.
-        recipe: for how long and how.
-        sparsity: what else its method does in training.
-        first_epoch: the epoch of the recipe from which it begins.
+        training: the training.
         steps_done: how many steps of the recipe are behind it.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        task: Task,
-        recipe: Recipe,
-        sparsity: SparseTraining | None,
-        first_epoch: int,
-        steps_done: int,
-    ) -> None:
+    def __init__(self, training: Training, steps_done: int) -> None:
+        model, task, recipe, _, sparsity, first_epoch, _ = training
         steps_in_epoch = task.steps(recipe.batch_size)
         self._model, self._sparsity = model, sparsity
         self._clipping = recipe.gradient_clipping

@@ -19,13 +19,14 @@ from ..experiment import Experiment
 from . import distributed
 from .checkpoint import Checkpoints
 from .digests import digest_of_data
+from .epochs import Training
 from .interrupts import raise_interrupt
 from .pretraining import Pretrained, require_learned
 from .process import repeatable, threads
 from .record import failed_record, finished_record
 from .rounds import Steps, prune
 from .stacking import train_all
-from .training import Trained, Training, copy_of_state
+from .training import Trained, copy_of_state
 
 Cell = Steps[Record]
 """A cell under way, which stops whenever it wants something trained."""

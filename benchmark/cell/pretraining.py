@@ -28,7 +28,7 @@ from ...strategies import State
 from ..experiment import Experiment
 from . import distributed
 from .checkpoint import Checkpoints
-from .epochs import Purpose, epochs
+from .epochs import Purpose, Training, epochs
 from .evaluation import quality
 from .training import copy_of_state, train
 
@@ -191,7 +191,7 @@ class Pretrained:
         purpose = self._purpose()
         checkpoint = self._checkpoints.of(purpose.name)
         recipe = self._experiment.pretraining
-        trained = train(model, self._task, recipe, purpose, checkpoint=checkpoint)
+        trained = train(Training(model, self._task, recipe, purpose, checkpoint=checkpoint))
         before = 0.0 if checkpoint is None else checkpoint.seconds_before
         report = Report(
             test=quality(model, self._task, "test"),
@@ -207,7 +207,7 @@ class Pretrained:
         model = build(self._experiment, self._task)
         if epoch > 0:
             recipe = self._experiment.pretraining
-            for finished in epochs(model, self._task, recipe, self._purpose()):
+            for finished in epochs(Training(model, self._task, recipe, self._purpose())):
                 if finished.number == epoch:
                     break
         return {name: tensor.contiguous() for name, tensor in copy_of_state(model).items()}

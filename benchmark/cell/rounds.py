@@ -38,11 +38,11 @@ from ...strategies import (
 from ..experiment import Experiment
 from . import distributed
 from .checkpoint import Checkpoints
-from .epochs import Purpose
+from .epochs import Purpose, Training
 from .evaluation import quality, quality_in_detail
 from .pretraining import Pretrained, build
 from .target import Target, target_of, weights_to_prune
-from .training import Trained, Training, copy_of_state
+from .training import Trained, copy_of_state
 
 _Result = TypeVar("_Result")
 # Scores of ResNet-50 are 100 MB, and each worker has its own.

@@ -21,11 +21,11 @@ from ...datasets import Batch
 from ...seeding import generator
 from ...strategies import GradualTraining, SparseTraining
 from . import distributed
-from .epochs import EpochDone, TrainingSteps, clip_gradients
+from .epochs import EpochDone, Training, TrainingSteps, clip_gradients
 from .interrupts import raise_interrupt
 from .optimisation import WeightAverage, make_optimizer, make_scheduler
 from .progress import advance
-from .training import Choice, Trained, Training, train
+from .training import BestEpoch, Trained, train
 
 WORTHWHILE = 1.3
 """How many times as fast as one after the other networks must train together to do so."""
@@ -68,7 +68,7 @@ def _outcomes(
 
 
 def _train_alone(trainings: Sequence[Training]) -> list[Trained]:
-    return [train(*each) for each in trainings]
+    return [train(each) for each in trainings]
 
 
 def train_together(trainings: Sequence[Training]) -> list[Trained]:
@@ -80,10 +80,8 @@ def train_together(trainings: Sequence[Training]) -> list[Trained]:
         trainings: of one kind: with the same task, recipe, purpose and first epoch.
     """
     start = time.perf_counter()
-    task, recipe, purpose, first_epoch = (
-        getattr(trainings[0], name) for name in ("task", "recipe", "purpose", "first_epoch")
-    )
-    choices = [Choice(each.model, task, purpose, each.sparsity) for each in trainings]
+    _, task, recipe, purpose, _, first_epoch, _ = trainings[0]
+    best = [BestEpoch(each) for each in trainings]
     with _Stack(trainings) as stack:
         for epoch in range(first_epoch, recipe.epochs + 1):
             order = generator(purpose.seed, purpose.name, "order", epoch)
@@ -91,10 +89,10 @@ def train_together(trainings: Sequence[Training]) -> list[Trained]:
                 stack.step(batch)
                 advance(len(trainings) / task.steps(recipe.batch_size))
             with stack.averaged():
-                for choice, loss in zip(choices, stack.mean_losses(), strict=True):
-                    choice.look(EpochDone(epoch, loss))
+                for each, loss in zip(best, stack.mean_losses(), strict=True):
+                    each.look(EpochDone(epoch, loss))
     seconds = (time.perf_counter() - start) / len(trainings)
-    return [choice.taken(seconds, len(trainings)) for choice in choices]
+    return [each.taken(seconds, len(trainings)) for each in best]
 
 
 def _kind(training: Training) -> Hashable:
@@ -143,7 +141,7 @@ def _measured_speedup(trainings: Sequence[Training]) -> float:
             together = _seconds(lambda: stack.step(batch))
     except Exception:  # whatever a user's network does that torch.func cannot do
         return 0.0
-    alone = [TrainingSteps(each.model, task, recipe, None, 1, 0) for each in copies]
+    alone = [TrainingSteps(each, 0) for each in copies]
 
     def one_after_the_other() -> None:
         for each in alone:

@@ -8,39 +8,12 @@ from typing import NamedTuple
 
 from torch import nn
 
-from ...datasets import Task
 from ...metrics import Measurements
 from ...results import Epoch
 from ...strategies import Masks, SparseTraining, State
-from ..experiment import Recipe
-from .checkpoint import Checkpoint
-from .epochs import EpochDone, Progress, Purpose, epochs
+from .epochs import EpochDone, Progress, Training, epochs
 from .evaluation import merit_of, quality
 from .progress import advance
-
-
-class Training(NamedTuple):
-    """A training that is to be done.
-
-    Attributes:
-        model: the model, changed in place.
-        task: what is learned.
-        recipe: for how long and how.
-        purpose: the source of data order and dropout.
-        sparsity: keeps pruned weights at zero, or does what else its method does in training. An
-            epoch before its masks are settled is not chosen; its masks become those of the chosen.
-        first_epoch: the epoch of the recipe from which to begin, as if those before were done.
-        checkpoint: where the training goes on from if it was interrupted, unless the method does
-            not say what changes while it trains.
-    """
-
-    model: nn.Module
-    task: Task
-    recipe: Recipe
-    purpose: Purpose
-    sparsity: SparseTraining | None = None
-    first_epoch: int = 1
-    checkpoint: Checkpoint | None = None
 
 
 class Trained(NamedTuple):
@@ -60,58 +33,41 @@ class Trained(NamedTuple):
     stacked: int = 1
 
 
-def train(
-    model: nn.Module,
-    task: Task,
-    recipe: Recipe,
-    purpose: Purpose,
-    sparsity: SparseTraining | None = None,
-    first_epoch: int = 1,
-    checkpoint: Checkpoint | None = None,
-) -> Trained:
-    """Train ``model`` and leave it as it was after the epoch that the validation split liked best.
-
-    The arguments are those of :class:`Training`.
-    """
+def train(training: Training) -> Trained:
+    """Train a network and leave it as it was after the epoch that validation liked best."""
     start = time.perf_counter()
-    if recipe.epochs == 0:
-        measured = quality(model, task, "validation")
+    if training.recipe.epochs == 0:
+        measured = quality(training.model, training.task, "validation")
         return Trained(measured, [], time.perf_counter() - start)
-    if sparsity is not None and not sparsity.resumable:
-        checkpoint = None
-    choice = Choice(model, task, purpose, sparsity)
-    if checkpoint is not None and (saved := checkpoint.load()) is not None:
-        choice.load_state(saved)
+    if training.sparsity is not None and not training.sparsity.resumable:
+        training = training._replace(checkpoint=None)
+    best, checkpoint = BestEpoch(training), training.checkpoint
+    saved = None if checkpoint is None else checkpoint.load()
+    if saved is not None:
+        best.load_state(saved)
         if saved["finished"]:
-            advance(recipe.epochs + 1 - first_epoch)
-            return choice.taken(time.perf_counter() - start)
+            advance(training.recipe.epochs + 1 - training.first_epoch)
+            return best.taken(time.perf_counter() - start)
 
     def save(progress: Progress) -> None:
         assert checkpoint is not None  # else nothing is to be saved
-        checkpoint.save({**choice.state(), **progress})
+        checkpoint.save({**best.state(), **progress})
 
-    for done in epochs(model, task, recipe, purpose, sparsity, first_epoch, checkpoint, save):
-        choice.look(done)
+    to_come = epochs(training, saved, save)
+    del saved  # a copy of all weights, which the epochs let go of
+    for done in to_come:
+        best.look(done)
     if checkpoint is not None and (checkpoint.exists() or checkpoint.is_due()):
         save({"finished": True})
-    return choice.taken(time.perf_counter() - start)
+    return best.taken(time.perf_counter() - start)
 
 
-class Choice:
-    """The epochs of a training so far, and the one that the validation split likes best.
+class BestEpoch:
+    """The epochs of a training so far, and the one that the validation split likes best."""
 
-    Args:
-        model: what is trained.
-        task: what is learned.
-        purpose: names the training.
-        sparsity: what else its method does in training.
-    """
-
-    def __init__(
-        self, model: nn.Module, task: Task, purpose: Purpose, sparsity: SparseTraining | None
-    ) -> None:
-        self._model, self._task = model, task
-        self._purpose, self._sparsity = purpose, sparsity
+    def __init__(self, training: Training) -> None:
+        self._model, self._task = training.model, training.task
+        self._purpose, self._sparsity = training.purpose, training.sparsity
         self._best: _Best | None = None
         self._curve: list[Epoch] = []
 

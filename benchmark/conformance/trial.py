@@ -25,7 +25,7 @@ from ...strategies import (
     find_prunable,
     full_masks,
 )
-from ..cell.epochs import Purpose
+from ..cell.epochs import Purpose, Training
 from ..cell.training import train
 from ..experiment import Recipe
 from .networks import Synthetic
@@ -124,7 +124,7 @@ def prunes_in_place(strategy: Strategy) -> bool:
 def train_by_its_rules(model: nn.Module, sparsity: SparseTraining, epochs: int = 2) -> None:
     """Train a network that was pruned as a run does, to the end."""
     recipe = Recipe(epochs=epochs, batch_size=64, optimizer="SGD", learning_rate=0.01, momentum=0.9)
-    train(model, Synthetic(), recipe, Purpose(0, "conformance"), sparsity)
+    train(Training(model, Synthetic(), recipe, Purpose(0, "conformance"), sparsity))
 
 
 def train_briefly(model: nn.Module, masks: Masks, steps: int = 4) -> None:

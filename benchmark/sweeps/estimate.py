@@ -27,7 +27,7 @@ from ...datasets import Batch, Split, Task
 from ...metrics import Latency, inference
 from ...seeding import generator
 from ...strategies import State
-from ..cell.epochs import TrainingSteps
+from ..cell.epochs import Purpose, Training, TrainingSteps
 from ..cell.loop import load_calibration, load_task
 from ..cell.pretraining import Pretrained, build, epochs_missing
 from ..cell.process import threads
@@ -208,7 +208,7 @@ def _network(experiment: Experiment) -> tuple[Hashable, ...]:
 def _step(experiment: Experiment, recipe: Recipe, task: Task) -> float:
     """Seconds of a step of training."""
     model = build(experiment, task).train()
-    training = TrainingSteps(model, task, recipe, None, 1, 0)
+    training = TrainingSteps(Training(model, task, recipe, Purpose(0, "estimate")), 0)
     batches = task.training_batches(recipe.batch_size, generator(0, "estimate"))
     return _seconds_each(lambda batch: training.step(batch), batches)
 

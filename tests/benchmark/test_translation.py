@@ -10,7 +10,7 @@ from torch import nn
 
 import prunebench
 from prunebench.benchmark import command_line
-from prunebench.benchmark.cell.epochs import Purpose, epochs
+from prunebench.benchmark.cell.epochs import Purpose, Training, epochs
 from prunebench.benchmark.cell.pretraining import Pretrained
 from prunebench.benchmark.experiment import Experiment, Recipe
 from prunebench.benchmark.studies.export import export
@@ -312,7 +312,7 @@ def test_pruned_weights_of_an_lstm_stay_exactly_zero_through_a_thousand_steps(re
     assert recipe.epochs * reversal.steps(32) >= 1_000
     before = {name: weight.detach().clone() for name, weight in weights.items()}
     sparsity = SparseTraining(model, masks)
-    for _ in epochs(model, reversal, recipe, Purpose(0, "test"), sparsity):
+    for _ in epochs(Training(model, reversal, recipe, Purpose(0, "test"), sparsity)):
         pass
     for name, mask in masks.items():
         assert (weights[name][~mask] == 0).all(), name
@@ -332,7 +332,7 @@ def test_clipping_bounds_the_norm_of_all_gradients(reversal):
             super().after_step()
             norms.append(float(nn.utils.get_total_norm([p.grad for p in model.parameters()])))
 
-    for _ in epochs(model, reversal, recipe, Purpose(0, "test"), Watching(model, {})):
+    for _ in epochs(Training(model, reversal, recipe, Purpose(0, "test"), Watching(model, {}))):
         pass
     assert len(norms) == reversal.steps(32)
     assert max(norms) <= 0.01 * 1.001

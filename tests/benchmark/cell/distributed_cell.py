@@ -66,7 +66,7 @@ def _finished(steps: Steps[Pruned]) -> Pruned:
     try:
         wanted = next(steps)
         while True:
-            wanted = steps.send(train(*wanted))
+            wanted = steps.send(train(wanted))
     except StopIteration as end:
         pruned: Pruned = end.value
         return pruned

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 import prunebench
 from prunebench.benchmark.cell import training
 from prunebench.benchmark.cell.checkpoint import Checkpoint, Checkpoints
-from prunebench.benchmark.cell.epochs import Purpose
+from prunebench.benchmark.cell.epochs import Purpose, Training
 from prunebench.benchmark.cell.training import train
 from prunebench.benchmark.experiment import Recipe
 from prunebench.benchmark.sweeps.sweep import sweep
@@ -64,15 +64,15 @@ RECIPES = {
 def test_an_interrupted_training_ends_with_the_same_bits(digits, tmp_path, recipe, stop_after):
     assert digits.size("train") // 128 == 9  # ten batches an epoch
     expected, ours = network(), network()
-    found = train(expected, enlarged(digits), recipe, Purpose(0, "test"))
+    found = train(Training(expected, enlarged(digits), recipe, Purpose(0, "test")))
     path = tmp_path / "training.pt"
     arguments = (recipe, Purpose(0, "test"), None, 1)
     try:
-        train(ours, enlarged(digits, stop_after), *arguments, Checkpoint(path, 0))
+        train(Training(ours, enlarged(digits, stop_after), *arguments, Checkpoint(path, 0)))
     except KeyboardInterrupt:
         assert path.exists()
     ours = network()
-    again = train(ours, enlarged(digits), *arguments, Checkpoint(path, 0))
+    again = train(Training(ours, enlarged(digits), *arguments, Checkpoint(path, 0)))
     assert again[:2] == found[:2]
     for name, tensor in expected.state_dict().items():
         assert torch.equal(ours.state_dict()[name], tensor), name
@@ -83,11 +83,11 @@ def test_a_finished_training_is_not_repeated(digits, tmp_path, monkeypatch):
     start = time.monotonic()
     recipe, checkpoint = RECIPES["Adam"], Checkpoint(tmp_path / "x.pt", 0)
     model = network()
-    found = train(model, enlarged(digits), recipe, Purpose(0, "t"), None, 1, checkpoint)
+    found = train(Training(model, enlarged(digits), recipe, Purpose(0, "t"), None, 1, checkpoint))
     monkeypatch.setattr(training, "epochs", None)
     other, seconds = network(), time.monotonic() - start
     checkpoint = Checkpoint(tmp_path / "x.pt", 0)
-    again = train(other, enlarged(digits), recipe, Purpose(0, "t"), None, 1, checkpoint)
+    again = train(Training(other, enlarged(digits), recipe, Purpose(0, "t"), None, 1, checkpoint))
     assert again[:2] == found[:2]
     assert 0 < checkpoint.seconds_before <= seconds
     for name, tensor in model.state_dict().items():
@@ -102,14 +102,22 @@ def test_a_damaged_checkpoint_is_named_and_the_training_begins_again(
     digits, tmp_path, capsys, damage
 ):
     path, recipe = tmp_path / "x.pt", RECIPES["Adam"]
-    found = train(network(), enlarged(digits), recipe, Purpose(0, "t"))
+    found = train(Training(network(), enlarged(digits), recipe, Purpose(0, "t")))
     with pytest.raises(KeyboardInterrupt):
         train(
-            network(), enlarged(digits, 13), recipe, Purpose(0, "t"), None, 1, Checkpoint(path, 0)
+            Training(
+                network(),
+                enlarged(digits, 13),
+                recipe,
+                Purpose(0, "t"),
+                None,
+                1,
+                Checkpoint(path, 0),
+            )
         )
     path.write_bytes(damage(path.read_bytes()))
     arguments = (recipe, Purpose(0, "t"), None, 1, Checkpoint(path, 0))
-    assert train(network(), enlarged(digits), *arguments)[:2] == found[:2]
+    assert train(Training(network(), enlarged(digits), *arguments))[:2] == found[:2]
     assert f"{path} is damaged" in capsys.readouterr().err
 
 
@@ -122,17 +130,17 @@ def test_masks_are_kept_up_after_an_interruption(digits, tmp_path):
         sparsity.apply()
         arguments = (RECIPES["Adam"], Purpose(0, "t"), sparsity, 1, Checkpoint(path, 0))
         try:
-            train(model, enlarged(digits, stop_after), *arguments)
+            train(Training(model, enlarged(digits, stop_after), *arguments))
         except KeyboardInterrupt:
             continue
     assert (model.linear1.weight[~masks["linear1.weight"]] == 0).all()
 
 
 def test_nothing_is_saved_before_it_is_time(digits, tmp_path):
-    train(
+    train(Training(
         network(), enlarged(digits), RECIPES["Adam"], Purpose(0, "t"), None, 1,
         Checkpoint(tmp_path / "x.pt", 3_600),
-    )  # fmt: skip
+    ))  # fmt: skip
     assert not list(tmp_path.iterdir())
     assert Checkpoints(tmp_path, "id", None).of("training") is None
 

@@ -92,10 +92,10 @@ def test_rewinding_without_pruning_trains_on_from_the_weights_of_that_epoch(
     record = prunebench.run(made, runs=runs)
     by_hand = build(made, digits)
     by_hand.load_state_dict(Pretrained(made, digits, runs).at_epoch(2))
-    from prunebench.benchmark.cell.epochs import Purpose
+    from prunebench.benchmark.cell.epochs import Purpose, Training
     from prunebench.benchmark.cell.training import train
 
-    train(by_hand, digits, made.finetuning, Purpose(made.seed, "fine-tuning 1"))
+    train(Training(by_hand, digits, made.finetuning, Purpose(made.seed, "fine-tuning 1")))
     for name, tensor in weights_of(record, runs).items():
         assert torch.equal(tensor, by_hand.state_dict()[name]), name
 

@@ -7,7 +7,7 @@ import pytest
 
 import prunebench
 from prunebench.benchmark.cell.checkpoint import Checkpoint
-from prunebench.benchmark.cell.epochs import Purpose
+from prunebench.benchmark.cell.epochs import Purpose, Training
 from prunebench.benchmark.cell.pace import Pace
 from prunebench.benchmark.cell.progress import listen
 from prunebench.benchmark.cell.training import train
@@ -82,7 +82,11 @@ def test_a_training_that_was_finished_before_counts_in_full(digits, tmp_path):
     for expected in (2, 4):
         listen(told.append)
         checkpoint = Checkpoint(tmp_path / "checkpoint.pt", 0)
-        train(LeNetSmall(), digits, Recipe(epochs=2), Purpose(0, "test"), checkpoint=checkpoint)
+        train(
+            Training(
+                LeNetSmall(), digits, Recipe(epochs=2), Purpose(0, "test"), checkpoint=checkpoint
+            )
+        )
         listen(None)
         assert sum(told) == pytest.approx(expected)
     assert told[-1] == 2

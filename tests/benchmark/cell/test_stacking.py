@@ -8,9 +8,9 @@ import torch
 
 import prunebench
 from prunebench.benchmark.cell import stacking
-from prunebench.benchmark.cell.epochs import Purpose
+from prunebench.benchmark.cell.epochs import Purpose, Training
 from prunebench.benchmark.cell.stacking import train_all, train_together
-from prunebench.benchmark.cell.training import Training, train
+from prunebench.benchmark.cell.training import train
 from prunebench.benchmark.experiment import Recipe
 from prunebench.benchmark.grid import grid
 from prunebench.models import LeNetDropout, LeNetSmall, Perceptron, ResNetSmall
@@ -70,7 +70,7 @@ def test_each_network_ends_where_it_ends_alone(model, recipe, digits):
     alone = trainings(digits, MODELS[model], RECIPES[recipe])
     results = train_together(together)
     for ours, theirs, result in zip(together, alone, results, strict=True):
-        expected = train(*theirs)
+        expected = train(theirs)
         assert close(ours.model, theirs.model)
         assert [point.loss for point in result.curve] == pytest.approx(
             [point.loss for point in expected.curve], rel=1e-3
@@ -86,7 +86,7 @@ def test_a_training_may_begin_at_a_later_epoch(digits):
     recipe = RECIPES["Adam"]
     (ours, *_), (theirs, *_) = (trainings(digits, LeNetSmall, recipe, epoch=2) for _ in range(2))
     train_together([ours])
-    train(*theirs)
+    train(theirs)
     assert close(ours.model, theirs.model)
 
 
@@ -105,7 +105,7 @@ def test_masks_are_tightened_in_each_network_by_its_own_rule(digits):
     together, alone = [gradual(2), gradual(4)], [gradual(2), gradual(4)]
     train_together(together)
     for ours, theirs in zip(together, alone, strict=True):
-        train(*theirs)
+        train(theirs)
         assert close(ours.model, theirs.model)
         expected = sum(int(mask.sum()) for mask in theirs.sparsity.masks.values())
         assert sum(int(mask.sum()) for mask in ours.sparsity.masks.values()) == expected
@@ -141,7 +141,7 @@ def test_what_cannot_be_shared_is_trained_alone_to_the_same_bits(
     task = mnist_sized if make is LeNetDropout else digits
     ours, theirs = (trainings(task, make, recipe) for _ in range(2))
     for one, other, result in zip(ours, theirs, train_all(ours), strict=True):
-        train(*other)
+        train(other)
         assert result.stacked == 1
         states = one.model.state_dict(), other.model.state_dict()
         assert all(torch.equal(states[0][name], each) for name, each in states[1].items())

@@ -14,7 +14,7 @@ from torch.optim.optimizer import (
     register_optimizer_step_pre_hook,
 )
 
-from prunebench.benchmark.cell.epochs import Purpose, epochs
+from prunebench.benchmark.cell.epochs import Purpose, Training, epochs
 from prunebench.benchmark.cell.evaluation import quality
 from prunebench.benchmark.cell.training import train
 from prunebench.benchmark.experiment import Recipe
@@ -58,7 +58,7 @@ def same(one, other):
 )
 def test_training_equals_a_loop_written_out_bit_for_bit(digits, recipe, optimizer):
     ours, theirs = small(), small()
-    for _ in epochs(ours, digits, recipe, Purpose(3, "test")):
+    for _ in epochs(Training(ours, digits, recipe, Purpose(3, "test"))):
         pass
     steps = optimizer(theirs.parameters())
     for epoch in (1, 2):
@@ -85,7 +85,7 @@ def test_the_cosine_schedule_ends_at_zero(digits):
             for p, q in pairs:
                 q.copy_(p)
 
-    for _ in epochs(model, digits, recipe, Purpose(0, "test"), Recorder(model, {})):
+    for _ in epochs(Training(model, digits, recipe, Purpose(0, "test"), Recorder(model, {}))):
         pass
     expected = 0.05 * (1 + torch.cos(torch.pi * torch.arange(steps) / steps))
     assert torch.allclose(torch.tensor(sizes), expected, rtol=0.02, atol=1e-5)
@@ -102,7 +102,7 @@ def test_the_step_schedule_divides_the_learning_rate_by_ten_at_its_drops(digits)
         epochs=2, optimizer="SGD", learning_rate=0.1, learning_rate_schedule="step",
         learning_rate_drops=(0.5, 0.75),
     )  # fmt: skip
-    for _ in epochs(small(), digits, recipe, Purpose(0, "test"), Recorder(small(), {})):
+    for _ in epochs(Training(small(), digits, recipe, Purpose(0, "test"), Recorder(small(), {}))):
         pass
     steps = len(seen)
     first, second = round(steps * 0.5), round(steps * 0.75)
@@ -124,7 +124,7 @@ def test_the_epoch_that_validates_best_is_kept_even_if_training_then_goes_astray
 
     monkeypatch.setattr("prunebench.benchmark.cell.training.quality", validation)
     model = small()
-    chosen = train(model, digits, Recipe(epochs=3), Purpose(0, "test"))
+    chosen = train(Training(model, digits, Recipe(epochs=3), Purpose(0, "test")))
     assert chosen.validation["top1"] == 0.9
     assert [point.validation["top1"] for point in chosen.curve] == [0.3, 0.9, 0.5]
     assert all(torch.equal(model.state_dict()[n], t) for n, t in states[1].items())
@@ -138,7 +138,7 @@ def test_the_curve_has_the_mean_over_examples_of_the_loss_that_was_minimised(dig
     recipe = Recipe(
         epochs=2, batch_size=100, learning_rate=1e-30, optimizer="SGD", accumulation=accumulation
     )
-    curve = train(model, digits, recipe, Purpose(0, "fine-tuning 1")).curve
+    curve = train(Training(model, digits, recipe, Purpose(0, "fine-tuning 1"))).curve
     assert [(point.training, point.epoch) for point in curve] == [
         ("fine-tuning 1", 1),
         ("fine-tuning 1", 2),
@@ -160,7 +160,9 @@ def test_data_order_and_dropout_depend_on_seed_and_purpose_alone(digits):
         shape = copy.copy(digits)
         shape.batches = lambda *a: ((F.interpolate(x, size=28), y) for x, y in digits.batches(*a))
         torch.manual_seed(disturbance)
-        for _ in epochs(model, shape, Recipe(epochs=1, batch_size=256), Purpose(seed, name)):
+        for _ in epochs(
+            Training(model, shape, Recipe(epochs=1, batch_size=256), Purpose(seed, name))
+        ):
             pass
         return model
 
@@ -173,7 +175,7 @@ def test_data_order_and_dropout_depend_on_seed_and_purpose_alone(digits):
 def test_training_leaves_the_global_random_state_alone(digits):
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    for _ in epochs(small(), digits, Recipe(epochs=1), Purpose(0, "test")):
+    for _ in epochs(Training(small(), digits, Recipe(epochs=1), Purpose(0, "test"))):
         pass
     assert torch.equal(torch.get_rng_state(), before)
 
@@ -182,7 +184,7 @@ def test_frozen_parameters_are_not_trained(digits):
     model = LeNet300100(input_shape=(1, 8, 8))
     model.linear1.weight.requires_grad_(False)
     before = model.linear1.weight.clone()
-    train(model, digits, Recipe(epochs=1, weight_decay=0.1), Purpose(0, "test"))
+    train(Training(model, digits, Recipe(epochs=1, weight_decay=0.1), Purpose(0, "test")))
     assert torch.equal(model.linear1.weight, before)
 
 
@@ -191,7 +193,7 @@ def test_a_diverged_epoch_is_never_preferred(digits, monkeypatch):
     monkeypatch.setattr(
         "prunebench.benchmark.cell.training.quality", lambda *a: {"top1": next(scores), "loss": 0.0}
     )
-    trained = train(small(), digits, Recipe(epochs=3), Purpose(0, "t"))
+    trained = train(Training(small(), digits, Recipe(epochs=3), Purpose(0, "t")))
     assert trained.validation["top1"] == 0.2
     assert [point.validation["top1"] for point in trained.curve] == [None, 0.2, None]
 
@@ -211,7 +213,7 @@ def learning_rates(digits, **settings):
             seen.append(self._optimizer.param_groups[0]["lr"])
 
     recipe = Recipe(epochs=4, optimizer="SGD", learning_rate=0.1, **settings)
-    for _ in epochs(small(), digits, recipe, Purpose(0, "test"), Recorder(small(), {})):
+    for _ in epochs(Training(small(), digits, recipe, Purpose(0, "test"), Recorder(small(), {}))):
         pass
     return seen
 
@@ -239,7 +241,7 @@ def test_warming_up_scales_the_schedule_until_it_is_reached(digits, schedule):
 def test_nesterovs_momentum_is_that_of_torch(digits):
     ours, theirs = small(), small()
     recipe = Recipe(epochs=1, optimizer="SGD", learning_rate=0.05, momentum=0.9, nesterov=True)
-    for _ in epochs(ours, digits, recipe, Purpose(3, "test")):
+    for _ in epochs(Training(ours, digits, recipe, Purpose(3, "test"))):
         pass
     steps = torch.optim.SGD(theirs.parameters(), lr=0.05, momentum=0.9, nesterov=True, fused=True)
     for x, y in digits.batches("train", 64, generator(3, "test", "order", 1)):
@@ -260,7 +262,7 @@ def test_gradients_of_parts_add_up_to_those_of_the_batch(digits, parts):
         (whole, Recipe(**settings)),
         (divided, Recipe(**settings, accumulation=parts)),
     ):
-        for _ in epochs(model, task, recipe, Purpose(0, "test")):
+        for _ in epochs(Training(model, task, recipe, Purpose(0, "test"))):
             pass
     for one, other in zip(whole.parameters(), divided.parameters(), strict=True):
         assert torch.allclose(one, other, atol=1e-12)
@@ -271,7 +273,9 @@ def test_weights_are_averaged_while_training_goes_on_from_its_own(digits):
     recipe = Recipe(epochs=2, batch_size=256)
     after_epochs = []
     for _ in epochs(
-        model, digits, recipe.model_copy(update={"weight_averaging": 0.8}), Purpose(0, "test")
+        Training(
+            model, digits, recipe.model_copy(update={"weight_averaging": 0.8}), Purpose(0, "test")
+        )
     ):
         averages.append([p.detach().clone() for p in model.parameters()])
     expected = [p.detach().clone() for p in plain.parameters()]
@@ -282,7 +286,7 @@ def test_weights_are_averaged_while_training_goes_on_from_its_own(digits):
             for average, parameter in zip(expected, plain.parameters(), strict=True):
                 average.mul_(0.8).add_(parameter, alpha=0.2)
 
-    for _ in epochs(plain, digits, recipe, Purpose(0, "test"), Watching(plain, {})):
+    for _ in epochs(Training(plain, digits, recipe, Purpose(0, "test"), Watching(plain, {}))):
         after_epochs.append([average.clone() for average in expected])
     for ours, theirs in zip(averages, after_epochs, strict=True):
         for one, other in zip(ours, theirs, strict=True):
@@ -295,7 +299,11 @@ def test_averages_of_pruned_weights_are_zero(digits):
     masks = {"linear1.weight": torch.rand(model.linear1.weight.shape) > 0.7}
     sparsity = SparseTraining(model, masks)
     sparsity.apply()
-    train(model, digits, Recipe(epochs=2, weight_averaging=0.9), Purpose(0, "test"), sparsity)
+    train(
+        Training(
+            model, digits, Recipe(epochs=2, weight_averaging=0.9), Purpose(0, "test"), sparsity
+        )
+    )
     assert (model.linear1.weight[~masks["linear1.weight"]] == 0).all()
     assert model.linear1.weight[masks["linear1.weight"]].all()
 
@@ -304,8 +312,10 @@ def test_averages_of_pruned_weights_are_zero(digits):
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_half_precision_learns_nearly_as_well_and_keeps_single_precision_weights(digits, precision):
     model = small()
-    found = train(model, digits, Recipe(epochs=4, precision=precision), Purpose(0, "test"))
-    expected = train(small(), digits, Recipe(epochs=4), Purpose(0, "test"))
+    found = train(
+        Training(model, digits, Recipe(epochs=4, precision=precision), Purpose(0, "test"))
+    )
+    expected = train(Training(small(), digits, Recipe(epochs=4), Purpose(0, "test")))
     assert found.validation["top1"] == pytest.approx(expected.validation["top1"], abs=0.04)
     assert found.validation["top1"] > 0.9
     assert all(parameter.dtype == torch.float32 for parameter in model.parameters())
@@ -316,8 +326,8 @@ def test_half_precision_learns_nearly_as_well_and_keeps_single_precision_weights
 @pytest.mark.filterwarnings("ignore:Skipping serialization:UserWarning")  # torch 2.6
 def test_a_compiled_training_gives_what_a_plain_one_gives(digits):
     plain, compiled = small(), small()
-    one = train(plain, digits, Recipe(epochs=2), Purpose(0, "test"))
-    other = train(compiled, digits, Recipe(epochs=2, compiled=True), Purpose(0, "test"))
+    one = train(Training(plain, digits, Recipe(epochs=2), Purpose(0, "test")))
+    other = train(Training(compiled, digits, Recipe(epochs=2, compiled=True), Purpose(0, "test")))
     assert other.validation["top1"] == pytest.approx(one.validation["top1"], abs=0.03)
     for a, b in zip(plain.parameters(), compiled.parameters(), strict=True):
         assert torch.allclose(a, b, atol=0.05)
@@ -359,7 +369,7 @@ def test_clipped_training_under_masks_is_that_of_torchs_own_pruning(digits, mome
     )  # fmt: skip
     sparsity = SparseTraining(ours, masks)
     sparsity.apply()
-    for _ in epochs(ours, digits, recipe, Purpose(3, "test"), sparsity):
+    for _ in epochs(Training(ours, digits, recipe, Purpose(3, "test"), sparsity)):
         pass
 
     for name, mask in masks.items():
@@ -383,7 +393,7 @@ def test_clipped_training_under_masks_is_that_of_torchs_own_pruning(digits, mome
 def test_clipping_without_pruning_is_that_of_torch_bit_for_bit(digits):
     ours, theirs = small(), small()
     recipe = Recipe(epochs=1, optimizer="SGD", learning_rate=0.1, gradient_clipping=0.3)
-    for _ in epochs(ours, digits, recipe, Purpose(3, "test"), SparseTraining(ours, {})):
+    for _ in epochs(Training(ours, digits, recipe, Purpose(3, "test"), SparseTraining(ours, {}))):
         pass
     optimizer = torch.optim.SGD(theirs.parameters(), lr=0.1, fused=True)
     for x, y in digits.batches("train", 64, generator(3, "test", "order", 1)):
@@ -427,7 +437,7 @@ def test_a_clipped_step_is_as_long_as_it_may_be_in_what_is_trained(digits, name)
     recipe = Recipe(epochs=1, optimizer="SGD", learning_rate=0.5, gradient_clipping=1e-3)
     hooks = [register_optimizer_step_pre_hook(before), register_optimizer_step_post_hook(after)]
     try:
-        for _ in epochs(model, digits, recipe, Purpose(0, "test"), sparsity):
+        for _ in epochs(Training(model, digits, recipe, Purpose(0, "test"), sparsity)):
             pass
     finally:
         for hook in hooks:
@@ -447,7 +457,7 @@ def test_weights_come_back_by_their_gradients_where_these_are_clipped_too(digits
         recipe = Recipe(epochs=1, gradient_clipping=limit)
         sparsity = strategy.prune(context, 2_000)
         first = sparsity.masks
-        for _ in epochs(model, digits, recipe, Purpose(0, "test"), sparsity):
+        for _ in epochs(Training(model, digits, recipe, Purpose(0, "test"), sparsity)):
             pass
         assert any(not torch.equal(first[each], mask) for each, mask in sparsity.masks.items())
     assert same(*models)

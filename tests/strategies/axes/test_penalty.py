@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from prunebench.benchmark.cell.epochs import Purpose, epochs
+from prunebench.benchmark.cell.epochs import Purpose, Training, epochs
 from prunebench.benchmark.experiment import Recipe
 from prunebench.errors import UsageError
 from prunebench.models import LeNetSmall
@@ -74,7 +74,7 @@ def test_l2_trains_as_weight_decay_of_the_same_weights_does(digits):
     theirs = copy.deepcopy(ours)
     digits = _InDouble(digits)
     recipe = Recipe(epochs=1, optimizer="SGD", learning_rate=0.05, penalty="L2(strength=0.01)")
-    for _ in epochs(ours, digits, recipe, Purpose(0, "test")):
+    for _ in epochs(Training(ours, digits, recipe, Purpose(0, "test"))):
         pass
     decayed = [p for p in theirs.parameters() if p.ndim > 1]
     others = [p for p in theirs.parameters() if p.ndim <= 1]
@@ -99,7 +99,9 @@ def test_a_sparsifying_penalty_leaves_many_more_weights_near_zero(digits, penalt
         with torch.random.fork_rng():
             torch.manual_seed(0)
             model = LeNetSmall()
-        for _ in epochs(model, digits, Recipe(epochs=4, penalty=name), Purpose(0, "test")):
+        for _ in epochs(
+            Training(model, digits, Recipe(epochs=4, penalty=name), Purpose(0, "test"))
+        ):
             pass
         small[name] = (model.linear1.weight.abs() < 2e-3).float().mean().item()
     assert small[penalty] > 3 * small[None]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from contexts import context_of
 
-from prunebench.benchmark.cell.epochs import Purpose, epochs
+from prunebench.benchmark.cell.epochs import Purpose, Training, epochs
 from prunebench.benchmark.cell.training import train
 from prunebench.benchmark.experiment import Recipe
 from prunebench.models import LeNetSmall
@@ -47,7 +47,7 @@ def trained(strategy, task, masks=None, budget=BUDGET, **recipe):
     model = small()
     sparsity = strategy.prune(context_of(model, task, masks=masks), budget)
     settings = {"epochs": 2, "optimizer": "SGD", "learning_rate": 0.05, "momentum": 0.9}
-    train(model, task, Recipe(**(settings | recipe)), Purpose(0, "test"), sparsity)
+    train(Training(model, task, Recipe(**(settings | recipe)), Purpose(0, "test"), sparsity))
     return model, sparsity
 
 
@@ -142,7 +142,9 @@ def test_gradual_training_prunes_at_equal_intervals_between_begin_and_end(digits
     sparsity = Watched(model, dict(context.masks), tighten, 5, 0.25, 0.75)
     recipe = Recipe(epochs=4, batch_size=128)
     steps = 4 * -(-digits.size("train") // 128)
-    finished = [sparsity.settled for _ in epochs(model, digits, recipe, Purpose(0, "t"), sparsity)]
+    finished = [
+        sparsity.settled for _ in epochs(Training(model, digits, recipe, Purpose(0, "t"), sparsity))
+    ]
     assert calls == [1, 2, 3, 4, 5]
     assert finished == [False, False, True, True]
     assert len(seen) == steps
@@ -163,7 +165,7 @@ def test_gradual_training_of_more_rounds_than_steps_still_ends_with_the_last(dig
         )
 
     sparsity = GradualTraining(model, dict(context.masks), tighten, 50, 0.0, 1.0)
-    train(model, digits, Recipe(epochs=1, batch_size=512), Purpose(0, "t"), sparsity)
+    train(Training(model, digits, Recipe(epochs=1, batch_size=512), Purpose(0, "t"), sparsity))
     assert kept(sparsity.masks) == 20_000
 
 
@@ -174,7 +176,7 @@ def test_fixed_masks_train_as_a_loop_with_masked_weights_does(digits):
     by_hand = copy.deepcopy(model)
     assert type(sparsity) is SparseTraining
     recipe = Recipe(epochs=1, optimizer="SGD", learning_rate=0.05, momentum=0.9)
-    for _ in epochs(model, digits, recipe, Purpose(0, "test"), sparsity):
+    for _ in epochs(Training(model, digits, recipe, Purpose(0, "test"), sparsity)):
         pass
     weights = dict(by_hand.named_parameters())
     optimizer = torch.optim.SGD(by_hand.parameters(), lr=0.05, momentum=0.9, fused=True)
