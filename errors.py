@@ -28,7 +28,7 @@ class UsageError(Exception):
 
 def tell(sentence: str) -> None:
     """Print a sentence beside the output proper, which another program may read."""
-    print(f"prunebench: {sentence}", file=sys.stderr, flush=True)
+    print(f"prunebench: {printable(sentence)}", file=sys.stderr, flush=True)
 
 
 def message_of(error: BaseException) -> str:

@@ -26,11 +26,16 @@ _PART = 1 << 20
 def in_one_go(path: Path) -> Iterator[Path]:
     """A path to write to, which takes the place of ``path`` at the end of the block.
 
-    So nobody reads half of a file. Only one process may do so at a time.
+    So nobody reads half of a file, and of one that fails nothing is left. Only one process may do
+    so at a time.
     """
     part = path.with_name(f"{path.name}.part")
-    yield part
-    part.replace(path)
+    try:
+        yield part
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def kept(path: Path, read: Callable[[Path], T], make: Callable[[Path], object]) -> T:

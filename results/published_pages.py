@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..errors import UsageError
 from .aggregation import leaderboard
+from .files import write_atomically
 from .literature import compared, read_register
 from .literature_text import as_markdown
 from .manifest import provenance
@@ -84,4 +85,4 @@ def _put(page: Path, name: str, section: str) -> None:
             f"{page} has no place for {name}: put two lines where its table is to stand, "
             f"<!-- {name} --> and <!-- end of {name} -->"
         )
-    page.write_text(f"{before}{start}{section}{end}{after}", encoding="utf-8")
+    write_atomically(page, f"{before}{start}{section}{end}{after}".encode())

@@ -1,4 +1,4 @@
-"""Measuring the inference time of finished runs, one after the other on a machine left in peace."""
+"""Measuring the inference time of finished runs, one after the other on an idle machine."""
 
 from __future__ import annotations
 

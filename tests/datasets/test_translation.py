@@ -272,13 +272,17 @@ def test_multi30k_is_downloaded_where_it_is_missing(tmp_path, corpus, monkeypatc
     assert len(asked) == 6
 
 
-def test_multi30k_without_a_network_says_what_to_do(tmp_path, monkeypatch):
+def test_multi30k_without_a_network_says_what_to_do_and_leaves_no_half_of_a_file(
+    tmp_path, monkeypatch
+):
     def download(url, folder, name):
+        (Path(folder) / name).write_bytes(b"half of it")
         raise OSError("no route")
 
     monkeypatch.setattr("torchvision.datasets.utils.download_url", download)
     with pytest.raises(UsageError, match=r"train\.de\.gz is not in .* \(no route\): connect to"):
         Multi30k().load(tmp_path)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.stat().st_size]
 
 
 @pytest.mark.slow
