@@ -241,4 +241,5 @@ def _resize(model: nn.Module, name: str, module: nn.Module) -> None:
         and module.in_proj_weight is not None
         and len(module.in_proj_weight) < 3 * module.embed_dim
     ):
-        model.set_submodule(name, AttentionHeads(module))
+        heads = AttentionHeads(module)
+        model.set_submodule(name, heads.train(module.training))

@@ -205,3 +205,16 @@ def test_attention_with_all_of_its_heads_is_attention(batch_first):
         torch.testing.assert_close(heads(x, y, y, attn_mask=mask)[0], expected)
     with pytest.raises(UsageError, match="takes no padding mask"):
         heads(x, y, y, need_weights=True)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_attention_that_lost_heads_is_in_the_mode_it_was(training):
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(16, 4, 32, dropout=0.3, batch_first=True)
+    model = nn.Sequential(layer, nn.Linear(16, 2)).train(training)
+    inputs = torch.randn(2, 5, 16)
+    coupling = couple(model, inputs[:1], prunable_weights(model))
+    small = shrink(model, coupling, coupling.half("a test"))
+    assert any(isinstance(module, AttentionHeads) for module in small.modules())
+    assert {module.training for module in small.modules()} == {training}
+    assert torch.equal(small(inputs), small(inputs)) != training
