@@ -105,6 +105,12 @@ def _may_have_groups(record: Record) -> bool:
     return "MobileNet" in str(record.experiment["model"]) or _is_of_others(record)
 
 
+def _misses_channels(record: Record) -> bool:
+    """Whether channels go of a network in which some were not found; of ours there was one."""
+    ours = "MobileNet" in str(record.experiment["model"])
+    return _chosen_by("CoupledChannels")(record) and (ours or _is_of_others(record))
+
+
 def _may_normalise_before(record: Record) -> bool:
     return str(record.experiment["model"]).startswith("WideResNet") or _is_of_others(record)
 
@@ -180,6 +186,10 @@ CHANGES: tuple[Change, ...] = (
     Change(
         "attention and layers with their inputs first are initialised and rounded as others are",
         lambda record: _is_of_others(record) and _draws_or_rounds(record),
+    ),
+    Change(
+        "channels are found whatever the memory format, and beside grouped transposed convolutions",
+        _misses_channels,
     ),
 )
 """All changes so far, the oldest first; new ones are added at the end."""

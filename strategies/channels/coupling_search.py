@@ -7,6 +7,7 @@ Heads of attention go as a whole.
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -38,6 +39,11 @@ def couple(model: nn.Module, example: Tensor, names: Sequence[str]) -> Coupling:
     """
     if (says := declared(model, NamesChannels)) is not None:
         return _as_declared(model, says.channel_groups(), set(names))
+    # With channels last a shrunk network may reshape by other operations than the whole one, as of
+    # kernels with one input or one pixel the strides do not tell the format, and pooling over all
+    # of an image sets strides by hand, which is not followed.
+    model = copy.deepcopy(model).to(memory_format=torch.contiguous_format)
+    example = example.contiguous()
     nodes, count = number_nodes(model)
     traced = trace(model, example, nodes)
     if traced.error is not None:

@@ -27,6 +27,10 @@ def old(make_record):
         ({"model": "transformers/gpt2", "metrics": ["Int8Weights"]}, "rounded as others"),
         ({"strategy": "Random(structure=Filters)"}, "whatever their sizes"),
         ({"strategy": "RIA", "model": "CifarMobileNetV2"}, "grouped convolution"),
+        (
+            {"strategy": "FPGM(structure=CoupledChannels)", "model": "CifarMobileNetV2"},
+            "channels are found",
+        ),
         ({"strategy": "OBS", "model": "Seq2SeqLSTM"}, "tokens are the examples"),
         ({"strategy": "BatchNormSlimming", "model": "WideResNet"}, "follows the convolution"),
         (
@@ -50,6 +54,7 @@ def test_a_change_concerns_the_experiments_whose_numbers_it_moves(old, settings,
         {"strategy": "Random"},
         {"strategy": "StructuredRandom(structure=Filters)"},
         {"strategy": "WoodFisher"},
+        {"strategy": "StructuredL1(structure=CoupledChannels)", "model": "LeNetDropout"},
         {"strategy": "BatchNormSlimming", "model": "CifarResNet(depth=20)"},
         {"initialisation": "FromFile(path='a.pt')", "pretraining": {"epochs": 0}, "seed": 0},
         {"model": "Seq2SeqLSTM"},

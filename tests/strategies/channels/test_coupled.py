@@ -9,6 +9,7 @@ from contexts import context_of, removable
 from torch import nn
 
 from prunebench import run
+from prunebench.benchmark.cell.pretraining import build
 from prunebench.errors import UsageError
 from prunebench.metrics import flops_by_module
 from prunebench.models import CifarResNet
@@ -22,6 +23,9 @@ from prunebench.strategies import (
     Uniform,
     couple,
     kept,
+    output_weights,
+    prunable_weights,
+    try_shrinking,
 )
 
 CHANNELS = "StructuredL1(structure=CoupledChannels)"
@@ -215,6 +219,52 @@ def test_a_target_that_cannot_be_reached_is_refused_before_anything_runs(
         run(experiment(**{"compression": None, **settings}), runs=tmp_path)
     assert sentence in str(refusal.value)
     assert not list(tmp_path.glob("??/*.json"))
+
+
+CONVOLUTIONAL = """
+import torch
+from torch import nn
+
+
+class Convolutional(nn.Sequential):
+    def __init__(self, kind, input_shape=(1, 8, 8), classes=10):
+        layers = {
+            "one input": [nn.Conv2d(1, 8, 3), nn.ReLU()],
+            "normalised": [nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU()],
+            "one pixel": [nn.Conv2d(1, 8, 3), nn.Conv2d(8, 6, 1)],
+            "depthwise": [nn.Conv2d(1, 8, 3), nn.Conv2d(8, 8, 3, groups=8)],
+            "pooled": [nn.Conv2d(1, 8, 3), nn.ReLU(), nn.MaxPool2d(2)],
+            "pooled over all": [nn.Conv2d(1, 8, 3), nn.AdaptiveAvgPool2d(1)],
+        }[kind]
+        features = nn.Sequential(*layers, nn.Flatten())
+        size = features(torch.zeros(2, *input_shape)).shape[1]
+        super().__init__(*features, nn.Linear(size, 12), nn.Linear(12, classes))
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "channels"),
+    [
+        ("one input", 8),
+        ("normalised", 8),
+        ("one pixel", 14),
+        ("depthwise", 8),
+        ("pooled", 8),
+        ("pooled over all", 8),
+    ],
+)
+def test_channels_are_found_in_the_format_in_which_networks_run(
+    experiment, digits, tmp_path, kind, channels
+):
+    file = tmp_path / "convolutional.py"
+    file.write_text(CONVOLUTIONAL)
+    model = build(experiment(model=f"{file}:Convolutional(kind={kind!r})"), digits)
+    names = [name for name in prunable_weights(model) if name not in output_weights(model)]
+    strides = {name: weight.stride() for name, weight in model.named_parameters()}
+    coupling = couple(model, digits.inputs(1), names)
+    assert coupling.channels == channels + 12
+    try_shrinking(model, coupling, digits.inputs(2))
+    assert {name: weight.stride() for name, weight in model.named_parameters()} == strides
 
 
 OWN_SCALE = """
