@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 import torch
 from safetensors.torch import save
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
 from ...errors import UsageError
 from ...metrics import UnsupportedError, as_onnx, encode
@@ -71,7 +72,7 @@ def _as_safetensors(model: nn.Module, inputs: Tensor) -> bytes:
     groups = {
         name: module.groups
         for name, module in model.named_modules()
-        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d) and module.groups > 1
+        if isinstance(module, _ConvNd) and module.groups > 1
     }
     # All sizes can be seen from the tensors, but for the groups of convolutions.
     return save(state, {"groups": json.dumps(groups)})

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.conv import _ConvNd
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from ...errors import UsageError
 from ...orientation import is_transposed
@@ -218,6 +218,8 @@ def _cut(tensor: Tensor, positions: dict[int, Tensor]) -> Tensor:
 
 def _resize(model: nn.Module, name: str, module: nn.Module) -> None:
     """Make what a module says of its size true again."""
+    if isinstance(module, _ConvTransposeNd):
+        return  # tracing leaves them whole
     if isinstance(module, _ConvNd):
         if module.groups > 1:  # a group goes as a whole
             module.groups = module.groups * module.weight.shape[0] // module.out_channels

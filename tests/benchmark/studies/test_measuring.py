@@ -342,14 +342,39 @@ def test_an_exported_program_runs_without_prunebench_on_any_batch(
         np.testing.assert_allclose(logits, expected, atol=1e-5)
 
 
+GROUPED = """
+from torch import nn
+
+
+class Grouped(nn.Sequential):
+    def __init__(self, input_shape=(1, 8, 8), classes=10):
+        super().__init__(
+            nn.Conv2d(1, 8, 3),
+            nn.Conv2d(8, 8, 3, groups=8),
+            nn.Conv2d(8, 8, 1),
+            nn.ConvTranspose2d(8, 4, 2, 2, groups=4),
+            nn.Flatten(),
+            nn.Linear(256, classes),
+        )
+"""
+
+
 @pytest.mark.slow
 def test_the_groups_of_convolutions_are_told_in_the_file(experiment, tmp_path):
     from safetensors import safe_open
 
-    record = run(
-        experiment(strategy=CHANNELS, compression=2.0, measurements=["Size"]), runs=tmp_path
+    (tmp_path / "grouped.py").write_text(GROUPED)
+    chosen = experiment(
+        model=f"{tmp_path / 'grouped.py'}:Grouped",
+        strategy=CHANNELS,
+        compression=None,
+        channel_sparsity=0.5,
+        measurements=["Size"],
+        recovery="NoRecovery",
+        least_dense_quality=0.0,
     )
+    record = run(chosen, runs=tmp_path)
     path = tmp_path / "x.safetensors"
-    export(record, "safetensors", path, runs=tmp_path)
+    export(record, "safetensors", path, runs=tmp_path, trust=True)
     with safe_open(path, "numpy") as file:
-        assert json.loads(file.metadata()["groups"]) == {}
+        assert json.loads(file.metadata()["groups"]) == {"1": 4, "3": 4}

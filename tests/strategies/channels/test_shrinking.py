@@ -19,6 +19,7 @@ from prunebench.strategies import (
     output_weights,
     prunable_weights,
     shrink,
+    try_shrinking,
     unsettled,
     write_back,
 )
@@ -141,6 +142,21 @@ def test_modules_say_their_new_sizes():
     assert norm.num_features == prelu.num_parameters == 5
     assert (linear.in_features, linear.out_features) == (20, 2)
     assert model[0].out_channels == 8  # the model itself is as it was
+
+
+@pytest.mark.parametrize("groups", [1, 4])
+def test_transposed_convolutions_keep_their_sizes_and_all_that_is_theirs(groups):
+    torch.manual_seed(0)
+    upwards = nn.ConvTranspose2d(32, 8, 2, 2, groups=groups)
+    model = nn.Sequential(
+        nn.Conv2d(3, 6, 1), nn.Conv2d(6, 32, 1), upwards, nn.Conv2d(8, 5, 1), nn.Conv2d(5, 2, 1)
+    )
+    inputs = torch.randn(2, 3, 4, 4)
+    coupling = couple(model, inputs[:1], prunable_weights(model))
+    assert list(coupling.groups) == ["0.weight", "3.weight"]
+    assert try_shrinking(model, coupling, inputs) < 1e-5
+    small = shrink(model, coupling, coupling.half("a test"))
+    assert str(small[2]) == str(upwards)
 
 
 def test_what_a_shrunk_network_learns_is_written_back_to_where_it_was():
