@@ -188,6 +188,8 @@ class AttentionHeads(nn.Module):
                 (query, key, value), self.in_proj_weight.split(rows), biases, strict=True
             )
         )
+        if attn_mask is not None and attn_mask.dtype == torch.bool:
+            attn_mask = ~attn_mask  # true is what may not be looked at here, and what may be below
         dropout = self.dropout if self.training else 0.0
         causal = is_causal and attn_mask is None
         attended = F.scaled_dot_product_attention(

@@ -216,7 +216,8 @@ def test_attention_with_all_of_its_heads_is_attention(batch_first):
     nn.init.normal_(attention.in_proj_bias)
     heads = AttentionHeads(attention)
     x, y = torch.randn(2, 5, 12), torch.randn(2, 5, 12)
-    for mask in (None, nn.Transformer.generate_square_subsequent_mask(5 if batch_first else 2)):
+    causal = nn.Transformer.generate_square_subsequent_mask(5 if batch_first else 2)
+    for mask in (None, causal, causal.isinf()):
         expected, _ = attention(x, y, y, need_weights=False, attn_mask=mask)
         torch.testing.assert_close(heads(x, y, y, attn_mask=mask)[0], expected)
     with pytest.raises(UsageError, match="takes no padding mask"):
