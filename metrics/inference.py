@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UsageError
+from ..networks import relative_difference
 from .conditions import Conditions, load_between, processor_times
 from .memory import peak_bytes, total_memory
 from .modes import inference
@@ -309,8 +310,7 @@ def _prepared(
         raise
     except Exception as error:  # whatever a compiler or a runtime raises
         raise UnsupportedError.because("not run", error) from error
-    largest = expected.abs().max().clamp(min=torch.finfo(torch.float32).tiny)
-    difference = float((got - expected).abs().max() / largest)
+    difference = relative_difference(got, expected)
     if not difference <= runtime.tolerance:
         raise UnsupportedError(
             f"its outputs differ from those of Eager by {difference:.1e} of the largest"

@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from ...errors import UsageError
+from ...networks import relative_difference
 from ...orientation import is_transposed
 from ...protocols import Resizes, declared
 from ...seeding import generator
@@ -92,10 +93,7 @@ def check_equivalence(masked: nn.Module, small: nn.Module, example: Tensor) -> f
                 f"{type(masked).__name__} cannot be shrunk: the smaller network does not run "
                 f"({type(error).__name__}: {error})"
             ) from error
-    if expected.shape != got.shape:
-        difference = float("inf")
-    else:
-        difference = float((expected - got).abs().max() / expected.abs().max().clamp(min=1))
+    difference = relative_difference(got, expected)
     if not difference <= TOLERANCE:
         raise UsageError(
             f"{type(masked).__name__} cannot be shrunk: the smaller network's outputs differ from "

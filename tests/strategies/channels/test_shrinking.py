@@ -209,6 +209,19 @@ def test_a_difference_that_tracing_missed_is_found():
         check_equivalence(one, other, torch.randn(4, 3))
 
 
+def test_a_difference_is_relative_to_outputs_however_small():
+    layer, inputs = nn.Linear(3, 2), torch.randn(4, 3)
+    nn.init.zeros_(layer.bias)
+    with torch.no_grad():
+        layer.weight.mul_(1e-6)
+    other = copy.deepcopy(layer)
+    assert check_equivalence(layer, other, inputs) == 0
+    with torch.no_grad():
+        other.weight.mul_(1.01)
+    with pytest.raises(UsageError, match="differ from the masked one's by 1.0e-02 of the largest"):
+        check_equivalence(layer, other, inputs)
+
+
 @pytest.mark.parametrize("batch_first", [True, False])
 def test_attention_with_all_of_its_heads_is_attention(batch_first):
     torch.manual_seed(0)
