@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import Field
 from torch import Tensor, nn
 
+from ...networks import replace_module
 from ..timing import Protocol, interleaved
 from .runtime import Run, Runtime, UnsupportedError, register
 
@@ -72,13 +73,13 @@ def _prepared(
     replaced = 0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that the formats are in beta
-        for name, layer, taken in _linear_layers(sparse, inputs):
+        for layer, taken in _linear_layers(sparse, inputs):
             weight = compressed(layer.weight.detach())
             if weight is None:
                 continue
             candidate = SparseLinear(weight, layer.bias)
             if everywhere or is_faster(candidate, layer, taken):
-                sparse.set_submodule(name, candidate)
+                replace_module(sparse, layer, candidate)
                 replaced += 1
     if not replaced:
         raise UnsupportedError("no linear layer is faster as a sparse matrix")
@@ -102,12 +103,11 @@ class SparseLinear(nn.Module):
         return outputs.reshape(*inputs.shape[:-1], self.out_features)
 
 
-def _linear_layers(model: nn.Module, inputs: Tensor) -> list[tuple[str, nn.Linear, Tensor]]:
+def _linear_layers(model: nn.Module, inputs: Tensor) -> list[tuple[nn.Linear, Tensor]]:
     """The linear layers that the model calls, each with what goes into it."""
-    names = {module: name for name, module in model.named_modules()}
-    seen: dict[nn.Module, Tensor] = {}
+    seen: dict[nn.Linear, Tensor] = {}
 
-    def note(module: nn.Module, arguments: tuple[Any, ...]) -> None:
+    def note(module: nn.Linear, arguments: tuple[Any, ...]) -> None:
         seen[module] = arguments[0]
 
     handles = [
@@ -118,7 +118,7 @@ def _linear_layers(model: nn.Module, inputs: Tensor) -> list[tuple[str, nn.Linea
     model(inputs)
     for handle in handles:
         handle.remove()
-    return [(names[each], each, taken) for each, taken in seen.items()]  # type: ignore[misc]
+    return list(seen.items())
 
 
 def is_faster(

@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from ...errors import UsageError
-from ...networks import relative_difference
+from ...networks import relative_difference, replace_module
 from ...orientation import is_transposed
 from ...protocols import Resizes, declared
 from ...seeding import generator
@@ -54,8 +54,8 @@ def shrink(model: nn.Module, coupling: Coupling, kept: Tensor) -> nn.Module:
             module.channel_source
         ]
         module.inputs = int(inputs.sum())
-    for name, module in list(small.named_modules()):
-        _resize(small, name, module)
+    for module in list(small.modules()):
+        _resize(small, module)
     if (says := declared(small, Resizes)) is not None:
         says.resize()
     return small
@@ -216,7 +216,7 @@ def _cut(tensor: Tensor, positions: dict[int, Tensor]) -> Tensor:
     return smaller
 
 
-def _resize(model: nn.Module, name: str, module: nn.Module) -> None:
+def _resize(model: nn.Module, module: nn.Module) -> None:
     """Make what a module says of its size true again."""
     if isinstance(module, _ConvTransposeNd):
         return  # tracing leaves them whole
@@ -244,4 +244,4 @@ def _resize(model: nn.Module, name: str, module: nn.Module) -> None:
         and len(module.in_proj_weight) < 3 * module.embed_dim
     ):
         heads = AttentionHeads(module)
-        model.set_submodule(name, heads.train(module.training))
+        replace_module(model, module, heads.train(module.training))

@@ -146,6 +146,21 @@ def test_sparse_rows_give_the_same_for_any_shape_of_inputs():
             torch.testing.assert_close(run(), model(inputs))
 
 
+def test_a_layer_that_is_used_under_two_names_is_sparse_under_both(monkeypatch):
+    torch.manual_seed(0)
+    layer = nn.Linear(6, 6)
+    model, inputs = nn.Sequential(layer, nn.ReLU(), layer).eval(), torch.randn(2, 6)
+    calls = []
+    forward = sparse.SparseLinear.forward
+    monkeypatch.setattr(
+        sparse.SparseLinear, "forward", lambda self, x: calls.append(self) or forward(self, x)
+    )
+    with torch.inference_mode():
+        run = SparseCSR(everywhere=True).prepare(model, inputs)
+        torch.testing.assert_close(run(), model(inputs))
+    assert len(calls) == 2
+
+
 def test_sparse_blocks_give_the_same_and_leave_what_they_do_not_divide():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(8, 12), nn.ReLU(), nn.Linear(12, 3)).eval()
