@@ -2,7 +2,7 @@
 
 Each sets the weights of convolutions, linear, recurrent and embedding layers and of attention, and
 their biases to zero; a recurrent layer's gates are one matrix each, and so are attention's queries,
-keys and values. Normalisation is left as it is.
+keys and values, and the groups of a transposed convolution. Normalisation is left as it is.
 """
 
 from __future__ import annotations
@@ -49,16 +49,17 @@ class Initialisation(Configured, ABC):
         for module in model.modules():
             if not (isinstance(module, _LAYERS) or is_conv1d(module)):
                 continue
+            turned = is_transposed(module)
             gates = _GATES.get(getattr(module, "mode", ""), 1)
+            # With the inputs first a kernel has those of all its groups, otherwise those of one.
+            groups = getattr(module, "groups", 1) if turned else 1
             for name, parameter in module.named_parameters(recurse=False):
                 if "bias" in name:
                     nn.init.zeros_(parameter)
                 else:
-                    matrices = _OF_ATTENTION if name == "in_proj_weight" else gates
-                    turned = is_transposed(module)
-                    weight = parameter.data.transpose(0, 1) if turned else parameter.data
-                    for matrix in weight.chunk(matrices):
-                        self.fill(matrix)
+                    matrices = _OF_ATTENTION if name == "in_proj_weight" else gates * groups
+                    for matrix in parameter.data.chunk(matrices):
+                        self.fill(matrix.transpose(0, 1) if turned else matrix)
                     if (padding := getattr(module, "padding_idx", None)) is not None:
                         nn.init.zeros_(parameter.data[padding])
 

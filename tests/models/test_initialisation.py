@@ -18,6 +18,7 @@ class Everything(nn.Module):
         self.linear = nn.Linear(300, 100)
         self.lstm = nn.LSTM(200, 150)
         self.turned = nn.ConvTranspose2d(64, 32, 3)
+        self.turned_groups = nn.ConvTranspose2d(256, 128, 5, groups=4)
         self.attention = nn.MultiheadAttention(150, 5)
 
 
@@ -46,6 +47,7 @@ def test_the_variance_is_that_of_the_formula_each_gate_being_a_matrix(name, vari
         "lstm.weight_ih_l0": (200, 150),
         "lstm.weight_hh_l0": (150, 150),
         "turned.weight": (64 * 9, 32 * 9),
+        "turned_groups.weight": (64 * 25, 32 * 25),
         "attention.in_proj_weight": (150, 150),
     }
     parameters = dict(model.named_parameters())
