@@ -418,12 +418,13 @@ class Experiment(_WithTarget):  # type: ignore[misc]
                 f"timing: {self.timing} is not allowed: {self.strategy} itself says when it "
                 "prunes in training"
             )
-        averaging = self.finetuning.weight_averaging
+        name = "finetuning" if recovery.schedule_epoch is None else "pretraining"
+        averaging = getattr(self, name).weight_averaging
         if averaging is not None and (gradual or by_own_rules or removes == "nothing"):
             raise UsageError(
-                f"finetuning.weight_averaging: {averaging:g} is not allowed: "
+                f"{name}.weight_averaging: {averaging:g} is not allowed: "
                 f"{self.timing if gradual else self.strategy} changes masks or weights in training "
-                "by its own rules"
+                f"by its own rules, and {self.recovery} trains by the {name} recipe"
             )
         if removes == "channels" and by_own_rules:
             raise UsageError(

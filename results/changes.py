@@ -93,6 +93,15 @@ def _draws_or_rounds(record: Record) -> bool:
     return drawn or "Int8Weights" in str(record.experiment.get("metrics"))
 
 
+def _averaged_under_moving_masks(record: Record) -> bool:
+    """Whether averages of weights brought some back that were pruned meanwhile."""
+    experiment = record.experiment
+    averaged = experiment["pretraining"].get("weight_averaging") is not None
+    rewinds = str(experiment["recovery"]).startswith("RewindLearningRate")
+    nonzero = record.final.get("prunable_nonzero") or 0
+    return averaged and rewinds and nonzero > record.rounds[-1].kept
+
+
 def _loads_weights(record: Record) -> bool:
     """Whether all seeds begin with the same weights, and this is another than the first seed."""
     experiment = record.experiment
@@ -190,6 +199,9 @@ CHANGES: tuple[Change, ...] = (
     Change(
         "channels are found whatever the memory format, and beside grouped transposed convolutions",
         _misses_channels,
+    ),
+    Change(
+        "weights are not averaged in a training that changes masks", _averaged_under_moving_masks
     ),
 )
 """All changes so far, the oldest first; new ones are added at the end."""

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ...datasets import Task
+from ...errors import UsageError
 from ...metrics import Measurements, peak_within
 from ...results import Calibration, Epoch, Round
 from ...seeding import generator
@@ -172,6 +173,7 @@ class _Rounds:
 
     def _finished(self, masks: Masks, rounds: list[Round], straight_after: State) -> Pruned:
         _without_signs(self._model, masks)
+        self._require_masked(masks)
         return Pruned(
             self._model,
             self._selected.names,
@@ -184,6 +186,18 @@ class _Rounds:
             self._by_class,
             straight_after,
         )
+
+    def _require_masked(self, masks: Masks) -> None:
+        """Make sure that no weight counts as pruned that is still there.
+
+        A network that has diverged may have what is no number anywhere, and is a result.
+        """
+        for name, parameter in self._model.named_parameters():
+            if name in masks and (alive := int((parameter[~masks[name]].abs() > 0).sum())):
+                raise UsageError(
+                    f"strategy {self._experiment.strategy}: {alive:,} pruned weights of {name} "
+                    "are not zero"
+                )
 
     def _full_masks(self) -> Masks:
         parameters = dict(self._model.named_parameters())

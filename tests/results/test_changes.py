@@ -2,7 +2,7 @@
 
 import pytest
 
-from prunebench.results import Distribution
+from prunebench.results import Distribution, Round
 from prunebench.results.changes import CHANGES, outdated_by, staleness
 
 
@@ -67,6 +67,16 @@ def test_a_change_concerns_the_experiments_whose_numbers_it_moves(old, settings,
 )
 def test_no_change_concerns_the_others(old, settings):
     assert outdated_by(old(**settings)) == []
+
+
+@pytest.mark.parametrize(("nonzero", "stale"), [(300, True), (250, False)])
+def test_averages_concern_only_records_of_networks_that_were_not_pruned(old, nonzero, stale):
+    recipe = {"epochs": 2, "weight_averaging": 0.9}
+    record = old(recovery="RewindLearningRate", pretraining=recipe)
+    last = Round(round=1, density=0.25, kept=250, before={}, after={}, validation={})
+    final = {**record.final, "prunable_nonzero": nonzero}
+    record = record.model_copy(update={"rounds": (last,), "final": final})
+    assert bool(outdated_by(record)) == stale
 
 
 def test_records_of_today_and_failed_ones_are_never_stale(make_record):

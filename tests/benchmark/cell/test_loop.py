@@ -212,6 +212,23 @@ def test_a_method_that_breaks_leaves_a_failed_record_that_says_why(experiment, r
     assert not Store(runs).weights_path(made.id).exists()
 
 
+def test_a_method_that_lets_pruned_weights_grow_fails_by_name(experiment, runs, tmp_path):
+    path = tmp_path / "growing.py"
+    path.write_text(
+        "from prunebench.strategies import GlobalMagnitude, SparseTraining\n"
+        "class Unmasked(SparseTraining):\n"
+        "    def after_step(self):\n"
+        "        pass\n"
+        "class Growing(GlobalMagnitude):\n"
+        "    '''Forgets its masks.'''\n"
+        "    def training(self, context, masks, budget):\n"
+        "        return Unmasked(context.model, masks)\n"
+    )
+    record = prunebench.run(experiment(strategy=f"{path}:Growing"), runs=runs)
+    assert record.status == "failed"
+    assert "pruned weights of conv1.weight are not zero" in record.error.message
+
+
 @pytest.mark.parametrize(
     ("settings", "limit"),
     [

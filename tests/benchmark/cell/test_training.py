@@ -350,6 +350,17 @@ def test_averaging_is_refused_where_a_method_changes_weights_itself(experiment):
         experiment(strategy="RigL", finetuning={"epochs": 2, "weight_averaging": 0.99})
 
 
+@pytest.mark.parametrize("settings", [{"timing": "DuringTraining"}, {"strategy": "RigL"}])
+def test_averaging_is_that_of_the_recipe_by_which_a_recovery_trains(experiment, settings):
+    averaged = {"epochs": 2, "weight_averaging": 0.9}
+    rewinding = {**settings, "recovery": "RewindLearningRate"}
+    words = r"pretraining.weight_averaging: 0\.9 is not allowed: .* by the pretraining recipe"
+    with pytest.raises(UsageError, match=words):
+        experiment(**rewinding, pretraining=averaged)
+    experiment(**rewinding, finetuning=averaged)
+    experiment(**settings, pretraining=averaged)
+
+
 def pruned_at_random(model, sparsity):
     names = [name for name, weight in model.named_parameters() if weight.ndim > 1]
     shapes = {name: dict(model.named_parameters())[name].shape for name in names}
