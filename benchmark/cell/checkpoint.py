@@ -40,26 +40,31 @@ class Checkpoint:
     def load(self) -> dict[str, Any] | None:
         """Start the clock; give what was saved last, tensors, numbers and texts, or None."""
         self._start = self._last = time.monotonic()
-        content = self._whole()
-        if not distributed.agreed(content is not None):
+        saved = self._whole()
+        if not distributed.agreed(saved is not None):
             if distributed.rank() == 0:
                 discard(self._path)
             return None
-        assert content is not None  # all processes read the same file
-        saved: dict[str, Any] = torch.load(
-            io.BytesIO(content), map_location="cpu", weights_only=True
-        )
+        assert saved is not None  # all processes read the same file
         self.seconds_before = saved["seconds"]
         return saved
 
-    def _whole(self) -> bytes | None:
-        """What is in the file behind its digest, unless it is not there or damaged."""
+    def _whole(self) -> dict[str, Any] | None:
+        """What was saved, unless the file is not there, damaged or cannot be read."""
         try:
             file = self._path.read_bytes()
         except OSError:
             return None
         content = file[len(_FORMAT) + hashlib.sha256().digest_size :]
-        return content if file == _sealed(content) else None
+        if file != _sealed(content):
+            return None
+        try:
+            saved: dict[str, Any] = torch.load(
+                io.BytesIO(content), map_location="cpu", weights_only=True
+            )
+        except Exception:  # whatever another version may have saved
+            return None
+        return saved
 
     def is_due(self, step: int = 0) -> bool:
         """Whether it is time for one after this step of an epoch.

@@ -93,7 +93,9 @@ class BestEpoch:
 
     def state(self) -> Progress:
         """What :meth:`load_state` goes on from."""
-        best = None if self._best is None else vars(self._best)
+        best = None
+        if self._best is not None:
+            best = {**vars(self._best), "masks": dict(self._best.masks)}
         return {"best": best, "curve": [point.model_dump() for point in self._curve]}
 
     def load_state(self, saved: Progress) -> None:

@@ -280,6 +280,8 @@ def spread(count: int, end: float) -> list[int]:
 def _saved(value: Any) -> Any:
     if isinstance(value, torch.Generator):
         return value.get_state()
+    if isinstance(value, Mapping):
+        return dict(value)  # of masks that are packed too: checkpoints know no class of ours
     return value.state_dict() if isinstance(value, Optimizer) else value
 
 
@@ -290,7 +292,7 @@ def _loaded(value: Any, saved: Any, device: torch.device) -> Any:
     if isinstance(value, Optimizer):
         value.load_state_dict(saved)
         return value
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {name: _loaded(value.get(name), each, device) for name, each in saved.items()}
     if isinstance(value, Tensor) and value.requires_grad:
         with torch.no_grad():

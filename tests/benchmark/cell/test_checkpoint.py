@@ -16,7 +16,7 @@ from prunebench.benchmark.experiment import Recipe
 from prunebench.benchmark.sweeps.sweep import sweep
 from prunebench.models import LeNetDropout
 from prunebench.results import Store
-from prunebench.strategies import STRATEGIES, SparseTraining
+from prunebench.strategies import STRATEGIES, PackedMasks, SparseTraining
 
 
 def network():
@@ -121,6 +121,14 @@ def test_a_damaged_checkpoint_is_named_and_the_training_begins_again(
     assert f"{path} is damaged" in capsys.readouterr().err
 
 
+def test_a_checkpoint_that_cannot_be_read_is_damaged(tmp_path, capsys):
+    path = tmp_path / "x.pt"
+    Checkpoint(path, 0).save({"finished": True, "best": PackedMasks()})
+    assert Checkpoint(path, 0).load() is None
+    assert f"{path} is damaged" in capsys.readouterr().err
+    assert not path.exists()
+
+
 def test_masks_are_kept_up_after_an_interruption(digits, tmp_path):
     masks = {"linear1.weight": torch.rand(network().linear1.weight.shape) > 0.7}
     path = tmp_path / "x.pt"
@@ -158,7 +166,13 @@ def test_methods_with_rules_of_their_own_are_known():
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "strategy",
-    ["GlobalMagnitude", "gradual", *WITH_RULES_OF_THEIR_OWN],
+    [
+        "GlobalMagnitude",
+        "gradual",
+        "SparseGPT(batches=2)",
+        "Wanda(batches=2, sequential=True)",
+        *WITH_RULES_OF_THEIR_OWN,
+    ],
 )
 def test_a_cell_that_is_interrupted_gives_the_record_it_would_have_given(
     experiment, tmp_path, monkeypatch, strategy
