@@ -14,7 +14,7 @@ import torch
 from ...datasets import discard
 from . import distributed
 
-_FORMAT = b"prunebench checkpoint 1\n"
+_FORMAT = b"prunebench checkpoint 2\n"
 """What a checkpoint begins with; then come the SHA-256 of its content, and the content."""
 
 STEPS_BETWEEN_QUESTIONS = 20

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -139,9 +139,8 @@ class _Rounds:
             names = self._strategy.removable(self._model, adapted)
             selected = adapted._replace(names=tuple(names))
         self._selected = selected
-        self._seconds = {"scoring_seconds": 0.0, "finetuning_seconds": 0.0}
-        self._peaks: list[int] = []
-        self._calibration: list[Calibration] = []
+        self._seconds = {"finetuning_seconds": 0.0}
+        self._prunings: list[_Notes] = []
         self._curve: list[Epoch] = []
         self._by_class: Measurements = {}
         self._stacked = 1
@@ -168,19 +167,28 @@ class _Rounds:
             timing.begin,
             timing.end,
         )
+        sparsity.notes = self._prunings
         rounds = [(yield from self._recovered(number, sparsity))]
         return self._finished(sparsity.masks, rounds, {})
 
     def _finished(self, masks: Masks, rounds: list[Round], straight_after: State) -> Pruned:
         _without_signs(self._model, masks)
         self._require_masked(masks)
+        prunings = self._prunings
+        costs = {
+            "scoring_seconds": sum(each["seconds"] for each in prunings),
+            **self._seconds,
+            "scoring_peak_bytes": max(
+                (peak for each in prunings for peak in each["peaks"]), default=None
+            ),
+        }
         return Pruned(
             self._model,
             self._selected.names,
             masks,
             rounds,
-            {**self._seconds, "scoring_peak_bytes": max(self._peaks, default=None)},
-            self._calibration,
+            costs,
+            [Calibration(**seen) for each in prunings for seen in each["calibration"]],
             self._curve,
             self._stacked,
             self._by_class,
@@ -217,27 +225,18 @@ class _Rounds:
             scoring=scoring,
         )
         device = next(self._model.parameters()).device
-        with peak_within(device) as peak, _timed(self._seconds, "scoring_seconds"):
+        notes: _Notes = {"seconds": 0.0, "peaks": []}
+        with peak_within(device) as peak, _timed(notes, "seconds"):
             sparsity = self._strategy.prune(context, self._steps[number - 1].kept)
-        self._note_costs(peak.bytes, scoring)
-        self._calibration += [
-            Calibration(round=number, **each._asdict()) for each in context.passes
-        ]
+        _note_costs(notes, peak.bytes, scoring)
+        notes["calibration"] = [{"round": number, **each._asdict()} for each in context.passes]
+        self._prunings.append(notes)
         if distributed.world_size() > 1 and self._strategy.capabilities == Capabilities():
             # All processes choose alike; this holds them to it where a device's bits differ.
             masks = {name: mask.contiguous() for name, mask in sparsity.masks.items()}
             distributed.broadcast([*masks.values(), *self._model.state_dict().values()])
             sparsity.restore(masks)
         return sparsity
-
-    def _note_costs(self, peak_bytes: int | None, scoring: SharedScoring | None) -> None:
-        """Note what pruning took, and its scoring where that was made for another cell."""
-        peaks = [peak_bytes]
-        if scoring is not None:
-            self._seconds["scoring_seconds"] += scoring.seconds_before
-            peaks.append(scoring.bytes_before)
-            scoring.took(peak_bytes)
-        self._peaks += [each for each in peaks if each is not None]
 
     def _scoring(self) -> SharedScoring:
         """The dense network's, which all cells share that prune it by the same method."""
@@ -317,6 +316,20 @@ class _Rounds:
         if checkpoint is not None:
             self._seconds["finetuning_seconds"] += checkpoint.seconds_before
         return trained.validation if masked else None
+
+
+_Notes = dict[str, Any]
+"""What a pruning took and looked at, as plain data, which checkpoints have."""
+
+
+def _note_costs(notes: _Notes, peak_bytes: int | None, scoring: SharedScoring | None) -> None:
+    """Note what pruning took, and its scoring where that was made for another cell."""
+    peaks = [peak_bytes]
+    if scoring is not None:
+        notes["seconds"] += scoring.seconds_before
+        peaks.append(scoring.bytes_before)
+        scoring.took(peak_bytes)
+    notes["peaks"] += [each for each in peaks if each is not None]
 
 
 class _History:

@@ -96,12 +96,16 @@ class BestEpoch:
         best = None
         if self._best is not None:
             best = {**vars(self._best), "masks": dict(self._best.masks)}
-        return {"best": best, "curve": [point.model_dump() for point in self._curve]}
+        notes = [] if self._sparsity is None else self._sparsity.notes
+        curve = [point.model_dump() for point in self._curve]
+        return {"best": best, "curve": curve, "notes": notes}
 
     def load_state(self, saved: Progress) -> None:
         """Remember what ``saved`` does."""
         self._best = None if saved["best"] is None else _Best(**saved["best"])
         self._curve = [Epoch(**point) for point in saved["curve"]]
+        if self._sparsity is not None:
+            self._sparsity.notes[:] = saved["notes"]
 
 
 @dataclass(frozen=True)

@@ -27,12 +27,14 @@ class SparseTraining:
             subclass that does not say which it has gets none, and begins anew when interrupted.
         model: the network that trains.
         masks: parameter name → bool tensor, which weights are kept now. Replaced, never changed.
+        notes: plain data that are written down while the masks change. Checkpoints have them.
     """
 
     changing: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, model: nn.Module, masks: Mapping[str, Tensor]) -> None:
         self.model = model
+        self.notes: list[Any] = []
         self._optimizer: Optimizer | None = None
         self._set(masks)
 

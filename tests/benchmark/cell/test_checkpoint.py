@@ -169,6 +169,7 @@ def test_methods_with_rules_of_their_own_are_known():
     [
         "GlobalMagnitude",
         "gradual",
+        "gradual SNIP",
         "SparseGPT(batches=2)",
         "Wanda(batches=2, sequential=True)",
         *WITH_RULES_OF_THEIR_OWN,
@@ -178,8 +179,9 @@ def test_a_cell_that_is_interrupted_gives_the_record_it_would_have_given(
     experiment, tmp_path, monkeypatch, strategy
 ):
     settings: dict[str, object] = {"strategy": strategy}
-    if strategy == "gradual":
-        settings = {"strategy": "GlobalMagnitude", "rounds": 9, "timing": "DuringTraining"}
+    if strategy.startswith("gradual"):
+        pruned_by = strategy.partition(" ")[2] or "GlobalMagnitude"
+        settings = {"strategy": pruned_by, "rounds": 9, "timing": "DuringTraining"}
     elif strategy == "GlobalMagnitude":
         settings["rounds"] = 2
     made = experiment(**settings, metrics=["Size"])
@@ -206,6 +208,8 @@ def test_a_cell_that_is_interrupted_gives_the_record_it_would_have_given(
             interruptions += 1
     assert interruptions == 4
     assert record.result() == expected.result()
+    assert record.calibration == expected.calibration
+    assert (record.timings["scoring_seconds"] or 0) > 0
     # What was done is not done again: the step in which it was interrupted is, and a method's own
     # optimizer may have been stopped after that of the network.
     assert steps[0] <= needed + 2 * interruptions
