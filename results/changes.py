@@ -8,8 +8,9 @@ it was made.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from .record import Record
 
@@ -43,15 +44,19 @@ def staleness(records: Iterable[Record]) -> list[str]:
     ]
 
 
+def _recovering(record: Record) -> Mapping[str, Any]:
+    """The recipe by which the pruned network is trained; empty where it is not."""
+    recovery = str(record.experiment["recovery"])
+    if recovery.startswith("NoRecovery"):
+        return {}
+    rewinds = recovery.startswith("RewindLearningRate")
+    recipe: Mapping[str, Any] = record.experiment["pretraining" if rewinds else "finetuning"]
+    return recipe
+
+
 def _clips(record: Record) -> bool:
     """Whether gradients are clipped while weights are pruned."""
-    experiment = record.experiment
-    recovery = str(experiment["recovery"])
-    if recovery.startswith("NoRecovery"):
-        return False
-    rewinds = recovery.startswith("RewindLearningRate")
-    recipe = experiment["pretraining" if rewinds else "finetuning"]
-    return recipe.get("gradient_clipping") is not None
+    return _recovering(record).get("gradient_clipping") is not None
 
 
 def _is_no_plain_network(record: Record) -> bool:
@@ -100,6 +105,20 @@ def _averaged_under_moving_masks(record: Record) -> bool:
     rewinds = str(experiment["recovery"]).startswith("RewindLearningRate")
     nonzero = record.final.get("prunable_nonzero") or 0
     return averaged and rewinds and nonzero > record.rounds[-1].kept
+
+
+def _may_skip_steps(record: Record) -> bool:
+    """Whether a training in float16 remembers or learns something beside the weights."""
+    learning = _chosen_by("RigL", "SET", "STR", "StraightThrough", "HardConcrete", "Movement")
+    recovering = _recovering(record)
+    recipes = [
+        recipe
+        for recipe in (record.experiment["pretraining"], recovering)
+        if recipe.get("precision") == "float16" and recipe["epochs"] > 0
+    ]
+    return any(recipe.get("momentum") for recipe in recipes) or (
+        recovering in recipes and learning(record)
+    )
 
 
 def _loads_weights(record: Record) -> bool:
@@ -202,6 +221,10 @@ CHANGES: tuple[Change, ...] = (
     ),
     Change(
         "weights are not averaged in a training that changes masks", _averaged_under_moving_masks
+    ),
+    Change(
+        "a step that float16 skips changes neither momentum nor what is learned beside weights",
+        _may_skip_steps,
     ),
 )
 """All changes so far, the oldest first; new ones are added at the end."""

@@ -140,8 +140,11 @@ class TrainingSteps:
         if self._clipping is not None:
             clip_gradients(self._model, self._sparsity, self._clipping)
         scaler.step(self._optimizer)
+        scale = scaler.get_scale()
         scaler.update()
         if self._sparsity is not None:
+            # What float16 cannot hold makes the scaler skip the step, and then scale less.
+            self._sparsity.skipped = scaler.get_scale() < scale
             self._sparsity.after_step()
         if self._average is not None:
             self._average.update()

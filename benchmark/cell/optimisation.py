@@ -34,6 +34,11 @@ def make_optimizer(parameters: Iterable[Tensor], recipe: Recipe) -> Optimizer:
     if recipe.optimizer == "SGD":
         settings |= {"momentum": recipe.momentum, "nesterov": recipe.nesterov}
     optimizer: Optimizer = _OPTIMIZERS[recipe.optimizer](trained, **settings)
+    if recipe.momentum:
+        for parameter in trained:
+            # torch fills these only in a step of all parameters at once, which must not be skipped,
+            # with the gradient: what is added to -0 stays what it is to the bit.
+            optimizer.state[parameter]["momentum_buffer"] = torch.full_like(parameter, -0.0)
     return optimizer
 
 

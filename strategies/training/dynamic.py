@@ -149,7 +149,7 @@ class DynamicNetworkSurgery(GlobalMagnitude):
 class _Exchange(SparseTraining):
     """Drop the smallest weights of each layer and grow others, at intervals, ever fewer."""
 
-    changing = ("_step", "_generator")
+    changing = ("_step", "_waiting", "_generator")
 
     def __init__(
         self,
@@ -166,7 +166,7 @@ class _Exchange(SparseTraining):
         super().__init__(model, masks)
         self._allowed, self._growth, self._generator = allowed, growth, generator
         self._updates, self._until, self._fraction = updates, until, fraction
-        self._step = 0
+        self._step, self._waiting = 0, False
 
     def start(self, optimizer: Optimizer, steps: int) -> None:
         """Lay the exchanges out over the training."""
@@ -175,10 +175,12 @@ class _Exchange(SparseTraining):
         self._due = spread(self._updates, self._end)
 
     def after_step(self) -> None:
-        """Exchange weights if it is time to."""
+        """Exchange weights if it is time to, by the gradients of the next step that is taken."""
         super().after_step()
         self._step += 1
-        if self._step in self._due:
+        self._waiting = self._waiting or self._step in self._due
+        if self._waiting and not self.skipped:
+            self._waiting = False
             share = self._fraction / 2 * (1 + cos(pi * self._step / self._end))
             self._exchange(share)
 

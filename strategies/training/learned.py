@@ -338,8 +338,8 @@ class _Scores(ReparametrisedTraining):
     def learn(self) -> None:
         """One step of gradient descent for the scores, and new masks if it is time to."""
         for score in self._scores.values():
-            assert score.grad is not None  # after_backward has set it
-            score.sub_(score.grad, alpha=self._method.rate)
+            if score.grad is not None:
+                score.sub_(score.grad, alpha=self._method.rate)
         if (budget := self._due.get(self._step + 1)) is not None:
             self._kept = self._ranked(budget)
 

@@ -27,6 +27,8 @@ class SparseTraining:
             subclass that does not say which it has gets none, and begins anew when interrupted.
         model: the network that trains.
         masks: parameter name → bool tensor, which weights are kept now. Replaced, never changed.
+        skipped: whether the optimizer has left the weights as they were in the step that was taken
+            last, as happens in float16: nothing can be learned from its gradients.
         notes: plain data that are written down while the masks change. Checkpoints have them.
     """
 
@@ -34,6 +36,7 @@ class SparseTraining:
 
     def __init__(self, model: nn.Module, masks: Mapping[str, Tensor]) -> None:
         self.model = model
+        self.skipped = False
         self.notes: list[Any] = []
         self._optimizer: Optimizer | None = None
         self._set(masks)
@@ -196,7 +199,10 @@ class ReparametrisedTraining(SparseTraining, ABC):
         """The masks for the rest of the training, and the weights from which it goes on."""
 
     def own(self) -> list[Tensor]:
-        """Tensors that are learned beside the latent weights; their ``grad`` is set each step."""
+        """Tensors that are learned beside the latent weights.
+
+        Their ``grad`` is set each step; None says that it was skipped.
+        """
         return []
 
     def penalty(self) -> Tensor | None:
@@ -252,6 +258,9 @@ class ReparametrisedTraining(SparseTraining, ABC):
             return
         for name, weight in self._weights.items():
             self._latent[name].copy_(weight)
+        if self.skipped:
+            for tensor in self.own():
+                tensor.grad = None
         self.learn()
         self._step += 1
         if self._step == self._last:

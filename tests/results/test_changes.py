@@ -40,6 +40,11 @@ def old(make_record):
         ({"strategy": "GlobalMagnitude(allocation=ERK())"}, "budget"),
         ({"strategy": "RigL"}, "budget"),
         ({"strategy": "FeatureBoosting"}, "grew"),
+        ({"pretraining": {"epochs": 1, "precision": "float16", "momentum": 0.9}}, "float16"),
+        (
+            {"strategy": "Movement", "finetuning": {"epochs": 1, "precision": "float16"}},
+            "float16",
+        ),
     ],
 )
 def test_a_change_concerns_the_experiments_whose_numbers_it_moves(old, settings, summary):
@@ -51,6 +56,9 @@ def test_a_change_concerns_the_experiments_whose_numbers_it_moves(old, settings,
     [
         {},
         {"strategy": "SynFlow"},
+        {"pretraining": {"epochs": 0, "precision": "float16", "momentum": 0.9}},
+        {"strategy": "Movement", "pretraining": {"epochs": 1, "precision": "float16"}},
+        {"finetuning": {"epochs": 1, "precision": "float16"}},
         {"strategy": "Random"},
         {"strategy": "StructuredRandom(structure=Filters)"},
         {"strategy": "WoodFisher"},

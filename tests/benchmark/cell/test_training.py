@@ -6,6 +6,7 @@ import shutil
 import pytest
 import torch
 from contexts import context_of
+from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils import clip_grad_norm_
 from torch.nn.utils.prune import custom_from_mask
@@ -16,6 +17,7 @@ from torch.optim.optimizer import (
 
 from prunebench.benchmark.cell.epochs import Purpose, Training, epochs
 from prunebench.benchmark.cell.evaluation import quality
+from prunebench.benchmark.cell.optimisation import make_optimizer
 from prunebench.benchmark.cell.training import train
 from prunebench.benchmark.experiment import Recipe
 from prunebench.errors import UsageError
@@ -321,6 +323,77 @@ def test_half_precision_learns_nearly_as_well_and_keeps_single_precision_weights
     assert all(parameter.dtype == torch.float32 for parameter in model.parameters())
 
 
+@pytest.fixture
+def overflowing(monkeypatch):
+    """Have the scaler of float16 begin with a scale at which some steps are skipped."""
+    defaults = torch.amp.GradScaler.__init__.__defaults__
+    larger = tuple(2.0**24 if each == 2.0**16 else each for each in defaults)
+    monkeypatch.setattr(torch.amp.GradScaler.__init__, "__defaults__", larger)
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.usefixtures("overflowing")
+def test_momentum_begins_with_the_first_step_that_is_taken(digits, nesterov):
+    """Torch is told to fill with NaN what it leaves open."""
+    recipe = Recipe(
+        epochs=1, optimizer="SGD", learning_rate=0.01, momentum=0.9, nesterov=nesterov,
+        precision="float16",
+    )  # fmt: skip
+    torch.use_deterministic_algorithms(True)
+    try:
+        model = small()
+        list(epochs(Training(model, digits, recipe, Purpose(0, "test"))))
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert all(parameter.isfinite().all() for parameter in model.parameters())
+    assert not same(model, small())
+
+
+class Later(nn.Module):
+    """A layer that has no part in the first two steps, and another."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(64, 10), nn.Linear(10, 10)
+        self.calls = 0
+
+    def forward(self, x):
+        self.calls += self.training
+        found = self.first(x.flatten(1))
+        return found if self.calls <= 2 else self.second(found)
+
+
+def test_a_layer_may_learn_later_than_others(digits):
+    ours = Later()
+    theirs = copy.deepcopy(ours)
+    recipe = Recipe(epochs=1, optimizer="SGD", learning_rate=0.05, momentum=0.9)
+    list(epochs(Training(ours, digits, recipe, Purpose(3, "test"))))
+    steps = torch.optim.SGD(theirs.parameters(), lr=0.05, momentum=0.9)
+    for x, y in digits.batches("train", 64, generator(3, "test", "order", 1)):
+        steps.zero_grad()
+        F.cross_entropy(theirs(x), y).backward()
+        steps.step()
+    for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.allclose(one, other, atol=1e-6)
+
+
+def test_momentum_begins_with_the_bits_of_the_first_gradient():
+    """Negative zeros are no others: the next step takes their sign over."""
+    ours, theirs = (nn.Parameter(torch.tensor([0.0, -0.0, 1.0, -1.0])) for _ in range(2))
+    recipe = Recipe(epochs=1, optimizer="SGD", learning_rate=0.1, momentum=0.9)
+    optimizers = (
+        make_optimizer([ours], recipe),
+        torch.optim.SGD([theirs], lr=0.1, momentum=0.9, fused=True),
+    )
+    for gradient in ([-0.0, -0.0, 1.0, -1.0], [0.0, -0.0, -0.0, 0.0]):
+        for parameter, optimizer in zip((ours, theirs), optimizers, strict=True):
+            parameter.grad = torch.tensor(gradient)
+            optimizer.step()
+        assert torch.equal(ours.view(torch.int32), theirs.view(torch.int32))
+        one, other = (each.state_dict()["state"][0]["momentum_buffer"] for each in optimizers)
+        assert torch.equal(one.view(torch.int32), other.view(torch.int32))
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler")
 @pytest.mark.filterwarnings("ignore:Skipping serialization:UserWarning")  # torch 2.6
@@ -472,3 +545,32 @@ def test_weights_come_back_by_their_gradients_where_these_are_clipped_too(digits
             pass
         assert any(not torch.equal(first[each], mask) for each, mask in sparsity.masks.items())
     assert same(*models)
+
+
+@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.usefixtures("overflowing")
+def test_nothing_is_learned_from_a_step_that_is_skipped(digits, name, monkeypatch):
+    model = small()
+    context = context_of(model, digits)
+    few = {"updates": 4} if name in ("SET", "RigL", "Movement", "StraightThrough") else {}
+    sparsity = STRATEGIES.find(name)(**few).prune(context, 2_000)
+    after_step, skipped = sparsity.after_step, []
+
+    def own():
+        return [each.detach().clone() for each in getattr(sparsity, "own", list)()]
+
+    def watched():
+        before, masks = own(), sparsity.masks
+        after_step()
+        skipped.append(sparsity.skipped)
+        if sparsity.skipped:
+            assert all(map(torch.equal, before, own()))
+            assert name not in ("SET", "RigL") or sparsity.masks is masks
+
+    monkeypatch.setattr(sparsity, "after_step", watched)
+    recipe = Recipe(epochs=2, precision="float16")
+    list(epochs(Training(model, digits, recipe, Purpose(0, "test"), sparsity)))
+    assert 3 < sum(skipped) < len(skipped) // 2
+    assert sparsity.settled
+    assert sum(int(mask.sum()) for mask in sparsity.masks.values()) == 2_000
+    assert all(parameter.isfinite().all() for parameter in model.parameters())
