@@ -226,5 +226,9 @@ CHANGES: tuple[Change, ...] = (
         "a step that float16 skips changes neither momentum nor what is learned beside weights",
         _may_skip_steps,
     ),
+    Change(
+        "networks whose gates open different shares of channels train apart",
+        lambda record: record.stacked > 1 and _chosen_by("FeatureBoosting")(record),
+    ),
 )
 """All changes so far, the oldest first; new ones are added at the end."""

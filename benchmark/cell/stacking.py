@@ -8,6 +8,8 @@ with those of separate trainings up to rounding, which training magnifies like a
 from __future__ import annotations
 
 import copy
+import hashlib
+import pickle
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
@@ -109,6 +111,9 @@ def _kind(training: Training) -> Hashable:
         or distributed.world_size() > 1
     ):
         return None
+    attributes = _attributes(training.model)
+    if attributes is None:
+        return None
     tensors = training.model.state_dict(keep_vars=True).items()
     return (
         id(training.task),
@@ -116,8 +121,25 @@ def _kind(training: Training) -> Hashable:
         training.purpose,
         training.first_epoch,
         repr(training.model),
+        attributes,
         tuple((name, each.shape, each.dtype, each.requires_grad) for name, each in tensors),
     )
+
+
+def _attributes(model: nn.Module) -> bytes | None:
+    """A digest of what modules have beside tensors and each other; None where there is none.
+
+    The number of channels that a gate opens, for one, stands in no name and no shape.
+    """
+    compared = {"_parameters", "_buffers", "_modules", "training"}
+    own = [
+        {name: value for name, value in vars(module).items() if name not in compared}
+        for module in model.modules()
+    ]
+    try:
+        return hashlib.sha256(pickle.dumps(own)).digest()
+    except Exception:  # whatever a user's network has
+        return None
 
 
 def _speedup(kind: Hashable, trainings: Sequence[Training]) -> float:

@@ -77,6 +77,17 @@ def test_no_change_concerns_the_others(old, settings):
     assert outdated_by(old(**settings)) == []
 
 
+@pytest.mark.parametrize(
+    ("strategy", "stacked", "stale"),
+    [("FeatureBoosting", 2, True), ("FeatureBoosting", 1, False), ("GlobalMagnitude", 2, False)],
+)
+def test_only_gated_networks_that_trained_together_are_of_another_kind(
+    old, strategy, stacked, stale
+):
+    record = old(strategy=strategy).model_copy(update={"stacked": stacked})
+    assert any("train apart" in each.summary for each in outdated_by(record)) == stale
+
+
 @pytest.mark.parametrize(("nonzero", "stale"), [(300, True), (250, False)])
 def test_averages_concern_only_records_of_networks_that_were_not_pruned(old, nonzero, stale):
     recipe = {"epochs": 2, "weight_averaging": 0.9}

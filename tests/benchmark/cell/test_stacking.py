@@ -147,6 +147,41 @@ def test_what_cannot_be_shared_is_trained_alone_to_the_same_bits(
         assert all(torch.equal(states[0][name], each) for name, each in states[1].items())
 
 
+class Scaled(LeNetSmall):
+    def __init__(self, scale):
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, x):
+        return self.scale * super().forward(x)
+
+
+def test_networks_that_differ_in_more_than_their_tensors_train_apart(digits, monkeypatch):
+    monkeypatch.setattr(stacking, "WORTHWHILE", 0.01)
+    recipe, scales = Recipe(epochs=1, batch_size=512), iter((1.0, 2.0, 2.0))
+    ours = trainings(digits, lambda: Scaled(next(scales)), recipe)
+    assert [each.stacked for each in train_all(ours)] == [1, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("settings", "stacked"),
+    [
+        ({"strategy": "FeatureBoosting(penalty=0.0)", "model": "LeNetSmall"}, 1),
+        ({"strategy": "GlobalMagnitude", "model": "Perceptron", "recovery": "LoRA"}, 2),
+    ],
+)
+def test_networks_in_another_form_train_together_where_they_compute_the_same(
+    settings, stacked, experiment, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(stacking, "WORTHWHILE", 0.01)
+    made = [experiment(**settings, sparsity=sparsity) for sparsity in (0.25, 0.75)]
+    apart = prunebench.sweep(made, runs=tmp_path / "apart", progress=False)
+    together = prunebench.sweep(made, runs=tmp_path / "together", stack=2, progress=False)
+    for one, other in zip(together, apart, strict=True):
+        assert one.stacked == stacked
+        assert one.final["loss"] == pytest.approx(other.final["loss"], rel=1e-3)
+
+
 @pytest.fixture
 def mnist_sized(digits):
     """Digits enlarged to 28×28, for networks that need it."""
