@@ -7,6 +7,7 @@ it was made.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -121,6 +122,14 @@ def _may_skip_steps(record: Record) -> bool:
     )
 
 
+def _begins_from_averages(record: Record) -> bool:
+    """Whether pruning begins at, or goes back to, an epoch of a training of averaged weights."""
+    experiment = record.experiment
+    averaged = experiment["pretraining"].get("weight_averaging") is not None
+    rewinds = re.search(r"\bRewind\(epoch=[1-9]", str(experiment["recovery"])) is not None
+    return averaged and ((experiment.get("start_epoch") or 0) > 0 or rewinds)
+
+
 def _loads_weights(record: Record) -> bool:
     """Whether all seeds begin with the same weights, and this is another than the first seed."""
     experiment = record.experiment
@@ -229,6 +238,10 @@ CHANGES: tuple[Change, ...] = (
     Change(
         "networks whose gates open different shares of channels train apart",
         lambda record: record.stacked > 1 and _chosen_by("FeatureBoosting")(record),
+    ),
+    Change(
+        "an epoch of a training that averages weights is the network that was validated after it",
+        _begins_from_averages,
     ),
 )
 """All changes so far, the oldest first; new ones are added at the end."""

@@ -171,12 +171,12 @@ class Pretrained:
         return load_file(self.path)
 
     def at_epoch(self, epoch: int) -> State:
-        """Parameters and buffers as they were after ``epoch`` epochs of the same training.
+        """Parameters and buffers that were validated after ``epoch`` epochs of the same training.
 
         Training again gives the same bits, so nothing but what is asked for is ever stored.
         """
-        path = _after(self._stem, epoch)
-        self._ensure({path: load_file}, lambda: _write(path, save(dict(self._trained_for(epoch)))))
+        path = _after(self._stem, self._experiment, epoch)
+        self._ensure({path: load_file}, lambda: _write(path, save(self._trained_for(epoch))))
         return load_file(path)
 
     def _ensure_trained(self) -> None:
@@ -199,18 +199,18 @@ class Pretrained:
             seconds=before + time.perf_counter() - start,
             curve=trained.curve,
         )
-        weights = {name: tensor.contiguous() for name, tensor in copy_of_state(model).items()}
-        _write(self.path, save(weights))
+        _write(self.path, save(_contiguous(model)))
         _write(_report(self._stem), _as_json(report))
 
-    def _trained_for(self, epoch: int) -> State:
+    def _trained_for(self, epoch: int) -> dict[str, torch.Tensor]:
         model = build(self._experiment, self._task)
         if epoch > 0:
             recipe = self._experiment.pretraining
             for finished in epochs(Training(model, self._task, recipe, self._purpose())):
                 if finished.number == epoch:
-                    break
-        return {name: tensor.contiguous() for name, tensor in copy_of_state(model).items()}
+                    # Averages are in the network only until the training goes on or ends.
+                    return _contiguous(model)
+        return _contiguous(model)
 
     def _purpose(self) -> Purpose:
         return Purpose(self._experiment.seed, "pretraining")
@@ -263,7 +263,7 @@ def epochs_missing(experiments: Iterable[Experiment], folder: Path) -> int:
         stem, recovery = _stem(each, folder), each.recovery.create()
         missing[_report(stem)] = each.pretraining.epochs
         earlier = [each.start_epoch or 0, recovery.epochs_needed if recovery.goes_back else 0]
-        missing |= {_after(stem, epoch): epoch for epoch in earlier}
+        missing |= {_after(stem, each, epoch): epoch for epoch in earlier}
     return sum(epochs for path, epochs in missing.items() if not path.exists())
 
 
@@ -303,9 +303,16 @@ def _weights(stem: Path) -> Path:
     return stem.with_suffix(".safetensors")
 
 
-def _after(stem: Path, epoch: int) -> Path:
+def _after(stem: Path, experiment: Experiment, epoch: int) -> Path:
     """The file of the network as it was after an epoch."""
-    return stem.with_name(f"{stem.name}-epoch-{epoch}.safetensors")
+    # Once files without this word had the weights that were not averaged.
+    averaged = epoch > 0 and experiment.pretraining.weight_averaging is not None
+    return stem.with_name(f"{stem.name}-epoch-{epoch}{'-averaged' * averaged}.safetensors")
+
+
+def _contiguous(model: nn.Module) -> dict[str, torch.Tensor]:
+    """A copy of the model's parameters and buffers, as files have them."""
+    return {name: tensor.contiguous() for name, tensor in copy_of_state(model).items()}
 
 
 def build(experiment: Experiment, task: Task, purpose: str = "initialisation") -> nn.Module:

@@ -6,6 +6,9 @@ from prunebench.results import Distribution, Round
 from prunebench.results.changes import CHANGES, outdated_by, staleness
 
 
+AVERAGED = {"epochs": 3, "weight_averaging": 0.9}
+
+
 @pytest.fixture
 def old(make_record):
     """Make a record of a time when records had distributions, and before any other change."""
@@ -40,6 +43,12 @@ def old(make_record):
         ({"strategy": "GlobalMagnitude(allocation=ERK())"}, "budget"),
         ({"strategy": "RigL"}, "budget"),
         ({"strategy": "FeatureBoosting"}, "grew"),
+        ({"start_epoch": 2, "pretraining": AVERAGED}, "validated after it"),
+        ({"recovery": "Rewind(epoch=1)", "pretraining": AVERAGED}, "validated after it"),
+        (
+            {"recovery": "LastRound(before=Rewind(epoch=2))", "pretraining": AVERAGED},
+            "validated after it",
+        ),
         ({"pretraining": {"epochs": 1, "precision": "float16", "momentum": 0.9}}, "float16"),
         (
             {"strategy": "Movement", "finetuning": {"epochs": 1, "precision": "float16"}},
@@ -56,6 +65,11 @@ def test_a_change_concerns_the_experiments_whose_numbers_it_moves(old, settings,
     [
         {},
         {"strategy": "SynFlow"},
+        {"start_epoch": 0, "pretraining": AVERAGED},
+        {"start_epoch": 2},
+        {"recovery": "Rewind(epoch=0)", "pretraining": AVERAGED},
+        {"recovery": "Rewind(epoch=1)", "finetuning": AVERAGED},
+        {"recovery": "LastRound", "pretraining": AVERAGED},
         {"pretraining": {"epochs": 0, "precision": "float16", "momentum": 0.9}},
         {"strategy": "Movement", "pretraining": {"epochs": 1, "precision": "float16"}},
         {"finetuning": {"epochs": 1, "precision": "float16"}},

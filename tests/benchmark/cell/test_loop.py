@@ -109,6 +109,14 @@ def test_an_epoch_of_the_history_is_the_same_training_cut_short(experiment, runs
     assert all(torch.equal(t, initial[n]) for n, t in build(short, digits).state_dict().items())
 
 
+def test_an_epoch_of_the_history_has_the_averages_that_were_validated(experiment, runs, digits):
+    made = experiment(pretraining={"epochs": 3, "weight_averaging": 0.98})
+    pretrained, model = Pretrained(made, digits, runs), build(made, digits)
+    for point in pretrained.report().curve:
+        model.load_state_dict(pretrained.at_epoch(point.epoch))
+        assert quality(model, digits, "validation") == point.validation
+
+
 @pytest.mark.slow
 def test_reinitialising_keeps_the_mask_and_draws_other_weights(experiment, runs):
     none = {"compression": 4.0, "finetuning": {"epochs": 1, "learning_rate": 1e-12}}
