@@ -55,6 +55,12 @@ def _recovering(record: Record) -> Mapping[str, Any]:
     return recipe
 
 
+def _trained_by(record: Record) -> list[Mapping[str, Any]]:
+    """The recipes by which anything is trained."""
+    recipes = (record.experiment["pretraining"], _recovering(record))
+    return [recipe for recipe in recipes if recipe.get("epochs")]
+
+
 def _clips(record: Record) -> bool:
     """Whether gradients are clipped while weights are pruned."""
     return _recovering(record).get("gradient_clipping") is not None
@@ -111,15 +117,15 @@ def _averaged_under_moving_masks(record: Record) -> bool:
 def _may_skip_steps(record: Record) -> bool:
     """Whether a training in float16 remembers or learns something beside the weights."""
     learning = _chosen_by("RigL", "SET", "STR", "StraightThrough", "HardConcrete", "Movement")
-    recovering = _recovering(record)
-    recipes = [
-        recipe
-        for recipe in (record.experiment["pretraining"], recovering)
-        if recipe.get("precision") == "float16" and recipe["epochs"] > 0
-    ]
-    return any(recipe.get("momentum") for recipe in recipes) or (
-        recovering in recipes and learning(record)
-    )
+    half = [each for each in _trained_by(record) if each.get("precision") == "float16"]
+    remembers = any(each.get("momentum") for each in half)
+    return remembers or (_recovering(record) in half and learning(record))
+
+
+def _averages_half_precision(record: Record) -> bool:
+    """Whether weights are averaged that are in half precision themselves."""
+    averages = any(each.get("weight_averaging") is not None for each in _trained_by(record))
+    return averages and "float16" in str(record.experiment["model"])
 
 
 def _begins_from_averages(record: Record) -> bool:
@@ -243,5 +249,6 @@ CHANGES: tuple[Change, ...] = (
         "an epoch of a training that averages weights is the network that was validated after it",
         _begins_from_averages,
     ),
+    Change("averages of weights in half precision move", _averages_half_precision),
 )
 """All changes so far, the oldest first; new ones are added at the end."""

@@ -70,7 +70,8 @@ def make_scheduler(
 class WeightAverage:
     """The exponential moving average of a network's parameters (Polyak & Juditsky 1992).
 
-    Buffers, such as the statistics of batch normalisation, stay those of the network itself.
+    Buffers, such as the statistics of batch normalisation, stay those of the network itself. What
+    a step adds is too little for half precision, so that averages are kept in float32 at least.
 
     Args:
         model: the network, whose weights now are the first of the average.
@@ -80,11 +81,16 @@ class WeightAverage:
     def __init__(self, model: nn.Module, decay: float) -> None:
         self._weights = [parameter.data for parameter in model.parameters()]
         self._decay = decay
-        self.average = [weight.clone() for weight in self._weights]
+        self.average = [
+            weight.to(torch.promote_types(weight.dtype, torch.float32), copy=True)
+            for weight in self._weights
+        ]
 
     def update(self) -> None:
         """Take the weights as they are now into the average."""
-        torch._foreach_lerp_(self.average, self._weights, 1 - self._decay)
+        pairs = zip(self._weights, self.average, strict=True)
+        weights = [weight.to(average.dtype) for weight, average in pairs]
+        torch._foreach_lerp_(self.average, weights, 1 - self._decay)
 
     def restore(self, average: list[Tensor]) -> None:
         """Go on from an average that was saved."""

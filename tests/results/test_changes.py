@@ -43,6 +43,10 @@ def old(make_record):
         ({"strategy": "GlobalMagnitude(allocation=ERK())"}, "budget"),
         ({"strategy": "RigL"}, "budget"),
         ({"strategy": "FeatureBoosting"}, "grew"),
+        (
+            {"model": "transformers/gpt2(dtype='bfloat16')", "finetuning": AVERAGED},
+            "averages of weights in half precision",
+        ),
         ({"start_epoch": 2, "pretraining": AVERAGED}, "validated after it"),
         ({"recovery": "Rewind(epoch=1)", "pretraining": AVERAGED}, "validated after it"),
         (

@@ -17,7 +17,7 @@ from torch.optim.optimizer import (
 
 from prunebench.benchmark.cell.epochs import Purpose, Training, epochs
 from prunebench.benchmark.cell.evaluation import quality
-from prunebench.benchmark.cell.optimisation import make_optimizer
+from prunebench.benchmark.cell.optimisation import WeightAverage, make_optimizer
 from prunebench.benchmark.cell.training import train
 from prunebench.benchmark.experiment import Recipe
 from prunebench.errors import UsageError
@@ -294,6 +294,23 @@ def test_weights_are_averaged_while_training_goes_on_from_its_own(digits):
         for one, other in zip(ours, theirs, strict=True):
             assert torch.allclose(one, other, atol=1e-6)
     assert same(model, plain)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_averages_move_in_any_precision(dtype):
+    model = nn.Linear(1, 1).to(dtype)
+    average = WeightAverage(model, 0.999)
+    before = model.weight.item()
+    with torch.no_grad():
+        model.weight += 1
+    after = model.weight.item()
+    for _ in range(1_000):
+        average.update()
+    with average.in_place():
+        moved = before + (after - before) * (1 - 0.999**1_000)
+        assert model.weight.item() == pytest.approx(moved, abs=0.01)
+        assert model.weight.dtype == dtype
+    assert model.weight.item() == after
 
 
 def test_averages_of_pruned_weights_are_zero(digits):
