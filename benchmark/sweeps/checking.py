@@ -10,7 +10,8 @@ from torch.backends import mps
 
 from ...errors import UsageError
 from ...metrics import own_metric
-from ...strategies import couple, try_shrinking
+from ...registry import Component
+from ...strategies import Penalty, couple, try_shrinking
 from ..cell.loop import load_calibration, load_task
 from ..cell.pretraining import build
 from ..cell.process import threads
@@ -50,6 +51,8 @@ def check(
             experiment.prune_only,
             experiment.prune_except,
             *map(str, experiment.metrics),
+            str(experiment.recovery),
+            *(str(penalty) for penalty in _penalties(experiment)),
         )
         key = (*map(str, parts), *more)
         if key not in checked:
@@ -82,6 +85,8 @@ def _fault(experiment: Experiment, data: Path, shrinks: bool) -> BaseException |
             names = weights_to_prune(experiment, strategy, model, example).names
             target_of(experiment, strategy, model, example, names)
             experiment.recovery.create().check(model, names)
+            for penalty in _penalties(experiment):
+                penalty.create().check(model)
             if strategy.capabilities.removes == "channels" and shrinks:
                 try_shrinking(model, couple(model, example, names), task.inputs(2))
             for metric in (own_metric(task), *(each.create() for each in experiment.metrics)):
@@ -92,6 +97,11 @@ def _fault(experiment: Experiment, data: Path, shrinks: bool) -> BaseException |
     except BaseException as error:  # a user's code may raise anything, SystemExit too
         return error
     return None
+
+
+def _penalties(experiment: Experiment) -> list[Component[Penalty]]:
+    recipes = (experiment.pretraining, experiment.finetuning)
+    return [each.penalty for each in recipes if each.penalty is not None]
 
 
 def require_device(device: str) -> None:

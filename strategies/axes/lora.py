@@ -1,4 +1,4 @@
-"""Low-rank adaptation: what is added to the weights that are left is learned, and nothing else."""
+"""Low-rank adaptation: what is added to the weights that are left is trained, and no weight else."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ class LoRA(Recovery):
     """Train low-rank additions to the linear layers' weights that are left (Hu et al. 2022).
 
     A weight becomes W + mask ⊙ (alpha / rank · B·A), of which B and A are trained by the
-    fine-tuning recipe and all else stays as it is. As the product is masked in every step (Zimmer
-    et al. 2023), adding it to W in the end changes no output and revives no weight.
+    fine-tuning recipe, and all other weights stay as they are; batch normalisation goes on learning
+    its statistics. As the product is masked in every step (Zimmer et al. 2023), adding it to W in
+    the end changes no output and revives no weight.
 
     Args:
         rank: columns of B and rows of A.

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ...errors import UsageError
 from ...registry import Configured, Registry
 from ..evidence.prunable import outputs_first, prunable_weights
 from .structure import Filters, Structure
@@ -22,7 +23,13 @@ from .structure import Filters, Structure
 
 @dataclass(frozen=True)
 class Penalty(Configured, ABC):
-    """A differentiable function of a model's weights, to be added to the loss."""
+    """A differentiable function of a model's weights, to be added to the loss.
+
+    Attributes:
+        concerns: what it is a function of, in words.
+    """
+
+    concerns: ClassVar[str] = "prunable weights"
 
     strength: Annotated[float, Field(gt=0)] = 1e-4
 
@@ -36,6 +43,17 @@ class Penalty(Configured, ABC):
         parameters = dict(model.named_parameters())
         prunable = {name: parameters[name] for name in prunable_weights(model)}
         return list(outputs_first(model, prunable).values())
+
+    def check(self, model: nn.Module) -> None:
+        """Make sure, before anything is trained, that the penalty concerns something.
+
+        Raises:
+            UsageError: there is nothing of the kind in the model.
+        """
+        if not self.weights(model):
+            raise UsageError(
+                f"penalty: {self} is not allowed: {type(model).__name__} has no {self.concerns}"
+            )
 
     @abstractmethod
     def of(self, weight: Tensor) -> Tensor:
@@ -114,6 +132,8 @@ class NormalisationScale(Penalty):
     Args:
         strength: λ.
     """
+
+    concerns = "batch normalisation with scales"
 
     def weights(self, model: nn.Module) -> list[Tensor]:
         """The scales of batch normalisations."""

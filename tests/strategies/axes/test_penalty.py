@@ -1,11 +1,13 @@
 """Penalties, by their formulas and by what training with them does."""
 
 import copy
+import re
 
 import pytest
 import torch
 from torch import nn
 
+import prunebench
 from prunebench.benchmark.cell.epochs import Purpose, Training, epochs
 from prunebench.benchmark.experiment import Recipe
 from prunebench.errors import UsageError
@@ -110,6 +112,16 @@ def test_a_sparsifying_penalty_leaves_many_more_weights_near_zero(digits, penalt
 def test_a_penalty_must_have_a_positive_strength():
     with pytest.raises(UsageError, match="strength"):
         Recipe(penalty="L1(strength=0.0)")
+
+
+def test_a_penalty_of_nothing_is_refused(experiment, tmp_path):
+    allowed = experiment(pretraining={"epochs": 1, "penalty": "L1"})
+    made = experiment(pretraining={"epochs": 1, "penalty": "NormalisationScale"})
+    with pytest.raises(UsageError, match=re.escape(
+        "penalty: NormalisationScale is not allowed: LeNetSmall has no batch normalisation"
+    )):  # fmt: skip
+        prunebench.sweep([allowed, made], runs=tmp_path, progress=False)
+    assert not list(tmp_path.rglob("*.json"))
 
 
 class _InDouble:
