@@ -38,14 +38,17 @@ class Recovery(Configured, ABC):
 
     Attributes:
         trains: whether the network is trained after pruning.
-        goes_back: whether it sets the weights to what they were once.
         adapts: whether the network is trained in another form, in which it keeps its masks by
             itself; see :meth:`adapting`.
     """
 
     trains: ClassVar[bool] = True
-    goes_back: ClassVar[bool] = False
     adapts: ClassVar[bool] = False
+
+    @property
+    def goes_back(self) -> bool:
+        """Whether it sets the weights to what they were once."""
+        return False
 
     @property
     def epochs_needed(self) -> int:
@@ -184,8 +187,6 @@ class LastRound(Recovery):
         before: the recovery after all earlier rounds.
     """
 
-    goes_back = True
-
     last: Recovery = Reinitialise()
     before: Recovery = Rewind()
 
@@ -201,6 +202,11 @@ class LastRound(Recovery):
     def epochs_needed(self) -> int:
         """What the more demanding of the two needs."""
         return max(self.last.epochs_needed, self.before.epochs_needed)
+
+    @property
+    def goes_back(self) -> bool:
+        """Whether one of the two does."""
+        return self.last.goes_back or self.before.goes_back
 
     @property
     def draws_weights(self) -> bool:

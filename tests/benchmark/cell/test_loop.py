@@ -447,6 +447,14 @@ def test_the_last_round_may_recover_otherwise_than_those_before_it(experiment, r
         assert not torch.allclose(one[name], other[name], atol=1e-2), name  # other weights
 
 
+def test_two_recoveries_go_back_where_one_of_them_does(experiment):
+    gated = {"strategy": "FeatureBoosting", "sparsity": 0.5}
+    experiment(recovery="LastRound(last=FineTune(), before=FineTune())", **gated)
+    for recovery in ("LastRound", "LastRound(last=FineTune())", "LastRound(before=FineTune())"):
+        with pytest.raises(prunebench.UsageError, match="recovery: LastRound.* is not allowed"):
+            experiment(recovery=recovery, **gated)
+
+
 def test_a_recovery_that_does_not_train_cannot_stand_in_another():
     with pytest.raises(prunebench.UsageError, match="last: NoRecovery is not allowed"):
         LastRound(last=NoRecovery())
