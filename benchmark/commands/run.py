@@ -104,9 +104,9 @@ def execute(options: argparse.Namespace) -> int:
 
     options.dry_run |= options.estimate
     options.config = settings_file(options.config) if options.config else None
-    executor, workers = chosen_ray(options), options.workers or 1
-    limited = options.timeout is not None or options.memory_limit is not None
-    apart = executor is None and (workers > 1 or limited)
+    executor = chosen_ray(options)
+    wanted = options.workers or 1, options.timeout, options.memory_limit
+    apart = executor is None and fork_server.needed(*wanted)
     settings = read_settings(options.config) if options.config else {}
     settings = overlaid(settings, options)
     if apart and not options.dry_run:
@@ -118,11 +118,12 @@ def execute(options: argparse.Namespace) -> int:
         return 0
     from ...results import Store
     from ..cell import distributed
+    from ..sweeps.executors import local
     from ..sweeps.sweep import sweep, unfinished
 
     distributed.start()
     if distributed.world_size() > 1 and (apart or executor is not None):
-        option = f"--workers: {workers}" if workers > 1 else "a limit"
+        option = f"--workers: {wanted[0]}" if wanted[0] > 1 else "a limit"
         option = option if executor is None else "--executor: ray"
         raise UsageError(
             f"{option} is not allowed: torchrun has started "
@@ -136,14 +137,10 @@ def execute(options: argparse.Namespace) -> int:
             experiments,
             runs=options.runs,
             data=options.data,
-            workers=workers,
-            timeout=options.timeout,
-            memory_limit=options.memory_limit,
             force=options.force,
             weights=not options.no_weights,
             checkpoint_minutes=options.checkpoint_minutes,
-            stack=options.stack,
-            executor=executor,
+            executor=executor or local(*wanted, options.stack),
             trackers=trackers,
         )
     except KeyboardInterrupt:

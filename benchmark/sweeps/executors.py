@@ -16,6 +16,7 @@ from ..cell.interrupts import heard, raise_interrupt
 from ..cell.progress import Watcher, listen
 from . import fork_server
 from .jobs import Job, Stack, run_stack, stacks
+from .memory import require_known
 from .scheduling import Records, run_in
 from .shipping import luggage
 from .workers import Workers
@@ -88,6 +89,21 @@ class WorkerProcesses:
         method = fork_server.start(job.experiment.device for job in jobs)
         pool = Workers(min(self.workers, len(jobs)), method, self.memory)
         yield from run_in(pool, jobs, watcher, self.stack, self.timeout)
+
+
+def local(
+    workers: int = 1, timeout: float | None = None, memory_limit: int | None = None, stack: int = 1
+) -> ThisProcess | WorkerProcesses:
+    """What runs jobs on this machine: this process, unless there are to be several, or limits.
+
+    Raises:
+        UsageError: this system does not say what memory a process holds.
+    """
+    if memory_limit is not None:
+        require_known("memory_limit")
+    if not fork_server.needed(workers, timeout, memory_limit):
+        return ThisProcess(stack)
+    return WorkerProcesses(workers, timeout, memory_limit, stack)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,14 @@ from multiprocessing import forkserver
 _PRELOADED = f"{__package__}.preloaded"
 
 
+def needed(workers: int, timeout: float | None, memory_limit: int | None) -> bool:
+    """Whether jobs are run in processes of their own: several at once, or one that can be stopped.
+
+    It is asked before anything that needs torch is imported.
+    """
+    return workers > 1 or timeout is not None or memory_limit is not None
+
+
 def start(devices: Iterable[str]) -> str:
     """Have workers ready soon, where they may be forked; this waits for nothing.
 

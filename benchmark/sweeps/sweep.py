@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from itertools import chain
 from pathlib import Path
@@ -21,9 +21,8 @@ from ..experiment import Experiment
 from ..tracking.tracked import Tracker, track
 from . import fork_server
 from .checking import check
-from .executors import Executor, ThisProcess, WorkerProcesses
+from .executors import Executor, WorkerProcesses, local
 from .jobs import Job
-from .memory import require_known
 from .shards import Shard
 
 
@@ -95,44 +94,27 @@ def sweep(
         stack: how many networks of one shape may train together in a process, where that is at
             least 1.3 times as fast as one after the other. Their results agree with those of
             separate trainings up to rounding, records say it, and nothing of it is checkpointed.
-        executor: what runs experiments, such as a ``RayCluster``; it takes the place of
-            ``workers``, ``timeout``, ``memory_limit`` and ``stack``, which it says itself.
+        executor: what runs experiments, such as a ``RayCluster``; it says itself what ``workers``,
+            ``timeout``, ``memory_limit`` and ``stack`` say otherwise, which are then refused.
         shard: which part of the experiments to run, such as ``3/16`` for the third of sixteen
             (:mod:`prunebench.benchmark.sweeps.shards`); by default all.
         trackers: are told of each experiment that is run, when its record has been saved.
         progress: whether to show a progress bar.
 
     Raises:
-        UsageError: data are not to be had, a target cannot be reached, or this system does not
-            say what memory a process holds; nothing was run.
+        UsageError: data are not to be had, a target cannot be reached, an option does not go with
+            the executor, or this system does not say what memory a process holds; nothing was run.
     """
+    executor = _chosen(executor, workers, timeout, memory_limit, stack)
     experiments = list(experiments) if shard is None else Shard.parse(shard).of(experiments)
     distinct = list({experiment.id: experiment for experiment in experiments}.values())
     store, folder = Store(runs), data_folder(data)
     done = _prepared(distinct, store)
     waiting = [each for each in distinct if force or each.id not in done]
-    for experiment in waiting:
-        store.refuse_links(experiment.id)
-    if distributed.rank() == 0:
-        if waiting:
-            store.require_writable()
-        _tidy(done.keys() - {each.id for each in waiting}, store.folder)
-    if memory_limit is not None:
-        require_known("memory_limit")
-    if executor is None:
-        apart = workers > 1 or timeout is not None or memory_limit is not None
-        executor = (
-            WorkerProcesses(workers, timeout, memory_limit, stack) if apart else ThisProcess(stack)
-        )
+    _make_ready(store, waiting, done)
     if isinstance(executor, WorkerProcesses) and waiting:
         fork_server.start(experiment.device for experiment in waiting)
-    failures = {
-        id_: failed_record(experiment, error)
-        for id_, (experiment, error) in check(waiting, folder, elsewhere=executor.elsewhere).items()
-    }
-    if distributed.rank() == 0:
-        for failure in failures.values():
-            store.save(failure)
+    failures = _failing(store, waiting, folder, executor)
     waiting = [experiment for experiment in waiting if experiment.id not in failures]
     seconds = 60 * checkpoint_minutes or None
     jobs = [Job(each, store.place, folder, weights, seconds, force) for each in waiting]
@@ -149,15 +131,30 @@ def sweep(
                 track(record, store, trackers)
             if not record.finished:
                 failures[record.id] = record
-    # Read back rather than remembered: what is returned is what is on the disk, unless that is
-    # the result of an earlier sweep and not what was forced now.
-    if distributed.rank() == 0:
-        store.send_kept()
-    known = failures if force else done
-    saved = store.several([each.id for each in distinct if each.id not in known])
-    known = {**known, **{record.id: record for record in saved}}
+    # Of what was forced now the result of an earlier sweep may be on the disk.
+    known = _read_back(store, distinct, failures if force else done)
     found = (known.get(each.id) for each in experiments)
     return [record for record in found if record]
+
+
+def _chosen(
+    executor: Executor | None,
+    workers: int,
+    timeout: float | None,
+    memory_limit: int | None,
+    stack: int,
+) -> Executor:
+    """The executor that is given, else one on this machine, of which the others tell."""
+    if executor is None:
+        return local(workers, timeout, memory_limit, stack)
+    own = (("workers", workers, 1), ("timeout", timeout, None))
+    for name, value, default in (*own, ("memory_limit", memory_limit, None), ("stack", stack, 1)):
+        if value != default:
+            raise UsageError(
+                f"{name}: {value} is not allowed with an executor: {type(executor).__name__} says "
+                "itself how it runs experiments"
+            )
+    return executor
 
 
 def _prepared(experiments: Iterable[Experiment], store: Store) -> dict[str, Record]:
@@ -173,6 +170,38 @@ def _prepared(experiments: Iterable[Experiment], store: Store) -> dict[str, Reco
         done = _finished(identities, store)
     distributed.barrier()  # until none of the processes looks any more
     return done
+
+
+def _make_ready(store: Store, waiting: Sequence[Experiment], done: Mapping[str, Record]) -> None:
+    """Make sure that records can be written, and that nothing is in the way of those to come."""
+    for experiment in waiting:
+        store.refuse_links(experiment.id)
+    if distributed.rank() == 0:
+        if waiting:
+            store.require_writable()
+        _tidy(done.keys() - {each.id for each in waiting}, store.folder)
+
+
+def _failing(
+    store: Store, waiting: Sequence[Experiment], data: Path, executor: Executor
+) -> dict[str, Record]:
+    """The records, which are saved, of experiments of which it is known that they fail; by id."""
+    broken = check(waiting, data, elsewhere=executor.elsewhere)
+    failures = {id_: failed_record(*fault) for id_, fault in broken.items()}
+    if distributed.rank() == 0:
+        for failure in failures.values():
+            store.save(failure)
+    return failures
+
+
+def _read_back(
+    store: Store, experiments: Sequence[Experiment], known: Mapping[str, Record]
+) -> dict[str, Record]:
+    """The records by id: those that are known, and of the others what is on the disk."""
+    if distributed.rank() == 0:
+        store.send_kept()
+    saved = store.several([each.id for each in experiments if each.id not in known])
+    return {**known, **{record.id: record for record in saved}}
 
 
 def _finished(identities: Sequence[str], store: Store) -> dict[str, Record]:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import prunebench
+from prunebench.benchmark.sweeps.executors import ThisProcess
 from prunebench.results import Store
 
 GATE = """
@@ -115,6 +116,17 @@ def test_a_file_in_the_place_of_the_records_is_refused(tmp_path):
     path.touch()
     with pytest.raises(prunebench.UsageError, match="which is a file"):
         prunebench.sweep(few(strategy="Random"), runs=path)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("workers", 2), ("timeout", 60.0), ("memory_limit", 10**9), ("stack", 2)],
+)
+def test_what_an_executor_says_itself_cannot_be_said_beside_it(tmp_path, option, value):
+    settings = {"executor": ThisProcess(), option: value}
+    with pytest.raises(prunebench.UsageError, match=f"^{option}: .*: ThisProcess says itself"):
+        prunebench.sweep(few(strategy="Random"), runs=tmp_path / "runs", **settings)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_record_that_cannot_be_saved_ends_the_sweep(tmp_path, monkeypatch):
