@@ -1,4 +1,4 @@
-"""Low-rank adaptation: what is added to the weights that are left is trained, and no weight else."""
+"""Low-rank adaptation: what is added to the weights that are left is trained, and they are not."""
 
 from __future__ import annotations
 

@@ -5,7 +5,6 @@ import pytest
 from prunebench.results import Distribution, Round
 from prunebench.results.changes import CHANGES, outdated_by, staleness
 
-
 AVERAGED = {"epochs": 3, "weight_averaging": 0.9}
 
 

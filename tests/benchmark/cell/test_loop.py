@@ -451,7 +451,7 @@ def test_two_recoveries_go_back_where_one_of_them_does(experiment):
     gated = {"strategy": "FeatureBoosting", "sparsity": 0.5}
     experiment(recovery="LastRound(last=FineTune(), before=FineTune())", **gated)
     for recovery in ("LastRound", "LastRound(last=FineTune())", "LastRound(before=FineTune())"):
-        with pytest.raises(prunebench.UsageError, match="recovery: LastRound.* is not allowed"):
+        with pytest.raises(prunebench.UsageError, match=r"recovery: LastRound.* is not allowed"):
             experiment(recovery=recovery, **gated)
 
 

@@ -197,9 +197,9 @@ def test_it_is_refused_where_no_linear_layer_is_pruned(experiment, tmp_path):
     sentence = "recovery: LoRA.* is not allowed: LeNetSmall has no linear layer among those that"
     with pytest.raises(UsageError, match=f"^{sentence}"):
         prunebench.run(made, runs=tmp_path)
+    other = made.revised(recovery="FineTune")
     with pytest.raises(UsageError, match=f"^{sentence}"):
-        others = made.revised(recovery="FineTune")
-        prunebench.sweep([others, made], runs=tmp_path, progress=False)
+        prunebench.sweep([other, made], runs=tmp_path, progress=False)
     assert not list(tmp_path.rglob("*.json"))
 
 
