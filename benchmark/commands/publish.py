@@ -5,9 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .options import add_data, positive
+from .options import add_data, add_trust, positive
 
 HELP = "make anew those published comparisons that are stale"
+
+_NOT_CHECKED = (
+    "not checked: has code of its own, which is executed with --trust alone: read it first"
+)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -24,6 +28,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="records folders' folder")
     add_data(parser)
+    add_trust(parser)
     parser.add_argument("--workers", type=positive, default=1, help="processes that run cells")
     parser.add_argument(
         "--check", action="store_true", help="only say what is stale and why; status 1 if any is"
@@ -36,8 +41,11 @@ def execute(options: argparse.Namespace) -> int:
     from ..studies.publishing import publications
 
     stale = 0
-    for each in publications(options.config, options.published):
+    for each in publications(options.config, options.published, trust=options.trust):
         reasons = each.stale()
+        if reasons is None:
+            print(f"{'unknown':8}{each.folder}", _NOT_CHECKED, sep="\n       - ")
+            continue
         state = "stale" if reasons else "fresh" if each.config else "other"
         print(f"{state:7}{each.folder}", *reasons, sep="\n       - ")
         if each.config is None:

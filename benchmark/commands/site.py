@@ -63,15 +63,15 @@ def execute(options: argparse.Namespace) -> int:
 def _entry(publication: Publication) -> Entry:
     """What a site shows of a published folder."""
     from ...results.site.entry import Entry
+    from ..studies.restoring import RefusedCodeError
 
     records = publication.records()
-    entry = Entry(
-        folder=publication.folder,
-        stale=publication.stale() if publication.config else None,
-        records=records,
-        labels=publication.labels(),
-        standing=publication.standing(records) if records else None,
-    )
+    stale = publication.stale() if publication.config else None
+    try:
+        standing = publication.standing(records) if records else None
+        entry = Entry(publication.folder, stale, records, publication.labels(), standing)
+    except RefusedCodeError:  # a suite whose networks or data are code of its own
+        return Entry(publication.folder, stale)
     if entry.is_comparison and not entry.records:
         say(f"prunebench: {publication.folder} has no records: its page is made of its table")
     return entry

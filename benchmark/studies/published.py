@@ -19,7 +19,7 @@ from ...results.suites.score import Score
 from ...user_code import admitting
 from ..experiment import Experiment
 from .plan import Plan, here
-from .restoring import admission, experiment_of
+from .restoring import RefusedCodeError, admission, experiment_of
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Published:
         """The experiment of each record, by the record's id."""
         return {each.id: experiment_of(each, trust=self.trust) for each in self.records}
 
-    @property
+    @cached_property
     def sources(self) -> set[str]:
         """SHA-256 of the Python files from outside prunebench that were run."""
         return {
@@ -86,12 +86,21 @@ class Published:
     @contextmanager
     def admitting(self) -> Iterator[None]:
         """Have no other code executed inside the block than what was run, and that if trusted."""
+        with admitting(self.admit):
+            yield
+
+    def admit(self, code: str, digest: str | None) -> None:
+        """Decide on code from outside prunebench; see :data:`.user_code.Admission`.
+
+        Raises:
+            RefusedCodeError: it is not trusted, or not what was run.
+        """
 
         def changed(code: str) -> UsageError:
-            return UsageError(f"{code} is not what was run: no record has its digest")
+            return RefusedCodeError(f"{code} is not what was run: no record has its digest")
 
-        with admitting(admission(str(self.folder), self.sources, self.trust, changed)):
-            yield
+        sources = self.sources if self.trust else ()
+        admission(str(self.folder), sources, self.trust, changed)(code, digest)
 
     def _here(self, record: Record) -> Record:
         return record.model_copy(update={"experiment": here(record.experiment, self.folder)})

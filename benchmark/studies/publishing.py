@@ -6,7 +6,8 @@ are in it, so that only those cells are run again whose record is missing or sta
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,12 +27,15 @@ from ...results.published_pages import show
 from ...results.record_file import RECORDS_FILE, read_records
 from ...results.suites.score import Score
 from ...results.tables import LEADERBOARD_FILE
+from ...user_code import admitting
 from ..experiment import Experiment
 from ..suites.cells import Cell
 from ..suites.division import UntriedError
 from ..suites.running import Bench, run_all
 from ..sweeps.sweep import sweep, unfinished
 from .plan import Plan
+from .published import Published
+from .restoring import RefusedCodeError
 
 _ROOMS = ("experiments", "suites", "suites/divisions")
 
@@ -44,10 +48,14 @@ class Publication:
         folder: where it is published.
         config: the YAML file of a comparison's experiments, of a suite, or of its tuned division;
             None where it is another kind, as a study of several comparisons.
+        trust: whether code from outside prunebench that the configuration names may be executed,
+            of Python files in the folder those that were run. Whatever would execute it is else a
+            :class:`.RefusedCodeError`.
     """
 
     folder: Path
     config: Path | None
+    trust: bool = False
 
     @cached_property
     def plan(self) -> Plan | None:
@@ -56,11 +64,13 @@ class Publication:
 
     def labels(self) -> dict[str, str]:
         """What its strategies are to be called."""
-        return self.plan.labels() if self.plan else {}
+        with self.admitting():
+            return self.plan.labels() if self.plan else {}
 
     def standing(self, records: Sequence[Record]) -> Score | None:
         """The score of its records, if it is of a suite."""
-        return self.plan.standing(records) if self.plan else None
+        with self.admitting():
+            return self.plan.standing(records) if self.plan else None
 
     def records(self) -> list[Record]:
         """The records that are published; none where there is no file of them.
@@ -71,15 +81,46 @@ class Publication:
         path = self.folder / RECORDS_FILE
         return list(read_records(path)) if path.exists() else []
 
-    def stale(self) -> list[str]:
-        """Why it is not what today's code gives; nothing where it is."""
-        reasons = lacking_columns(self.folder)
+    @contextmanager
+    def admitting(self) -> Iterator[None]:
+        """Have no code from outside prunebench executed inside the block that is not trusted.
+
+        A file in the folder must be what was run, too; one elsewhere is its owner's, who may have
+        changed it since.
+        """
+        published = Published(self.folder, self.trust)
+
+        def admit(code: str, digest: str | None) -> None:
+            if not self.trust or self.folder.resolve() in Path(code).parents:
+                published.admit(code, digest)
+
+        with admitting(admit):
+            yield
+
+    def stale(self) -> list[str] | None:
+        """Why it is not what today's code gives; nothing where it is.
+
+        None where code that is not trusted would have to say so, and nothing else does.
+        """
         if self.config is None:
-            return reasons
-        reasons = self._stale_cells() + reasons
+            return lacking_columns(self.folder)
+        records = self.records()
+        reasons = staleness(records) if records else ["it has no records"]
+        refused = []
+        for find in (self._other_cells, self._outdated_tables) if records else ():
+            try:
+                with self.admitting():
+                    reasons += find(records)
+            except RefusedCodeError as error:
+                refused = [str(error)]
+        reasons += lacking_columns(self.folder)
         if not self.has_manifest():
-            return [*reasons, f"it has no {MANIFEST_FILE}"]
-        return reasons + unlike_manifest(self.folder) + self._other_configuration()
+            reasons.append(f"it has no {MANIFEST_FILE}")
+        else:
+            reasons += unlike_manifest(self.folder) + self._other_configuration()
+        if refused and not reasons and not self.trust:
+            return None
+        return list(dict.fromkeys(reasons + refused))
 
     def has_manifest(self) -> bool:
         """Whether the folder has a manifest."""
@@ -90,29 +131,33 @@ class Publication:
         same = self.config and path.is_file() and path.read_bytes() == self.config.read_bytes()
         return [] if same else [f"{CONFIG_FILE} is not what {self.config} says"]
 
-    def _stale_cells(self) -> list[str]:
+    def _other_cells(self, records: Sequence[Record]) -> list[str]:
+        """How the cells of the configuration are not those that have records."""
         assert self.plan is not None  # only what has a configuration has cells
-        records = self.records()
-        if not records:
-            return ["it has no records"]
-        reasons = staleness(records)
         try:
             ids = self.plan.experiments().keys()
         except UntriedError as error:
-            return [*reasons, str(error)]
+            return [str(error)]
         there, kind = {record.id for record in records if record.finished}, "finished record"
         if self.plan.suite is not None:  # in which failures count as the worst
             there, kind = {record.id for record in records}, "record"
+        reasons = []
         if missing := len(ids - there):
             reasons.append(f"{missing} of {len(ids)} cells have no {kind}")
         if strange := sum(record.id not in ids for record in records):
             reasons.append(f"{strange} records are of no cell of {self.config}")
+        return reasons
+
+    def _outdated_tables(self, records: Sequence[Record]) -> list[str]:
+        """Which tables are not what records give today, or why they give none."""
         try:
             standing = self.standing(records)
+        except RefusedCodeError:
+            raise
         except UsageError as error:
-            return [*reasons, str(error)]
+            return [str(error)]
         outdated = outdated_tables(records, self.labels(), self.folder, standing)
-        return reasons + [f"{name} is not what its records give today" for name in outdated]
+        return [f"{name} is not what its records give today" for name in outdated]
 
     def renew(self, runs: Path, *, data: Path | None, workers: int) -> list[Record]:
         """Run what is missing or stale, and publish it.
@@ -124,7 +169,15 @@ class Publication:
 
         Returns:
             The records of all cells, failed ones among them.
+
+        Raises:
+            RefusedCodeError: it would execute code that is not trusted, or in the folder other
+                code than was run.
         """
+        with self.admitting():
+            return self._renewed(runs, data, workers)
+
+    def _renewed(self, runs: Path, data: Path | None, workers: int) -> list[Record]:
         assert self.config is not None  # only what has cells can be stale and run again
         assert self.plan is not None
         store = Store(runs)
@@ -171,13 +224,16 @@ def _outdated(experiments: Sequence[Experiment], store: Store) -> list[Experimen
     return [each for each in experiments if (known := store.load(each.id)) and outdated_by(known)]
 
 
-def publications(configs: Sequence[Path], folder: Path) -> list[Publication]:
+def publications(
+    configs: Sequence[Path], folder: Path, *, trust: bool = False
+) -> list[Publication]:
     """The published comparisons of these YAML files, or whatever is published.
 
     Args:
         configs: YAML files of experiments, suites or divisions; none stands for all folders, whose
             files are in ``experiments``, ``suites`` or ``suites/divisions``.
         folder: where comparisons are published.
+        trust: whether code from outside prunebench that they name may be executed.
 
     Raises:
         UsageError: a file is not there, or nothing is published.
@@ -186,11 +242,11 @@ def publications(configs: Sequence[Path], folder: Path) -> list[Publication]:
         if not config.is_file():
             raise UsageError(f"there is no {config}: give a YAML file of {', '.join(_ROOMS)}")
     if configs:
-        return [Publication(folder / config.stem, config) for config in configs]
+        return [Publication(folder / config.stem, config, trust) for config in configs]
     folders = sorted(each for each in folder.glob("*") if each.is_dir())
     if not folders:
         raise UsageError(f"nothing is published in {folder}")
-    return [Publication(each, _config(each)) for each in folders]
+    return [Publication(each, _config(each), trust) for each in folders]
 
 
 def _config(folder: Path) -> Path | None:

@@ -29,6 +29,10 @@ from ..experiment import Experiment
 from ..sweeps.sweep import data_folder
 
 
+class RefusedCodeError(UsageError):
+    """Code from outside prunebench would be executed that is not trusted, or not what was run."""
+
+
 @dataclass(frozen=True)
 class Restored:
     """A finished run, ready to be run again.
@@ -207,7 +211,7 @@ def admission(
 
     def admit(code: str, digest: str | None) -> None:
         if not trust:
-            raise UsageError(
+            raise RefusedCodeError(
                 f"{what} would execute {code}, which is no part of prunebench: read it, and give "
                 "--trust (in Python trust=True) to have it executed"
             )

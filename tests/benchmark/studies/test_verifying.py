@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -580,3 +581,25 @@ def test_what_is_measured_in_the_end_alone_contradicts_no_round(experiment):
     assert complaints({"top1": 0.9, "loss": 0.4, "bleu": 30.0}) == []
     (sentence,) = complaints({"top1": 0.9, "loss": 0.5, "bleu": 30.0})
     assert sentence.endswith("contradicts itself: final.loss")
+
+
+def test_altered_code_in_a_folder_is_executed_by_no_command_that_looks_at_it(copy, capsys):
+    marker, beside = copy.parent / "MARKER", ["--published", str(copy.parent), "--check"]
+    with path_of(copy, "METHOD").open("a") as method:
+        method.write(f"open({str(marker)!r}, 'w').close()\n")
+    Forger(copy).fit_digests()
+    assert main(["publish", *beside]) == 0
+    assert "not checked: has code of its own" in capsys.readouterr().out
+    assert main(["publish", *beside, "--trust"]) == 1
+    assert "is not what was run: no record has its digest" in capsys.readouterr().out
+    assert main(["publish", *beside[:2], "--runs", str(copy.parent / "runs"), "--trust"]) == 2
+    if find_spec("markdown_it"):
+        assert main(["site", str(copy.parent), "-o", str(copy.parent.parent / "site")]) == 0
+        page = copy.parent.parent / "site/results/honest/index.html"
+        assert "code of its own, which is not executed" in page.read_text()
+    assert not marker.exists()
+
+
+def test_a_folder_with_code_is_checked_where_that_is_trusted(copy, capsys):
+    assert main(["publish", "--published", str(copy.parent), "--check", "--trust"]) == 0
+    assert capsys.readouterr().out == f"fresh  {copy}\n"
