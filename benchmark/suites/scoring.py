@@ -10,12 +10,12 @@ import pandas as pd
 from ...results import Outcome, Place, Record
 from ...results.gathering import gathered, whole_records
 from ...results.manifest import CONFIG_FILE
-from ...results.naming import named
-from ...results.points import point_of
+from ...results.naming import told_apart
+from ...results.points import Method, point_of
 from ...results.suites.levels import DENSE, ScoredTask, levels
 from ...results.suites.score import mean_area
-from ...strategies import STRATEGIES
-from .cells import Choice, scored_tasks
+from ..cell.record import described
+from .cells import Choice, cells_of_choice, scored_tasks
 from .suite import Suite, suite
 
 Studies = Mapping[str, Sequence[Choice]]
@@ -59,26 +59,39 @@ def runs_of_studies(suite: Suite, studies: Studies, outcomes: Sequence[Outcome])
     Of several studies of a method, that counts whose mean area is the median, of two the lower.
     """
     chosen = [_median(suite, choices, outcomes) for choices in studies.values()]
-    return pd.concat(chosen).drop_duplicates(["task", "method", "seed", "point"])
+    called = told_apart(version for version, _ in chosen)
+    frames = [
+        runs.assign(method=runs["method"].where(runs["method"].isin(DENSE), called[version]))
+        for version, runs in chosen
+    ]
+    return pd.concat(frames).drop_duplicates(["task", "method", "seed", "point"])
 
 
-def _median(suite: Suite, choices: Sequence[Choice], outcomes: Sequence[Outcome]) -> pd.DataFrame:
-    found: list[tuple[float, int, pd.DataFrame]] = []
+def _median(
+    suite: Suite, choices: Sequence[Choice], outcomes: Sequence[Outcome]
+) -> tuple[tuple[str, str], pd.DataFrame]:
+    """The choice that counts, as its name and the digest of its source, and its runs."""
+    found: list[tuple[float, int, tuple[str, str], pd.DataFrame]] = []
     for choice in choices:
-        tasks = scored_tasks(suite, choice)
-        runs = levels(tasks, _of(choice, tasks, outcomes))
-        runs["method"] = runs["method"].where(runs["method"].isin(DENSE), str(choice))
-        found.append((mean_area(tasks, runs, str(choice)), len(found), runs))
-    return sorted(found)[(len(found) - 1) // 2][2]
+        tasks, method = scored_tasks(suite, choice), _method(suite, choice)
+        runs = levels(tasks, _of(method, tasks, outcomes))
+        area = mean_area(tasks, runs, method.strategy)
+        found.append((area, len(found), (str(choice), method.strategy_source), runs))
+    return sorted(found)[(len(found) - 1) // 2][2:]
+
+
+def _method(suite: Suite, choice: Choice) -> Method:
+    """A choice's method as it is now, which records of an earlier file of it are not of."""
+    first = cells_of_choice(suite, choice, suite.seeds[:1])[0].experiment
+    return point_of(described(first)).method
 
 
 def _of(
-    choice: Choice, tasks: Iterable[ScoredTask], outcomes: Iterable[Outcome]
+    method: Method, tasks: Iterable[ScoredTask], outcomes: Iterable[Outcome]
 ) -> Iterator[Outcome]:
-    """Those of the outcomes that are of a choice's method, or of dense networks beside it."""
+    """Those of the outcomes that are of a method, or of dense networks beside it."""
     dense = {key for task in tasks for key in (*task.narrower, task.int8)}
-    name = named(str(STRATEGIES.component(choice.strategy)))
     for each in outcomes:
         point = point_of(each.experiment)
-        if point.method.strategy == name or point.key in dense:
+        if point.method == method or point.key in dense:
             yield each

@@ -1,5 +1,8 @@
 """A method among those that others have run, which are not run again."""
 
+import hashlib
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
@@ -87,3 +90,28 @@ def test_of_several_studies_the_median_counts(ran):
     assert {*chosen["method"]} == {ordered[1], *DENSE}
     chosen = runs_of_studies(found, {"Mine": [Choice(name) for name in ordered[1:]]}, outcomes)
     assert {*chosen["method"]} == {ordered[1], *DENSE}
+
+
+def test_a_method_whose_file_was_edited_is_scored_by_the_file_of_today(ran, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found, outcomes = suite(str(ran / "tiny-1.yaml")), list(Store(ran).outcomes())
+    chosen = {}
+    for number in range(2):
+        Path(f"{number}").mkdir()
+        path = Path(f"{number}/mine.py")
+        code = "from prunebench.strategies import Random\n\n\nclass Mine(Random):\n    pass\n"
+        path.write_text(f"# {number}\n{code}")
+        chosen[number] = Choice(f"{path}:Mine")
+        source = {"strategy": hashlib.sha256(path.read_bytes()).hexdigest()}
+        for each in [each for each in outcomes if each.experiment["strategy"] == "Random"]:
+            said = {**each.experiment, "strategy": f"{path}:Mine", "sources": source}
+            final = {**each.final, "top1": 0.2 + 0.5 * number}
+            update = {"id": f"{number}{each.id[1:]}", "experiment": said, "final": final}
+            outcomes.append(each.model_copy(update=update))
+    for number in range(2):
+        runs = runs_of_studies(found, {"Mine": [chosen[number]]}, outcomes)
+        own = runs[runs["method"] == "Mine"]
+        assert {*own["record"].str[0]} == {str(number)}
+        assert {*own["quality"]} == {100 * (0.2 + 0.5 * number)}
+    both = runs_of_studies(found, {str(n): [chosen[n]] for n in chosen}, outcomes)
+    assert len({*both["method"]} - {*DENSE}) == 2
