@@ -93,14 +93,17 @@ class Tolerances:
 def agreement(recorded: Record, found: Record, tolerances: Tolerances) -> Agreement:
     """Hold a run that was repeated against its record.
 
+    A failure agrees with one of the same name: its text may tell of the machine.
+
     Args:
         recorded: the record.
         found: what came of it now.
         tolerances: how far it may be off where bits may differ.
     """
-    if found.error is not None:
-        failure = f"failed ({found.error.type}: {found.error.message})"
-        failed = Difference("status", recorded.status, failure)
+    if recorded.error is not None or found.error is not None:
+        if recorded.error and found.error and recorded.error.type == found.error.type:
+            return Agreement("identical")
+        failed = Difference("status", _ended(recorded), _ended(found))
         return Agreement("different", failed, failed)
     first = next(differences(recorded, found), None)
     if first is None:
@@ -108,6 +111,12 @@ def agreement(recorded: Record, found: Record, tolerances: Tolerances) -> Agreem
     differing = other_conditions(recorded, found)
     beyond = next(_beyond(recorded, found, tolerances), None) if differing else first
     return Agreement("different" if beyond else "equal", first, beyond, tuple(differing))
+
+
+def _ended(record: Record) -> str:
+    """How a run ended, in words."""
+    error = record.error
+    return record.status if error is None else f"failed ({error.type}: {error.message})"
 
 
 def differences(recorded: Record, found: Record) -> Iterator[Difference]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ...results import Record
     from ..studies.published import Published
     from ..studies.rules import Finding
-    from ..studies.verifying import Repeated
+    from ..studies.verifying import Draw, Repeated
 
 HELP = "check a published folder, and run a sample of its cells again"
 
@@ -107,7 +107,7 @@ def _run_again(published: Published, notes: Sequence[str], options: argparse.Nam
     seed = secrets.randbelow(2**31) if options.seed is None else options.seed
     seconds = 60.0 * options.minutes
     drawn = draw(published, None if options.all else options.cells, seconds, seed)
-    if not drawn.chosen:
+    if drawn.passed_over and not drawn.chosen:
         raise UsageError(
             f"--minutes: {options.minutes} is not enough for any cell of {published.folder}"
         )
@@ -129,32 +129,39 @@ def _run_again(published: Published, notes: Sequence[str], options: argparse.Nam
     if counts["different"]:
         status = 1
     if options.json:
-        report = _as_json(published, notes, seed, repeated, unreached, drawn.passed_over)
+        report = _as_json(published, notes, seed, repeated, unreached, drawn)
         print(json.dumps(report, indent=1))
     else:
-        _tell_result(counts, unreached, drawn.passed_over, seed)
+        _tell_result(counts, unreached, drawn, seed)
     if options.record and status == 0:
         note_verification(published, repeated, options.record)
     return status
 
 
 def _count(repeated: Sequence[Repeated]) -> dict[str, int]:
-    verdicts = [each.agreement.verdict for each in repeated]
-    return {name: verdicts.count(name) for name in ("identical", "equal", "different")}
+    verdicts = ["failed" if each.fails_again else each.agreement.verdict for each in repeated]
+    return {name: verdicts.count(name) for name in ("identical", "equal", "failed", "different")}
 
 
 def _tell_result(
-    counts: dict[str, int], unreached: Sequence[Record], passed_over: Sequence[Record], seed: int
+    counts: dict[str, int], unreached: Sequence[Record], drawn: Draw, seed: int
 ) -> None:
     from ...results.brief import title
 
-    for why, records in (("not reached", unreached), ("too long", passed_over)):
+    for why, records in (("not reached", unreached), ("too long", drawn.passed_over)):
         for each in records:
             print(f"{why:12}{title(each.experiment)} ({each.id})")
+    again = f"{counts['failed']} failed again, " if counts["failed"] else ""
+    left_out = [
+        f"{title(each.experiment)} ({each.id}: {each.error.type})"
+        for each in drawn.not_repeated
+        if each.error is not None
+    ]
     print(
         f"{counts['identical']} with identical bits, {counts['equal']} equal within the tolerance, "
-        f"{counts['different']} different, {len(unreached)} not reached, {len(passed_over)} passed "
-        f"over as too long; seed {seed}"
+        f"{again}{counts['different']} different, {len(unreached)} not reached, "
+        f"{len(drawn.passed_over)} passed over as too long; seed {seed}"
+        + (f"; not run again: {', '.join(left_out)}" if left_out else "")
     )
 
 
@@ -164,7 +171,7 @@ def _as_json(
     seed: int,
     repeated: Sequence[Repeated],
     unreached: Sequence[Record],
-    passed_over: Sequence[Record],
+    drawn: Draw,
 ) -> dict[str, Any]:
     return {
         "folder": str(published.folder),
@@ -173,5 +180,6 @@ def _as_json(
         "seed": seed,
         "cells": [each.as_json() for each in repeated],
         "not_reached": [each.id for each in unreached],
-        "passed_over": [each.id for each in passed_over],
+        "passed_over": [each.id for each in drawn.passed_over],
+        "not_run_again": [each.id for each in drawn.not_repeated],
     }

@@ -1,14 +1,17 @@
 """Verifying: running published cells again, and holding what comes of it against their records.
 
 Cells are drawn at random, since nobody who forges results is to know which ones. Those that would
-take too long are passed over, and named. They are run in a folder of their own, that with the
-least expected time first, so that there is as much as possible to tell when time is up.
+take too long are passed over, and named, as are failures for want of time or memory, of which
+another machine may have more. Other failures must fail again. Cells are run in a folder of their
+own, that with the least expected time first, so that there is as much as possible to tell when time
+is up.
 """
 
 from __future__ import annotations
 
 import random
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -16,6 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from ...errors import UsageError
 from ...results import Record
 from ...results.agreement import Agreement, Tolerances, agreement
 from ...results.brief import title
@@ -23,9 +27,14 @@ from ...results.differences import Difference
 from ...results.manifest import Verification, describe, write_manifest
 from ...results.record_file import RECORDS_FILE
 from ..cell.environment import environment
+from ..cell.loop import load_task
+from ..cell.record import failed_record
 from ..experiment import Experiment
-from ..sweeps.sweep import run
+from ..sweeps.sweep import data_folder, run
 from .published import Published
+
+OF_THE_MACHINE = ("TimeoutError", "MemoryError", "OutOfMemoryError", "ChildProcessError")
+"""Failures that say something of the machine: it was too slow or small, or killed the process."""
 
 _TRAINING = ("scoring_seconds", "finetuning_seconds")
 
@@ -44,10 +53,17 @@ class Repeated:
     agreement: Agreement
     seconds: float
 
+    @property
+    def fails_again(self) -> bool:
+        """Whether it failed, as its record says that it did."""
+        return self.record.error is not None and self.agreement.verdict == "identical"
+
     def sentence(self) -> str:
         """What came of it, in words."""
         said = f"{title(self.record.experiment)} ({self.record.id}), {self.seconds:.0f} s"
         found = self.agreement
+        if self.fails_again:
+            return f"{said}: fails again, by the same name"
         if found.verdict == "identical":
             return f"{said}: identical bits"
         if found.verdict == "equal":
@@ -91,10 +107,12 @@ class Draw:
     Attributes:
         chosen: those to run, that with the least expected time first.
         passed_over: those that were drawn too, but would take too long.
+        not_repeated: those that were drawn too, but failed for what :data:`OF_THE_MACHINE` says.
     """
 
     chosen: tuple[Record, ...]
     passed_over: tuple[Record, ...]
+    not_repeated: tuple[Record, ...] = ()
 
 
 def draw(published: Published, cells: int | None, seconds: float, seed: int) -> Draw:
@@ -106,26 +124,32 @@ def draw(published: Published, cells: int | None, seconds: float, seed: int) -> 
         seconds: how long they may take together.
         seed: of what is drawn.
     """
-    records = [record for record in published.records if record.finished]
+    records = list(published.records)
     random.Random(seed).shuffle(records)
     expected = Expected(published)
     chosen: list[Record] = []
     passed_over: list[Record] = []
+    not_repeated: list[Record] = []
     for record in records:
         if cells is not None and len(chosen) == cells:
             break
-        if expected.so_far + expected.of(record) <= seconds:
+        if record.error is not None and record.error.type in OF_THE_MACHINE:
+            not_repeated.append(record)
+        elif expected.so_far + expected.of(record) <= seconds:
             expected.add(record)
             chosen.append(record)
         else:
             passed_over.append(record)
     alone = Expected(published)
     chosen.sort(key=lambda record: (alone.of(record), record.id))
-    return Draw(tuple(chosen), tuple(passed_over))
+    return Draw(tuple(chosen), tuple(passed_over), tuple(not_repeated))
 
 
 class Expected:
     """How long cells took where they were run; a dense network that they share counts once.
+
+    Those that failed do not say so: each is to take as long as the longest that shares its dense
+    network.
 
     Attributes:
         so_far: seconds of all cells that were added.
@@ -137,13 +161,19 @@ class Expected:
             for identity, experiment in published.experiments.items()
         }
         self._trained: set[str] = set()
+        self._longest: dict[str, dict[str, float]] = defaultdict(dict)
+        for record in published.records:
+            known = self._longest[self._dense[record.id]]
+            for name, seconds in record.timings.items():
+                known[name] = max(known.get(name, 0.0), seconds or 0.0)
         self.so_far = 0.0
 
     def of(self, record: Record) -> float:
         """The seconds of one more cell."""
-        is_there = self._dense[record.id] in self._trained
-        names = _TRAINING if is_there else ("pretraining_seconds", *_TRAINING)
-        return sum(record.timings.get(name) or 0.0 for name in names)
+        dense = self._dense[record.id]
+        names = _TRAINING if dense in self._trained else ("pretraining_seconds", *_TRAINING)
+        timings = record.timings if record.finished else self._longest[dense]
+        return sum(timings.get(name) or 0.0 for name in names)
 
     def add(self, record: Record) -> None:
         """Count a cell."""
@@ -164,20 +194,31 @@ def repeat(
         data: the folder of data sets.
         seconds: how long it may take.
     """
-    start, slower = time.perf_counter(), 1.0
+    start, spent, slower = time.perf_counter(), 0.0, 1.0
     tolerances, expected = Tolerances(published.records), Expected(published)
     with TemporaryDirectory(prefix="prunebench-") as folder, published.admitting():
-        for record in records:
-            before = time.perf_counter()
-            is_first = expected.so_far == 0
-            if not is_first and before - start + slower * expected.of(record) > seconds:
+        for number, record in enumerate(records):
+            before, usual = time.perf_counter(), expected.of(record)
+            if number > 0 and before - start + slower * usual > seconds:
                 return
-            experiment = untimed(published.experiments[record.id])
-            found = run(experiment, runs=folder, data=data, weights=False)
+            found = _run(record, untimed(published.experiments[record.id]), folder, data)
             expected.add(record)
-            now = time.perf_counter()
-            slower = (now - start) / max(expected.so_far, 1e-3)
-            yield Repeated(record, agreement(record, found, tolerances), now - before)
+            taken = time.perf_counter() - before
+            if usual > 0:  # of what failed at once nothing is expected
+                spent += taken
+                slower = spent / max(expected.so_far, 1e-3)
+            yield Repeated(record, agreement(record, found, tolerances), taken)
+
+
+def _run(record: Record, experiment: Experiment, runs: str, data: Path | None) -> Record:
+    """What comes of a cell now; of one that failed also why it is refused before it is run."""
+    try:
+        return run(experiment, runs=runs, data=data, weights=False)
+    except UsageError as error:
+        if record.finished:
+            raise
+        load_task(experiment.dataset, data_folder(data))  # whose absence is none of its failures
+        return failed_record(experiment, error)
 
 
 def untimed(experiment: Experiment) -> Experiment:

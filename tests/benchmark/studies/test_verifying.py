@@ -14,16 +14,19 @@ from types import SimpleNamespace
 
 import pytest
 
-from prunebench.benchmark.cell.record import described
+from prunebench import UsageError, run
+from prunebench.benchmark.cell.record import described, failed_record
 from prunebench.benchmark.command_line import main
 from prunebench.benchmark.studies.published import Published
 from prunebench.benchmark.studies.rules import numbers_of_a_record_agree, validate
 from prunebench.benchmark.studies.submission_rules import SUBMISSION
 from prunebench.benchmark.studies.submitting import Code, submit
+from prunebench.benchmark.studies.verifying import draw, repeat
 from prunebench.results import Layer, Record, Round, Store
 from prunebench.results.agreement import Tolerances, agreement
 from prunebench.results.manifest import provenance, read_manifest, summary
 from prunebench.results.publication import tables
+from prunebench.results.record_file import write_records
 from prunebench.results.report import report
 from prunebench.results.tables import as_csv
 
@@ -603,3 +606,62 @@ def test_altered_code_in_a_folder_is_executed_by_no_command_that_looks_at_it(cop
 def test_a_folder_with_code_is_checked_where_that_is_trusted(copy, capsys):
     assert main(["publish", "--published", str(copy.parent), "--check", "--trust"]) == 0
     assert capsys.readouterr().out == f"fresh  {copy}\n"
+
+
+def _failed(kind):
+    """Have the records of a rival say that it failed."""
+
+    def change(records):
+        for record in records:
+            if record["experiment"]["strategy"] == "GlobalMagnitude":
+                error = {"type": kind, "message": "it did", "traceback": ""}
+                nothing = {"rounds": [], "layers": [], "collapsed_layers": [], "history": []}
+                nothing |= {"dense": {}, "final": {}, "quality": {}, "timings": {}, "described": {}}
+                nothing |= {"digests": {}, "distributions": [], "by_class": {}}
+                record |= {"status": "failed", "error": error, **nothing}
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "said"),
+    [
+        ("ValueError", 1, "6 with identical bits, 0 equal within the tolerance, 3 different"),
+        ("TimeoutError", 0, "not run again: GlobalMagnitude"),
+    ],
+)
+def test_a_rival_is_not_forged_as_failed(copy, capsys, kind, status, said):
+    forger = Forger(copy)
+    forger.records(_failed(kind))
+    forger.fit_everything()
+    assert main(["verify", str(copy), "--trust", "--all"]) == status
+    output = capsys.readouterr().out
+    assert said in output
+    assert output.count("status is failed (ValueError: it did) in the record and ok here") == (
+        3 * status
+    )
+
+
+def test_what_fails_again_agrees_with_its_record(experiment, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text(METHOD.replace("return", "raise ValueError(str(self))\n        #"))
+    cells = [
+        experiment(model="Perceptron(hidden=(16,))", recovery="NoRecovery", **settings)
+        for settings in (
+            {"strategy": "mine.py:Mine", "compression": 2},
+            {"strategy": "Random", "compression": 2},
+            {"strategy": "Random", "compression": 1e6},
+        )
+    ]
+    *ran, refused = cells
+    for each in ran:
+        run(each, runs="runs")
+    Store("runs").save(failed_record(refused, UsageError("it cannot be reached")))
+    Path("folder").mkdir()
+    write_records(Store("runs").records(), "folder/records.jsonl.gz")
+    published = Published(Path("folder"), trust=True)
+    drawn = draw(published, None, 600, 0)
+    repeated = list(repeat(published, drawn.chosen, data=None, seconds=600))
+    assert [each.agreement.verdict for each in repeated] == ["identical"] * 3
+    failed = {each.record.id for each in repeated if each.fails_again}
+    assert failed == {cells[0].id, refused.id}
