@@ -15,6 +15,13 @@ from typing import Any
 
 from .record import Record
 
+Settings = Mapping[str, Any]
+"""Those of an experiment, as plain data."""
+
+
+def _never(settings: Settings) -> bool:
+    return False
+
 
 @dataclass(frozen=True)
 class Change:
@@ -23,10 +30,13 @@ class Change:
     Attributes:
         summary: what is different now.
         concerns: whether a record that was made before would, or might, be another one today.
+        dense: whether the dense network of an experiment that was trained before would, or might,
+            be another one; most changes move none.
     """
 
     summary: str
     concerns: Callable[[Record], bool]
+    dense: Callable[[Settings], bool] = _never
 
 
 def outdated_by(record: Record) -> list[Change]:
@@ -34,6 +44,11 @@ def outdated_by(record: Record) -> list[Change]:
     if not record.finished:
         return []
     return [change for change in CHANGES[record.revision :] if change.concerns(record)]
+
+
+def moved_dense(experiment: Settings, revision: int) -> list[Change]:
+    """The changes that concern the dense network of an experiment, trained at a revision."""
+    return [change for change in CHANGES[revision:] if change.dense(experiment)]
 
 
 def staleness(records: Iterable[Record]) -> list[str]:
@@ -67,9 +82,13 @@ def _clips(record: Record) -> bool:
 
 
 def _is_no_plain_network(record: Record) -> bool:
-    """Whether the network is none of ours of convolutions and linear layers alone."""
+    return not _is_plain(record.experiment)
+
+
+def _is_plain(experiment: Settings) -> bool:
+    """Whether the network is one of ours of convolutions and linear layers alone."""
     plain = ("LeNet", "Perceptron", "ResNetSmall", "Cifar", "WideResNet")
-    return not str(record.experiment["model"]).startswith(plain)
+    return str(experiment["model"]).startswith(plain)
 
 
 def _may_attend(record: Record) -> bool:
@@ -94,15 +113,27 @@ def _spares_the_classifier(record: Record) -> bool:
 
 def _is_of_others(record: Record) -> bool:
     """Whether the network is of a library or of a user."""
-    model = str(record.experiment["model"])
-    return any(mark in model for mark in ("/", ".py", ":"))
+    return _has_model_of_others(record.experiment)
 
 
-def _draws_or_rounds(record: Record) -> bool:
-    """Whether an initialisation other than the network's own was drawn, or 8 bits were measured."""
+def _has_model_of_others(experiment: Settings) -> bool:
+    return any(mark in str(experiment["model"]) for mark in ("/", ".py", ":"))
+
+
+def _draws(experiment: Settings) -> bool:
+    """Whether an initialisation other than the network's own was drawn."""
     kept = ("None", "Default", "FromFile")
-    drawn = not str(record.experiment.get("initialisation")).startswith(kept)
-    return drawn or "Int8Weights" in str(record.experiment.get("metrics"))
+    return not str(experiment.get("initialisation")).startswith(kept)
+
+
+def _rounds(record: Record) -> bool:
+    return "Int8Weights" in str(record.experiment.get("metrics"))
+
+
+def _penalises_groups(experiment: Settings, *recipes: str) -> bool:
+    """Whether one of the recipes has the penalty of groups, of layers that may be transposed."""
+    penalised = any("GroupLasso" in str(experiment.get(recipe)) for recipe in recipes)
+    return penalised and not _is_plain(experiment)
 
 
 def _averaged_under_moving_masks(record: Record) -> bool:
@@ -217,10 +248,8 @@ CHANGES: tuple[Change, ...] = (
     ),
     Change(
         "groups of a penalty are what makes an output in transposed layers too",
-        lambda record: (
-            "GroupLasso" in str(record.experiment.get("finetuning"))
-            and _is_no_plain_network(record)
-        ),
+        lambda record: _penalises_groups(record.experiment, "pretraining", "finetuning"),
+        lambda experiment: _penalises_groups(experiment, "pretraining"),
     ),
     Change(
         "FLOPs of convolutions with padding by name, and of products of tensors, are counted",
@@ -228,7 +257,8 @@ CHANGES: tuple[Change, ...] = (
     ),
     Change(
         "attention and layers with their inputs first are initialised and rounded as others are",
-        lambda record: _is_of_others(record) and _draws_or_rounds(record),
+        lambda record: _is_of_others(record) and (_draws(record.experiment) or _rounds(record)),
+        lambda experiment: _has_model_of_others(experiment) and _draws(experiment),
     ),
     Change(
         "channels are found whatever the memory format, and beside grouped transposed convolutions",

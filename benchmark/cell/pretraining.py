@@ -17,11 +17,11 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from ...datasets import Task, discard, note_digest, noted_digest, whole
-from ...errors import UsageError
+from ...errors import UsageError, tell
 from ...metrics import Measurements, Metric, Subject, own_metric
 from ...registry import Component
 from ...results import Epoch
-from ...results.changes import CHANGES
+from ...results.changes import CHANGES, Change, moved_dense
 from ...results.naming import shown
 from ...seeding import seeded
 from ...strategies import State
@@ -85,12 +85,14 @@ class Report:
         validation: quality on the validation split, by which the epoch was chosen.
         seconds: what the training took.
         curve: the epochs of the training.
+        revision: how many changes had moved results when it was trained.
     """
 
     test: Measurements
     validation: Measurements
     seconds: float
     curve: list[Epoch]
+    revision: int = 0
 
 
 class Pretrained:
@@ -198,6 +200,7 @@ class Pretrained:
             validation=trained.validation,
             seconds=before + time.perf_counter() - start,
             curve=trained.curve,
+            revision=len(CHANGES),
         )
         _write(self.path, save(_contiguous(model)))
         _write(_report(self._stem), _as_json(report))
@@ -220,12 +223,13 @@ class Pretrained:
 
         Args:
             files: each with what reads it.
-            make: writes all of them.
+            make: writes all of them. Where a change has moved the network since it was trained,
+                all that is there of it is deleted before.
         """
 
         def are_there() -> bool:
             found = [whole(path, read) is not None for path, read in files.items()]
-            return distributed.agreed(all(found))
+            return distributed.agreed(all(found) and not self._moved())
 
         if are_there():
             return
@@ -237,10 +241,27 @@ class Pretrained:
             if are_there():
                 return
             if distributed.rank() == 0:
+                for change in self._moved():
+                    tell(
+                        f"the dense network {self.path} was made before a change and is trained "
+                        f"anew: {change.summary}"
+                    )
+                    self._remove()
                 for path, read in files.items():
                     if whole(path, read) is None:
                         discard(path)
             make()
+
+    def _moved(self) -> list[Change]:
+        """The changes since the network was trained that moved it; none where it is not there."""
+        report = whole(_report(self._stem), _read_report)
+        if report is None:
+            return []
+        return moved_dense(self._experiment.model_dump(mode="json"), report.revision)
+
+    def _remove(self) -> None:
+        for path in files_of(self._experiment, self._stem.parent.parent):
+            path.unlink(missing_ok=True)
 
 
 def files_of(experiment: Experiment, folder: Path) -> Iterator[Path]:

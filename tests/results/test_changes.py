@@ -3,7 +3,7 @@
 import pytest
 
 from prunebench.results import Distribution, Round
-from prunebench.results.changes import CHANGES, outdated_by, staleness
+from prunebench.results.changes import CHANGES, moved_dense, outdated_by, staleness
 
 AVERAGED = {"epochs": 3, "weight_averaging": 0.9}
 
@@ -57,6 +57,8 @@ def old(make_record):
             {"strategy": "Movement", "finetuning": {"epochs": 1, "precision": "float16"}},
             "float16",
         ),
+        ({"model": "Seq2SeqLSTM", "pretraining": {"penalty": "GroupLasso()"}}, "of a penalty"),
+        ({"model": "Seq2SeqLSTM", "finetuning": {"penalty": "GroupLasso()"}}, "of a penalty"),
     ],
 )
 def test_a_change_concerns_the_experiments_whose_numbers_it_moves(old, settings, summary):
@@ -126,3 +128,23 @@ def test_sentences_count_the_records_that_a_change_concerns(old):
     records = [old(strategy="FeatureBoosting", seed=seed) for seed in range(3)]
     (sentence,) = staleness([*records, old()])
     assert sentence.endswith("against the dense one (3 records)")
+
+
+@pytest.mark.parametrize(
+    ("settings", "moved"),
+    [
+        ({}, 0),
+        ({"model": "Seq2SeqLSTM", "pretraining": {"penalty": "GroupLasso()"}}, 1),
+        ({"model": "Seq2SeqLSTM", "finetuning": {"penalty": "GroupLasso()"}}, 0),
+        ({"pretraining": {"penalty": "GroupLasso()"}}, 0),
+        ({"model": "torchvision/vit_b_16", "initialisation": "Uniform"}, 1),
+        ({"model": "torchvision/vit_b_16", "initialisation": "Default"}, 0),
+        ({"model": "torchvision/vit_b_16", "metrics": ["Int8Weights"]}, 0),
+    ],
+)
+def test_changes_that_move_dense_networks_concern_those_whose_training_they_move(
+    old, settings, moved
+):
+    experiment = old(**settings).experiment
+    assert len(moved_dense(experiment, 0)) == moved
+    assert moved_dense(experiment, len(CHANGES)) == []

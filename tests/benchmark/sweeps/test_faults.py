@@ -9,11 +9,13 @@ import pandas as pd
 import pytest
 
 import prunebench
+from prunebench.benchmark.cell import pretraining
 from prunebench.benchmark.cell.progress import SweepBar
 from prunebench.benchmark.command_line import main
 from prunebench.benchmark.sweeps.executors import WorkerProcesses
 from prunebench.benchmark.sweeps.jobs import Job
-from prunebench.results import Store
+from prunebench.results import Store, changes
+from prunebench.results.changes import Change
 
 QUICK = ["--dataset", "Digits", "--model", "LeNetSmall", "--pretraining.epochs", "1",
          "--finetuning.epochs", "1", "--compression", "4"]  # fmt: skip
@@ -332,6 +334,27 @@ def test_files_of_the_dense_network_that_have_no_digest_yet_are_used(tmp_path, c
     times = {path: path.stat().st_mtime_ns for path in (tmp_path / "pretrained").iterdir()}
     assert prunebench.run(made, runs=tmp_path, force=True).result() == expected.result()
     assert {path: path.stat().st_mtime_ns for path in times} == times
+
+
+def test_a_dense_network_of_before_a_change_that_moved_it_is_trained_anew(
+    tmp_path, capsys, monkeypatch
+):
+    made, other = few(strategy="Random")[0], few(strategy="Random", seed=5)[0]
+    for each in (made, other):
+        prunebench.run(each, runs=tmp_path)
+    moved = Change("seeds are drawn anew", lambda _: True, lambda settings: settings["seed"] == 5)
+    for module in (changes, pretraining):
+        monkeypatch.setattr(module, "CHANGES", (*changes.CHANGES, moved))
+    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "pretrained").glob("*.*")}
+    for _ in range(2):  # the network that was trained anew is used then
+        for each in (made, other):
+            prunebench.run(each, runs=tmp_path, force=True)
+    said = capsys.readouterr().err
+    assert said.count("is trained anew: seeds are drawn anew") == 1
+    for path, time in times.items():
+        is_other = path.name.startswith(other.pretraining_id) and path.suffix != ".lock"
+        kept = path.exists() and path.stat().st_mtime_ns == time
+        assert kept != is_other, path
 
 
 def test_a_sweep_clears_away_what_killed_processes_have_left(tmp_path):
