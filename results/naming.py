@@ -6,7 +6,7 @@ import ast
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -123,15 +123,9 @@ def labelled(
     called = {version: version[0] for version in versions}
     names = {name for name, _ in called}
     for text, label in labels.items():
-        match = _VERSION.fullmatch(named(text))
-        assert match is not None  # any text is one
-        name, digits = match[1].strip(), match[2] or ""
-        chosen = [
-            (each, source)
-            for each, source in called
-            if _values(each) == _values(name) and source.removeprefix(_DIGEST).startswith(digits)
-        ]
+        chosen = _meant(text, called)
         if not chosen:
+            name = _split(text)[0]
             raise UsageError(
                 f"--label: {text!r} is none of the strategies here: {suggestion(name, names)}"
             )
@@ -143,6 +137,30 @@ def labelled(
                 f"--label: {label!r} is not allowed: it would mean {meant[0]!r} and {meant[1]!r}"
             )
     return called
+
+
+def labels_among(
+    versions: Collection[tuple[str, str]], labels: Mapping[str, str]
+) -> dict[str, str]:
+    """Those labels that are for one of these versions of strategies."""
+    return {text: label for text, label in labels.items() if _meant(text, versions)}
+
+
+def _meant(text: str, versions: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The versions that a text before a label means; see :func:`labelled`."""
+    name, digits = _split(text)
+    return [
+        (each, source)
+        for each, source in versions
+        if _values(each) == _values(name) and source.removeprefix(_DIGEST).startswith(digits)
+    ]
+
+
+def _split(text: str) -> tuple[str, str]:
+    """A strategy's name without paths, and the digits of its source, which may be none."""
+    match = _VERSION.fullmatch(named(text))
+    assert match is not None  # any text is one
+    return match[1].strip(), match[2] or ""
 
 
 def _values(name: str) -> str:

@@ -214,15 +214,22 @@ def _report(records: Sequence[Record], runs: Place, labels: Mapping[str, str]) -
     from ...results import Store, as_text, leaderboard, write_csv
     from ...results.brief import title
     from ...results.changes import staleness
-    from ...results.naming import with_labels
+    from ...results.naming import labels_among, with_labels
+    from ...results.points import point_of
     from ...results.publication import tables
     from ...results.report import report
     from ...results.tables import LEADERBOARD_FILE, SEEDS_FILE
 
     store = Store(runs)
-    shown, outcomes = with_labels(leaderboard(records), labels), list(store.outcomes(_left_out))
+    outcomes = list(store.outcomes(_left_out))
+    # A shard may lack some of the strategies, and its folder have those of others.
+    here, there = (
+        labels_among({point_of(each.experiment).method for each in found}, labels)
+        for found in (records, outcomes)
+    )
+    shown = with_labels(leaderboard(records), here)
     try:
-        frames = tables(outcomes, labels)
+        frames = tables(outcomes, there)
     except UsageError as error:
         say(f"prunebench: no labels in {runs}, where there are more strategies: {error}")
         frames = tables(outcomes, {})

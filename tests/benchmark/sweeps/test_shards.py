@@ -116,6 +116,26 @@ def test_sixteen_shards_merged_are_one_run(tmp_path, capsys):
         assert merged.weights_path(record.id).read_bytes() == weights
 
 
+@pytest.mark.slow
+def test_a_shard_without_a_strategy_that_has_a_label_is_reported_all_the_same(tmp_path, capsys):
+    options = [
+        *OPTIONS[: OPTIONS.index("--strategy")],
+        "--compression",
+        "2",
+        "--pretraining.epochs",
+    ]
+    options += ["0", "--strategy", "Random", "GlobalMagnitude", "LAMP", "--label", "Random=Chance"]
+    shown = []
+    for number in range(1, 4):
+        folder = tmp_path / str(number)
+        assert main(["run", *options, "--shard", f"{number}/3", "--runs", str(folder)]) == 0
+        if folder.exists():
+            shown.append((folder / "leaderboard.csv").read_text())
+            assert (folder / "report.html").is_file()
+    assert sum("Chance" in each for each in shown) == 1
+    assert len(shown) > 1
+
+
 @pytest.fixture
 def commands(tmp_path):
     """An environment in which prunebench is a command, and ssh runs what it is told right here."""
