@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from ..errors import UsageError
 from .record import Outcome, Record
-from .record_file import RECORDS_FILE, read_records
+from .record_file import file_in, read_records
 from .remote import Place, place_of
 from .store import Store
 
@@ -61,11 +61,14 @@ def whole_records(places: Sequence[str | Place]) -> Iterator[Record]:
 
 
 def numbers(outcome: Outcome) -> bytes:
-    """A digest of what a run came to: all that the same experiment gives again, but its history."""
+    """A digest of what a run came to, as far as a leaderboard reads it.
+
+    That is its status, and what was measured of the dense and the pruned network. Merging compares
+    whole records, of which rounds and layers may differ as well.
+    """
     result = [outcome.status, dict(outcome.dense), dict(outcome.final)]
     return hashlib.sha256(json.dumps(result, sort_keys=True).encode()).digest()
 
 
 def _outcomes(place: Place) -> Iterator[Outcome]:
-    in_a_file = place.is_file() or (place / RECORDS_FILE).is_file()
-    return read_records(place) if in_a_file else Store(place).outcomes()
+    return read_records(place) if file_in(place) else Store(place).outcomes()

@@ -20,7 +20,7 @@ import pandas as pd
 from ..errors import UsageError
 from ..folders import cache_folder, source_digest
 from .files import write_atomically
-from .record_file import RECORDS_FILE
+from .record_file import file_in
 from .remote import Place, RemotePath
 
 _LEAST_FILES = 1000
@@ -53,7 +53,7 @@ def remembered(place: Place, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
 
 def _state(place: Place) -> str | None:
     """A digest of all that a table is made of; None where that is little."""
-    if (place / RECORDS_FILE).is_file():  # which is read instead
+    if file_in(place):  # which is read instead
         return None
     files = list(_remote_files(place) if isinstance(place, RemotePath) else _files(place))
     if len(files) < _LEAST_FILES:

@@ -3,7 +3,8 @@
 Of a run that several folders have, a finished record goes before a failed one, and of two that say
 the same the earlier stays. Two different results of one run are a mistake of somebody's, which is
 said before anything is written. Each record appears whole, after its weights, so that a merging
-that was interrupted is simply done again; sources are read and nothing else.
+that was interrupted is simply done again; sources are read and nothing else. The dense networks
+beside sources go along, without which what was merged could not be measured.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from ..errors import UsageError, shown
@@ -19,7 +21,7 @@ from .differences import differing
 from .files import write_atomically
 from .naming import named
 from .record import Record
-from .record_file import RECORDS_FILE, read_records
+from .record_file import file_in, read_records
 from .remote import Place, place_of
 from .store import Store
 
@@ -42,7 +44,7 @@ class Merged:
 
 
 def merge(sources: Sequence[str | Place], folder: str | Place) -> Merged:
-    """Unite the records of several folders in one, and the weights beside them.
+    """Unite the records of several folders in one, and the networks beside them.
 
     Args:
         sources: folders of records, or published folders or files of them, which have no weights.
@@ -50,7 +52,8 @@ def merge(sources: Sequence[str | Place], folder: str | Place) -> Merged:
 
     Raises:
         UsageError: a source is the folder itself, or two of them have different results of a run,
-            and nothing was written; or one is missing or damaged, or none has a record.
+            and nothing was written; or one is missing or damaged, or none has a record; or the
+            folder is a published one, of which its file of records alone is read.
     """
     target, given = _Folder(Store(folder)), [place_of(each) for each in sources]
     for source in given:
@@ -59,6 +62,11 @@ def merge(sources: Sequence[str | Place], folder: str | Place) -> Merged:
                 f"{source} is to be merged into itself: leave it out of the sources, since what is "
                 "in that folder stays there"
             )
+    if published := file_in(target.store.place):
+        raise UsageError(
+            f"{target.store.place} is a published folder, of which {published.name} alone is read: "
+            "give another folder to merge into, and this one as a source"
+        )
     places: list[_Place] = [target] if target.store.place.is_dir() else []
     places += [_source(each) for each in given]
     holders: dict[str, list[_Place]] = {}
@@ -82,7 +90,22 @@ def merge(sources: Sequence[str | Place], folder: str | Place) -> Merged:
             added += 1
         elif target.weights(record_id) is None and (weights := _weights(record_id, having)):
             write_atomically(target.store.weights_path(record_id), weights)
+    for source in given:
+        if file_in(source) is None:
+            _copy_dense_networks(Store(source).dense_networks, target.store.dense_networks)
     return Merged(len(holders), failed, added, repeated)
+
+
+def _copy_dense_networks(source: Path, target: Path) -> None:
+    """Copy those that are not there, each with all files of it, that of its weights last."""
+    for weights in source.glob("[!.]*.safetensors"):
+        name = weights.stem
+        if "-" in name or (target / weights.name).exists():  # it is one after an epoch, or there
+            continue
+        files = [*source.glob(f"{name}-*"), *source.glob(f"{name}.json*")]
+        for path in [*files, *source.glob(f"{weights.name}.*"), weights]:
+            if path.suffix != ".part":
+                write_atomically(target / path.name, path.read_bytes())
 
 
 class _Place(Protocol):
@@ -146,8 +169,8 @@ class _File:
 
 
 def _source(place: Place) -> _Place:
-    file = place if place.is_file() else place / RECORDS_FILE
-    return _File(file) if file.is_file() else _Folder(Store(place))
+    file = file_in(place)
+    return _Folder(Store(place)) if file is None else _File(file)
 
 
 def _agreeing(record_id: str, places: Sequence[_Place]) -> list[_Place]:

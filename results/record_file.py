@@ -22,6 +22,12 @@ RECORDS_FILE = "records.jsonl.gz"
 """What such a file is called beside a published table."""
 
 
+def file_in(place: Place) -> Place | None:
+    """The file of records that is read of a place: itself, or one in it; None of other folders."""
+    file = place if place.is_file() else place / RECORDS_FILE
+    return file if file.is_file() else None
+
+
 def write_records(records: Iterable[Record], path: str | Path) -> None:
     """Write records into one file.
 
@@ -40,18 +46,18 @@ def read_records(path: str | Place) -> Iterator[Record]:
         UsageError: there is neither, or something in it cannot be read.
     """
     place = place_of(path)
-    path = place if place.is_file() else place / RECORDS_FILE
-    if not path.is_file():
+    file = file_in(place)
+    if file is None:
         yield from Store(place).records()
         return
     try:
-        lines = gzip.decompress(path.read_bytes()).splitlines()
+        lines = gzip.decompress(file.read_bytes()).splitlines()
     except (OSError, EOFError, zlib.error) as error:
-        raise UsageError(f"{path} is not a file of records: {error}") from None
+        raise UsageError(f"{file} is not a file of records: {error}") from None
     for number, line in enumerate(lines, 1):
         try:
             yield Record.from_json(line)
         except ValidationError:
             raise UsageError(
-                f"{path}: line {number} is not a record that this version can read"
+                f"{file}: line {number} is not a record that this version can read"
             ) from None

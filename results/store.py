@@ -63,6 +63,11 @@ class Store:
         self.place = place_of(place)
         self.folder = working_folder(self.place)
 
+    @property
+    def dense_networks(self) -> Path:
+        """The folder of the dense networks from which its runs began, each trained once."""
+        return self.folder / "pretrained"
+
     def record_path(self, record_id: str) -> Place:
         """Where the record of the finished run of this id is or would be."""
         return self.place / record_id[:2] / f"{record_id}{_FINISHED}"

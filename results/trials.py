@@ -22,7 +22,7 @@ from .gathering import gathered
 from .naming import with_labels
 from .points import Key, Point, point_of, point_of_row
 from .record import Outcome
-from .record_file import RECORDS_FILE
+from .record_file import file_in
 from .remote import Place
 from .store import Store
 from .tables import LEADERBOARD_FILE
@@ -105,7 +105,7 @@ def _table_in(place: Place) -> Place | None:
     if place.suffix == ".csv":
         return place
     beside = place / LEADERBOARD_FILE
-    if not beside.is_file() or (place / RECORDS_FILE).is_file() or any(Store(place).ids()):
+    if not beside.is_file() or file_in(place) or any(Store(place).ids()):
         return None
     return beside
 

@@ -20,7 +20,7 @@ from ...datasets import Task, discard, note_digest, noted_digest, whole
 from ...errors import UsageError, tell
 from ...metrics import Measurements, Metric, Subject, own_metric
 from ...registry import Component
-from ...results import Epoch
+from ...results import Epoch, Store
 from ...results.changes import CHANGES, Change, moved_dense
 from ...results.naming import shown
 from ...seeding import seeded
@@ -264,6 +264,11 @@ class Pretrained:
             path.unlink(missing_ok=True)
 
 
+def weights_of(experiment: Experiment, folder: Path) -> Path:
+    """Where the weights of an experiment's pretrained network are, or would be."""
+    return _weights(_stem(experiment, folder))
+
+
 def files_of(experiment: Experiment, folder: Path) -> Iterator[Path]:
     """All that is kept of an experiment's pretrained network, in whatever state."""
     stem = _stem(experiment, folder)
@@ -290,7 +295,7 @@ def epochs_missing(experiments: Iterable[Experiment], folder: Path) -> int:
 
 def _stem(experiment: Experiment, folder: Path) -> Path:
     """What the names of all files of the pretrained network begin with."""
-    return folder / "pretrained" / experiment.pretraining_id
+    return Store(folder).dense_networks / experiment.pretraining_id
 
 
 def _as_json(report: Report) -> bytes:

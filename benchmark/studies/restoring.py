@@ -22,7 +22,7 @@ from ...results import Place, Record, Store
 from ...strategies import Strategy
 from ...user_code import Admission, admitting
 from ..cell.loop import load_task
-from ..cell.pretraining import build
+from ..cell.pretraining import build, weights_of
 from ..cell.rounds import shrunk as cut_out
 from ..cell.target import weights_to_prune
 from ..experiment import Experiment
@@ -75,7 +75,12 @@ def restore(
     with admitting(_admission(record, trust)):
         task = load_task(experiment.dataset, data, device)
         masked = _masked(experiment, record.id, store, task)
-        pretrained = store.folder / "pretrained" / f"{experiment.pretraining_id}.safetensors"
+        pretrained = weights_of(experiment, store.folder)
+        if not pretrained.exists():
+            raise UsageError(
+                f"the dense network of the run {record.id} is missing: there is no {pretrained}; "
+                "copy it there from where it was run, or run it again with --force"
+            )
         dense = _network(experiment, pretrained, record.id, task)
         networks: dict[NetworkKind, nn.Module] = {"dense": dense, "masked": masked}
         if experiment.strategy.create().capabilities.removes == "channels":

@@ -14,7 +14,7 @@ import pandas as pd
 from ...errors import UsageError, tell
 from ...results import Outcome, Place, Record
 from ...results.naming import named
-from ...results.record_file import RECORDS_FILE, read_records
+from ...results.record_file import read_records
 from ...results.suites.levels import levels
 from ...results.suites.moves import Move, moves
 from .cells import Cell, Choice, scored_tasks
@@ -94,9 +94,7 @@ def replayed(
         raise UsageError("--strategies: give the recipes of the open division, as they were run")
     known: list[Record] = []
     if division == "tuned":
-        files = [each / RECORDS_FILE for each in places]
-        sources = [f if f.is_file() else p for f, p in zip(files, places, strict=True)]
-        known = [record for each in sources for record in read_records(each)]
+        known = [record for each in places for record in read_records(each)]
     asked = asked_for(suite, division, strategies or ["all"])
     return studied(suite, division, asked, count, looked_up(known))
 

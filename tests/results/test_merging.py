@@ -126,6 +126,29 @@ def test_a_published_folder_is_a_source(make_record, two_folders, tmp_path):
     assert merged == Merged(7, failed=1, added=7, repeated=1)
 
 
+def test_nothing_is_merged_into_a_published_folder(make_record, two_folders, tmp_path):
+    write_records([make_record(seed=9)], tmp_path / RECORDS_FILE)
+    before = contents(tmp_path)
+    with pytest.raises(UsageError, match=r"is a published folder, .* give another folder"):
+        merge(two_folders, tmp_path)
+    assert contents(tmp_path) == before
+
+
+def test_dense_networks_come_along_each_from_one_folder(two_folders, tmp_path):
+    for folder, names in zip(two_folders, (("one", "two"), ("two", "three")), strict=True):
+        (folder / "pretrained").mkdir()
+        for name in names:
+            for end in (".safetensors", ".safetensors.sha256", ".json", "-epoch-1.safetensors"):
+                (folder / f"pretrained/{name}{end}").write_text(f"{end} of {name} in {folder.name}")
+            (folder / f"pretrained/{name}.lock").touch()
+    merge(two_folders, tmp_path / "c")
+    found = contents(tmp_path / "c/pretrained")
+    assert {name.partition(".")[0].partition("-")[0] for name in found} == {"one", "two", "three"}
+    assert len(found) == 4 * 3
+    for name, content in found.items():
+        assert content.decode().endswith("in b" if name.startswith("three") else "in a")
+
+
 def test_sources_without_any_record_are_said(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match=r"there are no records in .*empty"):

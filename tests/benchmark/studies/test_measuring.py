@@ -12,10 +12,11 @@ import torch
 from safetensors.torch import load_file
 
 from prunebench import load, run
+from prunebench.benchmark.cell.pretraining import weights_of
 from prunebench.benchmark.command_line import main
 from prunebench.benchmark.studies.export import export
 from prunebench.benchmark.studies.measuring import measure
-from prunebench.benchmark.studies.restoring import restore
+from prunebench.benchmark.studies.restoring import experiment_of, restore
 from prunebench.benchmark.sweeps.sweep import data_folder
 from prunebench.errors import UsageError
 from prunebench.metrics import Accuracy, Protocol, Subject, UnsupportedError, decode
@@ -268,6 +269,13 @@ def test_a_run_without_weights_is_named(runs):
     record = record_of(runs, CHANNELS)
     Store(runs).weights_path(record.id).unlink()
     with pytest.raises(UsageError, match=f"the run {record.id} has no weights"):
+        restore(record, Store(runs), data_folder(None))
+
+
+def test_a_run_without_its_dense_network_is_named(runs):
+    record = record_of(runs, CHANNELS)
+    weights_of(experiment_of(record), runs).unlink()
+    with pytest.raises(UsageError, match=f"the dense network of the run {record.id} is missing"):
         restore(record, Store(runs), data_folder(None))
 
 

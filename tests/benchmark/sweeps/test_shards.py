@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 import prunebench
 from prunebench.benchmark.command_line import main
+from prunebench.benchmark.studies.restoring import restore
 from prunebench.benchmark.sweeps.shards import shards_of
+from prunebench.benchmark.sweeps.sweep import data_folder
 from prunebench.results import Store
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
@@ -112,6 +114,7 @@ def test_sixteen_shards_merged_are_one_run(tmp_path, capsys):
     assert list(merged.ids()) == sorted(record.id for record in whole)
     for record in whole:
         assert merged.load(record.id).result() == record.result()
+        assert restore(record, merged, data_folder(None)).networks.keys() == {"dense", "masked"}
         weights = Store(tmp_path / "whole").weights_path(record.id).read_bytes()
         assert merged.weights_path(record.id).read_bytes() == weights
 
