@@ -14,8 +14,7 @@ HELP = "make a folder of your runs that can be published"
 _STEPS = """
 To have it published, open a pull request of a branch in which you have
 
-  1. copied it:       cp -r {folder} results/published/{name}
-                      cp {folder}/experiments.yaml experiments/{name}.yaml
+  1. copied it:       cp -r {folder} results/published/{name}{copied}
   2. checked it:      .ci/submission{trust} results/published/{name}
   3. shown it, by a page results/published/{name}.md with these lines and words of your own, and
      a link to it in the README.md beside it:
@@ -23,7 +22,7 @@ To have it published, open a pull request of a branch in which you have
 # {name}
 
 ```console
-$ prunebench run experiments/{name}.yaml --runs runs/{name}
+{command}
 ```
 
 <!-- {name} -->
@@ -34,6 +33,13 @@ $ prunebench run experiments/{name}.yaml --runs runs/{name}
 {provenance}
 <!-- end of {name} -->
 """
+
+_COPIED = """
+                      cp {folder}/experiments.yaml experiments/{name}.yaml"""
+_COMMAND = "$ prunebench run experiments/{name}.yaml --runs runs/{name}"
+# Files of one's own are named by their paths in the folder, which hold nowhere else.
+_COMMAND_IN_FOLDER = """$ cd results/published/{name}
+$ prunebench run experiments.yaml --runs ../../../runs/{name}"""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -66,7 +72,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Make the folder and say what to do with it; fail if it breaks a rule."""
-    from ...results.manifest import provenance
+    from ...results.manifest import METHODS, provenance
     from ..studies.submitting import Code, submit
 
     if not options.by.strip():
@@ -88,9 +94,12 @@ def execute(options: argparse.Namespace) -> int:
     for note in submission.remarks:
         print(f"       - note: {printable(note)}")
     trust = " --trust" if options.trust else ""
+    has_code = (submission.folder / METHODS).is_dir()
+    names = {"folder": submission.folder, "name": options.name}
     steps = _STEPS.format(
-        folder=submission.folder,
-        name=options.name,
+        **names,
+        copied="" if has_code else _COPIED.format(**names),
+        command=(_COMMAND_IN_FOLDER if has_code else _COMMAND).format(**names),
         trust=trust,
         table=submission.table,
         provenance=provenance(submission.folder),

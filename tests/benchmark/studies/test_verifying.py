@@ -665,3 +665,27 @@ def test_what_fails_again_agrees_with_its_record(experiment, tmp_path, monkeypat
     assert [each.agreement.verdict for each in repeated] == ["identical"] * 3
     failed = {each.record.id for each in repeated if each.fails_again}
     assert failed == {cells[0].id, refused.id}
+
+
+def test_the_steps_that_are_printed_of_a_submission_work_with_its_code(
+    honest, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(honest.parent)
+    code = ["--code-licence", "MIT", "--code-source", "https://example.org/mine", "--trust"]
+    folder = tmp_path / "made"
+    submitted = ["submit", "runs", "--name", "mine", "--by", "Ada", "-o", str(folder), *code]
+    assert main(submitted) == 0
+    steps = capsys.readouterr().out
+    (tmp_path / "results/published").mkdir(parents=True)
+    (tmp_path / "runs").mkdir()
+    shutil.copytree(honest.parent / "runs", tmp_path / "runs/mine")
+    monkeypatch.chdir(tmp_path)
+    copied = [line.partition("cp ")[2] for line in steps.splitlines() if " cp " in line]
+    assert copied == [f"-r {folder} results/published/mine"]
+    shutil.copytree(folder, "results/published/mine")
+    shown = [line.removeprefix("$ ") for line in steps.splitlines() if line.startswith("$ ")]
+    assert shown[0] == "cd results/published/mine"
+    monkeypatch.chdir("results/published/mine")
+    capsys.readouterr()
+    assert main([*shown[1].split()[1:], "--dry-run"]) == 0
+    assert "9 cells, 9 finished, 0 to run" in capsys.readouterr().out
