@@ -15,7 +15,7 @@ import copy
 import random
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -341,8 +341,13 @@ def _shares(masks: Masks) -> tuple[float, float]:
 
 def _can_be_tuned(strategy: Strategy, given: Sequence[Network]) -> list[str]:
     """What a tuner may try is allowed, and the defaults are among it."""
+    return unfit_search_space(strategy, strategy.search_space)
+
+
+def unfit_search_space(strategy: Strategy, space: Mapping[str, tuple[float, ...]]) -> list[str]:
+    """What is wrong with values that a tuner may try of a strategy: a sentence each."""
     defaults, found = hyperparameters(type(strategy)), []
-    for name, values in strategy.search_space.items():
+    for name, values in space.items():
         if name not in defaults:
             found.append(f"search_space has {name}, which is no hyperparameter")
             continue

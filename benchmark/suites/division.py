@@ -21,7 +21,7 @@ from .cells import Cell, Choice, scored_tasks
 from .recipe import read_recipe
 from .scoring import Studies, runs_of_studies
 from .suite import BASELINES, Suite, strategies_of
-from .tuning import Run, tuned
+from .tuning import Run, searched, tuned
 
 
 class UntriedError(UsageError):
@@ -40,7 +40,10 @@ def asked_for(suite: Suite, division: str, strategies: Sequence[str]) -> dict[st
         UsageError: one of them is not to be had.
     """
     if division != "open":
-        return {each: Choice(each) for each in strategies_of(list(strategies), suite)}
+        chosen = strategies_of(list(strategies), suite)
+        for each in chosen if division == "tuned" else ():
+            searched(each)  # complains now, and not after the trials of others
+        return {each: Choice(each) for each in chosen}
     recipes = [read_recipe(Path(each), suite) for each in strategies]
     own = [Choice(each.strategy, recipe=each) for each in recipes]
     return {str(each): each for each in [*map(Choice, BASELINES), *own]}

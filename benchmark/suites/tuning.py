@@ -17,7 +17,8 @@ from ...errors import UsageError, lacking
 from ...results import Record
 from ...results.suites.levels import REACHED, level
 from ...results.suites.score import area
-from ...strategies import STRATEGIES
+from ...strategies import STRATEGIES, Strategy
+from ..conformance.checks import unfit_search_space
 from .cells import Cell, Choice, cells_of_choice
 from .suite import Suite, Task
 
@@ -47,9 +48,7 @@ def tuned(suite: Suite, strategy: str, run: Run, study: int = 0) -> Choice:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    component = STRATEGIES.component(strategy)
-    usual, given = component.create(), dict(component.arguments)
-    space = {name: each for name, each in usual.search_space.items() if name not in given}
+    usual, space = searched(strategy)
     sampler = optuna.samplers.TPESampler(seed=seed)
     search = optuna.create_study(direction="maximize", sampler=sampler)
     search.enqueue_trial({_RATE: 1.0, **{name: getattr(usual, name) for name in space}})
@@ -62,6 +61,20 @@ def tuned(suite: Suite, strategy: str, run: Run, study: int = 0) -> Choice:
         areas[choice] = _area(suite, choice, run, seed)
         search.tell(trial, areas[choice])
     return max(areas, key=areas.__getitem__)
+
+
+def searched(strategy: str) -> tuple[Strategy, dict[str, tuple[float, ...]]]:
+    """A strategy and the values of its hyperparameters that are tried, but of those given.
+
+    Raises:
+        UsageError: it declares values that are not allowed, or none that is the default.
+    """
+    component = STRATEGIES.component(strategy)
+    usual, given = component.create(), dict(component.arguments)
+    space = {name: each for name, each in usual.search_space.items() if name not in given}
+    for sentence in unfit_search_space(usual, space):
+        raise UsageError(f"the tuned division: {strategy}: {sentence}")
+    return usual, space
 
 
 def _area(suite: Suite, choice: Choice, run: Run, seed: int) -> float:

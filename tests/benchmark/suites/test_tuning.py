@@ -107,6 +107,24 @@ def test_only_declared_values_are_tried_and_what_was_given_stays(found):
     assert {own[0].strategy.create().batches for own in bench.asked} == {2}
 
 
+def test_a_search_space_without_the_default_is_refused_before_any_trial(found, tmp_path, capsys):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from dataclasses import dataclass\n"
+        "from prunebench.strategies import Random\n\n\n"
+        "@dataclass(frozen=True)\nclass Mine(Random):\n"
+        "    alpha: float = 0.5\n    search_space = {'alpha': (0.1, 1.0)}\n"
+    )
+    run = ["suite", "run", str(tmp_path / "tiny-1.yaml"), "--runs", str(tmp_path / "runs")]
+    assert main([*run, "--division", "tuned", "--strategies", f"{path}:Mine"]) == 2
+    said = capsys.readouterr().err
+    assert "Mine: search_space has not the default of alpha, 0.5" in said
+    assert not (tmp_path / "runs").exists()
+    bench = Bench(by_rate)
+    tuned(found, f"{path}:Mine(alpha=0.1)", bench)
+    assert {own[0].strategy.create().alpha for own in bench.asked} == {0.1}
+
+
 def test_what_falls_short_of_its_operating_point_is_worth_nothing(found):
     # All trials are then as bad as each other, so that the first stays.
     choice = tuned(found, "SNIP", Bench(by_rate, achieved=0.5))
