@@ -277,6 +277,12 @@ class Registry(Generic[T]):
             raise UsageError(
                 f"{self.kind} {reference!r} must be a subclass of {self.base.__name__}"
             )
+        # What counts is the file that the path names; records have the digest of the class's own.
+        if module.endswith(".py") and found.__module__ != imported(module, reference).__name__:
+            raise UsageError(
+                f"{self.kind} {reference!r}: {module} has {name} from {found.__module__}: name the "
+                "file that defines it"
+            )
         return found
 
     def _spelled(self, name: str) -> str:

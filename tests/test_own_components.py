@@ -176,3 +176,16 @@ if __name__ == "__main__":
         [sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     assert done.stdout.startswith(f"ok ok GlobalMagnitude(allocation={script}:Share(minimum=2))")
+
+
+def test_a_class_that_a_file_has_from_another_is_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "helper_of_mine.py").write_text(FILE)
+    path = tmp_path / "mine.py"
+    path.write_text("from helper_of_mine import Score\n")
+    options = ["run", "--dataset", "Digits", "--model", "LeNet300100", "--compression", "2"]
+    assert main([*options, "--strategy", f"{path}:Score", "--dry-run"]) == 2
+    said = capsys.readouterr().err
+    assert f"{path} has Score from helper_of_mine: name the file that defines it" in said
+    for strategy in (f"{tmp_path}/helper_of_mine.py:Score", "helper_of_mine:Score"):
+        assert main([*options, "--strategy", strategy, "--dry-run"]) == 0
