@@ -149,14 +149,21 @@ def _may_skip_steps(record: Record) -> bool:
     """Whether a training in float16 remembers or learns something beside the weights."""
     learning = _chosen_by("RigL", "SET", "STR", "StraightThrough", "HardConcrete", "Movement")
     half = [each for each in _trained_by(record) if each.get("precision") == "float16"]
-    remembers = any(each.get("momentum") for each in half)
+    remembers = any(map(_has_momentum_in_float16, half))
     return remembers or (_recovering(record) in half and learning(record))
+
+
+def _has_momentum_in_float16(recipe: Settings) -> bool:
+    return recipe.get("precision") == "float16" and bool(recipe.get("momentum"))
 
 
 def _averages_half_precision(record: Record) -> bool:
     """Whether weights are averaged that are in half precision themselves."""
-    averages = any(each.get("weight_averaging") is not None for each in _trained_by(record))
-    return averages and "float16" in str(record.experiment["model"])
+    return any(_averages_half(record.experiment, each) for each in _trained_by(record))
+
+
+def _averages_half(experiment: Settings, recipe: Settings) -> bool:
+    return recipe.get("weight_averaging") is not None and "float16" in str(experiment["model"])
 
 
 def _begins_from_averages(record: Record) -> bool:
@@ -270,6 +277,7 @@ CHANGES: tuple[Change, ...] = (
     Change(
         "a step that float16 skips changes neither momentum nor what is learned beside weights",
         _may_skip_steps,
+        lambda experiment: _has_momentum_in_float16(experiment["pretraining"]),
     ),
     Change(
         "networks whose gates open different shares of channels train apart",
@@ -279,6 +287,10 @@ CHANGES: tuple[Change, ...] = (
         "an epoch of a training that averages weights is the network that was validated after it",
         _begins_from_averages,
     ),
-    Change("averages of weights in half precision move", _averages_half_precision),
+    Change(
+        "averages of weights in half precision move",
+        _averages_half_precision,
+        lambda experiment: _averages_half(experiment, experiment["pretraining"]),
+    ),
 )
 """All changes so far, the oldest first; new ones are added at the end."""

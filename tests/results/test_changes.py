@@ -140,6 +140,9 @@ def test_sentences_count_the_records_that_a_change_concerns(old):
         ({"model": "torchvision/vit_b_16", "initialisation": "Uniform"}, 1),
         ({"model": "torchvision/vit_b_16", "initialisation": "Default"}, 0),
         ({"model": "torchvision/vit_b_16", "metrics": ["Int8Weights"]}, 0),
+        ({"pretraining": {"precision": "float16", "momentum": 0.9}}, 1),
+        ({"finetuning": {"precision": "float16", "momentum": 0.9}}, 0),
+        ({"model": "transformers/gpt2(dtype='float16')", "pretraining": AVERAGED}, 1),
     ],
 )
 def test_changes_that_move_dense_networks_concern_those_whose_training_they_move(
