@@ -219,7 +219,7 @@ def _quality_cells(runs: list[_Run]) -> dict[str, float | str]:
     cells: dict[str, float | str] = {}
     for name in runs[0].quality:
         final = describe(_final(runs, name))
-        dense = [_number(run.dense.get(name)) for run in runs]
+        dense = [number(run.dense.get(name)) for run in runs]
         change = describe([a - b for a, b in zip(_final(runs, name), dense, strict=True)])
         cells |= {
             f"{name}_mean": final.mean,
@@ -238,8 +238,8 @@ def _quality_cells(runs: list[_Run]) -> dict[str, float | str]:
 def _cost_cells(runs: list[_Run], sizes: list[int]) -> dict[str, Any]:
     measured = _measured(runs)
     training = [
-        _number(run.timings.get("pretraining_seconds"))
-        + _number(run.timings.get("finetuning_seconds"))
+        number(run.timings.get("pretraining_seconds"))
+        + number(run.timings.get("finetuning_seconds"))
         for run in runs
     ]
     latencies = (
@@ -272,10 +272,10 @@ def _cost_cells(runs: list[_Run], sizes: list[int]) -> dict[str, Any]:
 
 
 def _final(runs: list[_Run], name: str) -> list[float]:
-    return [_number(run.final.get(name)) for run in runs]
+    return [number(run.final.get(name)) for run in runs]
 
 
-def _number(value: float | None) -> float:
+def number(value: float | None) -> float:
     """A measurement to calculate with: what was not finite makes every mean it enters NaN."""
     try:
         return math.nan if value is None else float(value)
@@ -285,8 +285,8 @@ def _number(value: float | None) -> float:
 
 def _whole(value: float | None) -> int | None:
     """A count, which is None where it is none that a table of integers can hold."""
-    number = _number(value)
-    return int(number) if number.is_integer() and abs(number) < 2**63 else None
+    count = number(value)
+    return int(count) if count.is_integer() and abs(count) < 2**63 else None
 
 
 def _mean(values: list[float]) -> float:
@@ -333,9 +333,9 @@ def _control_cells(runs: list[_Run], sizes: list[int], measured: _Measured) -> d
         known = (
             [run.timings for run in runs if run.timings.get(control)] if control in measured else []
         )
-        worst = max(known, key=lambda timings: abs(math.log(_number(timings[control]))), default={})
+        worst = max(known, key=lambda timings: abs(math.log(number(timings[control]))), default={})
         for column in (control, f"{control}_low", f"{control}_high"):
-            cells[column] = _number(worst.get(column))
+            cells[column] = number(worst.get(column))
         cells[f"{name}_load"] = _chosen(max, measured, f"{name}_load")
     return cells
 

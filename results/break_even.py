@@ -24,7 +24,7 @@ from .drawing import (
     literal,
     save_figure,
 )
-from .inference import row_title
+from .inference import machine_titles, row_title
 from .targets import SPEEDUP
 
 BREAK_EVEN_COLUMNS: dict[str, str] = {
@@ -148,8 +148,8 @@ def plot_break_even(frame: pd.DataFrame, path: str | Path) -> None:
 def plot_inference(frame: pd.DataFrame, path: str | Path) -> None:
     """Write a PNG of the measured against the theoretical speedup of finished runs.
 
-    ``frame`` is that of :func:`.inference.inference_table`; a panel for each comparison and batch
-    size, a line for each strategy in each runtime.
+    ``frame`` is that of :func:`.inference.inference_table`; a panel for each comparison, machine
+    and batch size, a line for each strategy in each runtime.
 
     Raises:
         UsageError: no run has counted FLOPs, so there is nothing to draw against.
@@ -161,6 +161,8 @@ def plot_inference(frame: pd.DataFrame, path: str | Path) -> None:
     title = frame.apply(row_title, axis="columns")
     if "passes" in frame:
         title = title.where(frame["passes"].isna(), title + ", whole passes")
+    machine = machine_titles(frame)
+    title = title.where(machine == "", title + " · " + machine)
     frame = frame.assign(network_title=title)
     _write_panels(_panels(frame, "strategy"), "theoretical_speedup", Path(path))
 

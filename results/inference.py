@@ -12,7 +12,7 @@ from tabulate import tabulate
 
 from ..quality import known, titled
 from . import cells
-from .aggregation import leaderboard
+from .aggregation import leaderboard, number
 from .comparison import comparisons
 from .naming import printable_texts, told_apart
 from .points import Key, point_of, point_of_row
@@ -69,29 +69,41 @@ INFERENCE_COLUMNS: dict[str, str] = {
     "faster for the dense and the pruned network.",
     "threads": "CPU threads.",
     "processor": "Name of the processor.",
+    "instructions": "The CPU instructions that PyTorch uses, as `AVX2`.",
+    "cores": "Cores of the CPU, in use or not.",
     "reason": "Why there is no time.",
 }
 """Column → definition, in the order of the table."""
 
 _COMPARISON = ("dataset", "model", "settings", "differences", "conditions")
 
+# Columns of what tells machines apart, threads among them, and how headings have them.
+_MACHINE: dict[str, str] = {
+    "processor": "{}",
+    "instructions": "{}",
+    "cores": "{} cores",
+    "threads": "{} CPU threads",
+}
+
 _NEWER = (
     *("passes", "pass_seconds", "control", "control_low", "control_high", "doubt"),
-    *("quality_metric", "quality"),
+    *("quality_metric", "quality", "instructions", "cores"),
 )
 
 
 def inference_table(records: Iterable[Outcome]) -> pd.DataFrame:
-    """One row for each point of the leaderboard, runtime, network and batch size, over seeds.
+    """One row for each point of the leaderboard, runtime, network, batch size and machine.
 
-    The columns are those of :data:`INFERENCE_COLUMNS`. Records that were not measured are left out.
+    It is over the seeds that were measured there with as many threads. The columns are those of
+    :data:`INFERENCE_COLUMNS`. Records that were not measured are left out.
     """
     groups: dict[tuple[Any, ...], list[tuple[Outcome, Inference]]] = {}
     records = sorted(records, key=lambda record: point_of(record.experiment))
     for record in records:
         point = point_of(record.experiment)
+        machine = tuple(str(record.inference_environment.get(name)) for name in _MACHINE)
         for each in record.inference:
-            key = (point, each.passes or 0, each.batch_size, each.runtime, each.network)
+            key = (point, machine, each.passes or 0, each.batch_size, each.runtime, each.network)
             groups.setdefault(key, []).append((record, each))
     headings, called = (
         _headings(records),
@@ -108,27 +120,47 @@ def row_title(row: pd.Series[Any]) -> str:
     return name if pd.isna(differences) or not differences else f"{name} · {differences}"
 
 
-def inference_as_text(frame: pd.DataFrame, width: int = 100) -> str:
-    """The table for people: one for each comparison and batch size, a column for each runtime.
+def machine_titles(frame: pd.DataFrame) -> pd.Series[str]:
+    """What each row was measured on, in words, as far as the rows differ in it."""
+    there = [name for name in _MACHINE if name in frame]
+    differing = [name for name in there if frame[name].nunique(dropna=False) > 1]
+    titles = [", ".join(_on(name, row[name]) for name in differing) for _, row in frame.iterrows()]
+    return pd.Series(titles, index=frame.index, dtype=str)
 
-    Cells are speedups over the dense network in the same runtime with their 95 % confidence
-    intervals, or a question mark where they cannot be believed; beside them are the size of the
-    file relative to the dense network's, and the theoretical speedup.
+
+def _on(name: str, value: Any) -> str:
+    """What a column says of a machine, as headings have it."""
+    if pd.isna(value):
+        return f"unknown {name}"
+    if isinstance(value, float) and value.is_integer():  # as other rows are without a number
+        value = int(value)
+    return _MACHINE[name].format(value)
+
+
+def inference_as_text(frame: pd.DataFrame, width: int = 100) -> str:
+    """The table for people: one for each comparison, machine and batch size.
+
+    It has a column for each runtime. Cells are speedups over the dense network in the same runtime
+    with their 95 % confidence intervals, or a question mark where they cannot be believed; beside
+    them are the size of the file relative to the dense network's, and the theoretical speedup.
     """
     # As it is read from CSV, and from CSV that is older than some of the columns.
     frame = frame.reindex(columns=list(dict.fromkeys([*frame, *_NEWER])))
     frame = frame.astype({"reason": object, "doubt": object, "passes": float})
     frame = printable_texts(frame.fillna({"reason": "", "doubt": "", "passes": 0}))
+    frame["machine"] = machine_titles(frame.drop(columns="threads"))
     parts = []
-    keys = [name for name in (*_COMPARISON, "passes", "batch_size") if name in frame]
+    keys = [*_COMPARISON, "machine", "threads", "passes", "batch_size"]
+    keys = [name for name in keys if name in frame]
     for (*_, passes, batch), rows in frame.groupby(keys, sort=False, dropna=False):
         pruned, dense = rows[rows["network"] != "dense"], rows[rows["network"] == "dense"]
         columns = list(dict.fromkeys(zip(pruned["runtime"], pruned["network"], strict=True)))
         common = rows.iloc[0]
         what = f"{passes:.0f} passes over the test split in batches" if passes else "batch"
-        timed = f"{what} of {batch}, {common['threads']} CPU threads"
+        timed = f"{what} of {batch}, {_on('threads', common['threads'])}"
+        where = f" · {common['machine']}" if common["machine"] else ""
         heading = [
-            *cells.wrapped(f"{row_title(common)} · {timed}", width),
+            *cells.wrapped(f"{row_title(common)} · {timed}{where}", width),
             *cells.wrapped(common.get("conditions", f"settings {common['settings']}"), width),
             "Measured speedup over the dense network in the same runtime (95 % interval)",
         ]
@@ -234,7 +266,7 @@ def _row(
         "passes": first.passes,
         "seeds": len(measured),
         "theoretical_speedup": statistics.fmean(
-            measured.get("theoretical_speedup", math.nan) or 0.0
+            number(measured.get("theoretical_speedup"))
             for outcome, _ in members
             for measured in [outcome.dense if first.network == "dense" else outcome.final]
         ),
@@ -258,8 +290,7 @@ def _row(
             _file_bytes(outcome, first.network) for outcome, _ in members
         ),
         "memory_format": first.memory_format,
-        "threads": record.inference_environment.get("threads"),
-        "processor": record.inference_environment.get("processor"),
+        **{name: record.inference_environment.get(name) for name in _MACHINE},
         "reason": "; ".join(dict.fromkeys(each.reason for _, each in members if each.reason)),
     }
 
@@ -293,8 +324,7 @@ def _file_bytes(record: Outcome, network: str) -> float:
         "masked": "file_bytes_sparse",
         "shrunk": "file_bytes_shrunk",
     }
-    value = measured.get(names[network])
-    return math.nan if value is None else value
+    return number(measured.get(names[network]))
 
 
 def _file(rows: pd.DataFrame, dense: pd.DataFrame) -> str:

@@ -1,6 +1,7 @@
 """The table of measured times: speedups with their intervals, or why there is no verdict."""
 
 import json
+import math
 
 import pandas as pd
 import pytest
@@ -79,6 +80,45 @@ def test_of_several_seeds_those_in_doubt_are_left_out_unless_all_are(measured):
     assert (row["speedup"], row["seeds"], row["doubt"], row["load"]) == (2.0, 1, "", 0.01)
     (row,) = inference_table(records[::2]).to_dict("records")
     assert (row["speedup"], row["seeds"], row["doubt"], row["control"]) == (5.4, 2, BUSY, 1.2)
+
+
+def test_times_of_other_machines_or_threads_have_rows_and_tables_of_their_own(measured, tmp_path):
+    machines = [
+        {"processor": "Laptop", "threads": 1},
+        {"processor": "Laptop", "threads": 4},
+        {"processor": "Server", "threads": 4, "cores": 64},
+    ]
+    records = [
+        measured(
+            timed("dense", 1.0, median_ms=ms), timed("masked", 2.0, median_ms=ms), seed=seed
+        ).model_copy(update={"inference_environment": where})
+        for seed, (ms, where) in enumerate(zip((2.0, 40.0, 3.0), machines, strict=True))
+    ]
+    frame = inference_table([*records, *records[:1]])
+    dense = frame[frame["network"] == "dense"]
+    columns = ["processor", "threads", "seeds", "median_ms"]
+    assert dense[columns].to_numpy().tolist() == [
+        ["Laptop", 1, 2, 2.0],
+        ["Laptop", 4, 1, 40.0],
+        ["Server", 4, 1, 3.0],
+    ]
+    text = inference_as_text(frame)
+    assert "batch of 8, 1 CPU threads · Laptop" in text
+    assert "batch of 8, 4 CPU threads · Laptop" in text
+    assert "batch of 8, 4 CPU threads · Server" in text
+    frame.to_csv(tmp_path / "inference.csv", index=False)
+    assert inference_as_text(pd.read_csv(tmp_path / "inference.csv")) == text
+    plot_inference(frame, tmp_path / "three.png")
+    plot_inference(frame[frame["processor"] == "Server"], tmp_path / "one.png")
+    assert (tmp_path / "three.png").stat().st_size > (tmp_path / "one.png").stat().st_size
+
+
+def test_a_theoretical_speedup_that_is_not_finite_is_not_taken_for_zero(measured):
+    records = [measured(timed("masked", 2.0), seed=seed) for seed in range(2)]
+    infinite = records[1].final | {"theoretical_speedup": None}  # as records keep it
+    records[1] = records[1].model_copy(update={"final": infinite})
+    (row,) = inference_table(records).to_dict("records")
+    assert math.isnan(row["theoretical_speedup"])
 
 
 def test_whole_passes_have_rows_and_a_table_of_their_own(measured):
