@@ -37,6 +37,9 @@ _PLACES = {
     "aten::scaled_dot_product_attention": slice(0, 3),
 }
 
+# Which input is a list of all that is multiplied.
+_LISTS = {"aten::einsum": 1, "aten::linalg_multi_dot": 0, "aten::chain_matmul": 0}
+
 
 class Factor(NamedTuple):
     """What an operation multiplies by.
@@ -139,8 +142,8 @@ def operands(kind: str, inputs: Sequence[Any]) -> list[Any]:
     if kind in RECURRENT:
         lists = [value.node() for value in inputs if value.node().kind() == "prim::ListConstruct"]
         return [value for value in lists[-1].inputs() if len(value.type().sizes()) == 2]
-    if kind == "aten::einsum":
-        return list(inputs[1].node().inputs())
+    if kind in _LISTS:
+        return list(inputs[_LISTS[kind]].node().inputs())
     return list(inputs[_PLACES[kind]]) if kind in _PLACES else []
 
 

@@ -7,7 +7,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from math import prod
 from typing import Any, NamedTuple
 
@@ -119,16 +119,19 @@ def _products() -> dict[str, _Products]:
 
     counters = {
         "aten::_convolution": jit_handles.conv_flop_jit,
-        "aten::einsum": jit_handles.einsum_flop_jit,
         "aten::linear": jit_handles.linear_flop_jit,
     }
     return {
         **{kind: partial(_one_product, kind, each) for kind, each in counters.items()},
         **{kind: partial(_sums_of, kind, depth) for kind, depth in _DEPTHS.items()},
         **{kind: partial(_recurrent, kind) for kind in RECURRENT},
+        **{kind: partial(_chain, kind) for kind in _CHAINS},
+        "aten::einsum": _einsum,
         "aten::scaled_dot_product_attention": _attention,
     }
 
+
+_CHAINS = ("aten::linalg_multi_dot", "aten::chain_matmul")
 
 _Depth = Callable[[Sequence[Any]], int]
 
@@ -177,7 +180,7 @@ def _by_factor(
     """An operation's multiply–adds by what it multiplies by, where fvcore has its kind."""
     counts: Counter[Factor] = Counter()
     for factors, flops in products(inputs, outputs):
-        counts[weights.factor(factors)] += flops
+        counts[weights.factor(factors) if factors else Factor(None)] += flops
     return counts
 
 
@@ -203,6 +206,66 @@ def _recurrent(
     steps = prod(_shape(inputs[0])[:-1])
     for weight in operands(kind, inputs):
         yield [weight], steps * prod(_shape(weight))
+
+
+def _einsum(inputs: Sequence[Any], outputs: Sequence[Any]) -> Iterator[tuple[Sequence[Any], int]]:
+    """The products of two factors after the other, from the left, each as a matrix product.
+
+    So torch forms them where it does not know of opt_einsum, and so they are counted everywhere.
+    """
+    left, arrow, right = inputs[0].toIValue().replace(" ", "").partition("->")
+    factors = operands("aten::einsum", inputs)
+    sizes: dict[str | int, int] = {}
+    indices = []
+    for term, factor in zip(left.split(","), factors, strict=True):
+        shape = _shape(factor)
+        # A dimension of size 1 takes any other size.
+        named = zip(_named(term, len(shape)), shape, strict=True)
+        own = {index: size for index, size in named if size != 1}
+        sizes |= own
+        indices.append(set(own))
+    if arrow:
+        result = set(_named(right, len(_shape(outputs[0]))))
+    else:
+        result = {each for each in sizes if isinstance(each, int) or left.count(each) == 1}
+    product = indices[0]
+    for place, other in enumerate(indices[1:], start=1):
+        later = result.union(*indices[place + 1 :])
+        # What only one of the two has, and nothing later, is added up beforehand.
+        together = (product & other) | ((product | other) & later)
+        yield factors[:2] if place == 1 else [factors[place]], prod(sizes[i] for i in together)
+        product = (product | other) & later
+
+
+def _named(term: str, dimensions: int) -> list[str | int]:
+    """The dimensions of a factor by their letters, and where there are dots by their places."""
+    before, _, after = term.partition("...")
+    return [*before, *range(len(before) + len(after) - dimensions, 0), *after]
+
+
+def _chain(
+    kind: str, inputs: Sequence[Any], outputs: object
+) -> Sequence[tuple[Sequence[Any], int]]:
+    """The products of several matrices in that order that takes the fewest, as torch forms them."""
+    factors = operands(kind, inputs)
+    shapes = [_shape(each) for each in factors]
+    sizes = [1 if len(shapes[0]) == 1 else shapes[0][0], *(each[0] for each in shapes[1:])]
+    sizes.append(1 if len(shapes[-1]) == 1 else shapes[-1][1])
+
+    @cache
+    def between(first: int, last: int) -> tuple[tuple[Sequence[Any], int], ...]:
+        """Of the factors from one to before another; a product of theirs is no factor."""
+        if last - first == 1:
+            return ()
+        ways = []
+        for middle in range(first + 1, last):
+            parts = (first, middle), (middle, last)
+            own = [factors[start] for start, end in parts if end - start == 1]
+            count = sizes[first] * sizes[middle] * sizes[last]
+            ways.append((*between(first, middle), *between(middle, last), (own, count)))
+        return min(ways, key=lambda way: sum(count for _, count in way))
+
+    return between(0, len(factors))
 
 
 def _attention(inputs: Sequence[Any], outputs: object) -> Iterator[tuple[Sequence[Any], int]]:

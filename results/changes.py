@@ -208,6 +208,15 @@ def _observes_tokens(record: Record) -> bool:
     return name in ("OBS", "WoodFisher") and _is_no_plain_network(record)
 
 
+def _may_call_einsum(record: Record) -> bool:
+    """Whether the network is a user's, or one of another library's that may call torch.einsum."""
+    model = str(record.experiment["model"])
+    if model.startswith(("torchvision/", "timm/")):
+        families = ("maxvit", "maxxvit", "coatn", "convit", "mvit", "samvit")
+        return any(each in model for each in families)
+    return _is_of_others(record)
+
+
 CHANGES: tuple[Change, ...] = (
     Change(
         "records have the epochs of trainings and the distributions of weights",
@@ -292,5 +301,6 @@ CHANGES: tuple[Change, ...] = (
         _averages_half_precision,
         lambda experiment: _averages_half(experiment, experiment["pretraining"]),
     ),
+    Change("products by torch.einsum and multi_dot are counted to the last one", _may_call_einsum),
 )
 """All changes so far, the oldest first; new ones are added at the end."""

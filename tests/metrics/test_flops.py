@@ -151,6 +151,28 @@ class Products(nn.Module):
         return torch.addmv(self.fourth.sum(1), self.fourth, x[0]) + torch.mv(self.fourth, x[1])
 
 
+class Chains(nn.Module):
+    """Products of several tensors by one operation, which chooses the order."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Parameter(torch.randn(12, 5))
+        self.second = nn.Parameter(torch.randn(5, 4))
+        self.third = nn.Parameter(torch.randn(4, 9))
+        self.down = nn.Parameter(torch.randn(12, 2))
+        self.up = nn.Parameter(torch.randn(2, 12))
+
+    def forward(self, x):
+        weights = [self.first, self.second, self.third]
+        forwards = torch.linalg.multi_dot([x[0], *weights])
+        backwards = torch.linalg.multi_dot([*(each.T for each in weights[::-1]), x[1].T])
+        both_ends = torch.linalg.multi_dot([x[0], self.down, self.up, x[1].T])
+        vectors = torch.linalg.multi_dot([x[0, 0], self.first, self.second[:, 0]])
+        sums = torch.einsum("...nf,fh,ho,ok->...nk", x, *weights).sum(0)
+        implicit = torch.einsum("bn f, fh", x, self.first).sum() + torch.einsum("bnf->nb", x).sum()
+        return forwards + backwards.T + sums + both_ends.sum() + vectors + implicit
+
+
 SEQUENCES = (2, 7, 12)
 NETWORKS = {
     "self-attention": (SelfAttention, SEQUENCES),
@@ -176,6 +198,7 @@ NETWORKS = {
     "GRU": (lambda: Reader(nn.GRU, batch_first=True), SEQUENCES),
     "parts": (Parts, SEQUENCES),
     "products": (Products, SEQUENCES),
+    "chains": (Chains, SEQUENCES),
 }
 
 
@@ -304,6 +327,30 @@ def test_where_heads_were_removed_their_products_are_gone_too():
     expected = sum(flops_by_module(small, inputs).values())
     assert measured["effective_flops"] == pytest.approx(expected)
     assert flops_left(model, inputs)(coupling, kept) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("equation", "shapes", "products"),
+    [
+        ("bnd,od->bno", [(1, 7, 1000), (1003, 1000)], 7 * 1000 * 1003),
+        ("bnd,od->bnod", [(1, 7, 3), (5, 3)], 7 * 3 * 5),
+        ("bnd,od", [(2, 7, 3), (5, 3)], 2 * 7 * 3 * 5),
+        ("...d,od->o...", [(2, 7, 3), (5, 3)], 2 * 7 * 3 * 5),
+        ("bnd,bod->bno", [(2, 7, 3), (1, 5, 3)], 2 * 7 * 3 * 5),
+        ("ab,bc,cd->ad", [(2, 3), (3, 5), (5, 7)], 2 * 3 * 5 + 2 * 5 * 7),
+    ],
+)
+def test_products_by_einsum_count_to_the_last_one(equation, shapes, products):
+    class Named(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weights = nn.ParameterList(torch.randn(shape) for shape in shapes[1:])
+
+        def forward(self, x):
+            return torch.einsum(equation, x, *self.weights)
+
+    work = work_by_weight(Named(), torch.randn(shapes[0]))
+    assert sum(each.flops for each in work) == products
 
 
 @pytest.mark.parametrize("dilation", [1, 2])

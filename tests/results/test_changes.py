@@ -27,6 +27,8 @@ def old(make_record):
         ({"model": "own.py:Network(width=3)", "dataset": "Digits"}, "padding by name"),
         ({"model": "torchvision/vit_b_16", "initialisation": "Uniform"}, "rounded as others"),
         ({"model": "transformers/gpt2", "metrics": ["Int8Weights"]}, "rounded as others"),
+        ({"model": "torchvision/maxvit_t"}, "torch.einsum"),
+        ({"model": "own.py:Network(width=3)", "dataset": "Digits"}, "torch.einsum"),
         ({"strategy": "Random(structure=Filters)"}, "whatever their sizes"),
         ({"strategy": "RIA", "model": "CifarMobileNetV2"}, "grouped convolution"),
         (
@@ -115,6 +117,11 @@ def test_averages_concern_only_records_of_networks_that_were_not_pruned(old, non
     final = {**record.final, "prunable_nonzero": nonzero}
     record = record.model_copy(update={"rounds": (last,), "final": final})
     assert bool(outdated_by(record)) == stale
+
+
+def test_libraries_networks_without_einsum_keep_their_counts(old):
+    changes = outdated_by(old(model="torchvision/resnet18"))
+    assert not any("einsum" in each.summary for each in changes)
 
 
 def test_records_of_today_and_failed_ones_are_never_stale(make_record):
