@@ -80,7 +80,7 @@ def break_even(
     """Time a network pruned at random to each sparsity, beside the dense one.
 
     Which weights go does not matter for time, only how many of each layer: the same fraction of
-    each, the output layer of a deeper network left alone.
+    each, but for the last weight or channel, the output layer of a deeper network left alone.
 
     Args:
         title: what the network is called in the table.
@@ -188,14 +188,15 @@ def _pruned_names(model: nn.Module) -> list[str]:
 
 
 def _without_weights(model: nn.Module, example: Tensor, sparsity: float) -> Networks:
-    """The network with a fraction of the weights of each layer set to zero."""
+    """The network with a fraction of the weights of each layer set to zero, but one at least."""
     masked = copy.deepcopy(model)
     weights = dict(masked.named_parameters())
     lots = generator(0, "break-even", "weights")
     masks = {}
     for name in _pruned_names(masked):
         drawn = torch.rand(weights[name].numel(), generator=lots)
-        kept = keep_largest(drawn, len(drawn) - round(sparsity * len(drawn)), lots)
+        left = max(1, len(drawn) - round(sparsity * len(drawn)))
+        kept = keep_largest(drawn, left, lots)
         masks[name] = kept.view(weights[name].shape).to(weights[name].device)
     MaskedWeights(masked, masks).apply()
     return {"masked": masked}

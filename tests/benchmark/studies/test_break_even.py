@@ -230,6 +230,21 @@ def test_an_output_layer_is_pruned_only_if_it_is_all_there_is(model, share):
     assert frame["theoretical_speedup"].tolist() == [pytest.approx(1 / share)] * 2
 
 
+def test_a_layer_keeps_a_weight_at_least():
+    frame = break_even(
+        "x",
+        linear(4, 4)[0],
+        (4,),
+        kinds=["weights"],
+        sparsities=[0.98],
+        runtimes=[],
+        batch_sizes=[1],
+        protocol=QUICK,
+        progress=False,
+    )
+    assert frame["theoretical_speedup"].tolist() == [16, 16]
+
+
 def test_a_network_without_channels_is_refused():
     model, shape = linear(6, 4)
     with pytest.raises(UsageError, match="no channels that could be removed"):
