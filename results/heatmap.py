@@ -14,10 +14,12 @@ from .drawing import DOTS_PER_INCH, FAINT_INK, in_our_style, literal, save_figur
 HEATMAP_COLUMNS: dict[str, str] = {
     "weight": "Name of the weight, as in the network.",
     "weight_class": "Class of weights to which it belongs.",
-    "first_row": "First output of the block.",
-    "first_column": "First input of the block (of a kernel: input channel and position).",
-    "block_rows": "Outputs in the block.",
-    "block_columns": "Inputs in the block.",
+    "first_row": "First output of the block; of a weight that is stored with its inputs first, as "
+    "that of a transposed convolution or GPT-2's Conv1D, the first input.",
+    "first_column": "First input of the block (of a kernel: input channel and position), or "
+    "output.",
+    "block_rows": "Outputs in the block, or inputs.",
+    "block_columns": "Inputs in the block, or outputs.",
     "kept": "Fraction of the block's weights that are not zero.",
 }
 """Column → definition, in the order of the table."""

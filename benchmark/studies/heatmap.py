@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from safetensors import SafetensorError
-from safetensors.numpy import load
+from safetensors.torch import load
+from torch import Tensor
 
 from ...errors import UsageError
 from ...results import Layer, Place, Record, Store
@@ -19,8 +20,10 @@ _MOST_BLOCKS = 32
 def kept_in_blocks(record: Record, store: Store) -> pd.DataFrame:
     """The fraction of weights kept in each block of each prunable weight of a run.
 
-    A weight is a matrix of outputs × all else, cut into up to 32 × 32 blocks. The columns are those
-    of :data:`prunebench.results.heatmap.HEATMAP_COLUMNS`.
+    A weight is a matrix of its first dimension × all else, cut into up to 32 × 32 blocks. The first
+    are the outputs, but of layers that keep their inputs first: which these are, only the network
+    knows, and it is not made here. The columns are those of
+    :data:`prunebench.results.heatmap.HEATMAP_COLUMNS`.
 
     Raises:
         UsageError: the run has no weights, or they are damaged or not those of the record.
@@ -30,7 +33,7 @@ def kept_in_blocks(record: Record, store: Store) -> pd.DataFrame:
         raise UsageError(f"the run {record.id} has no weights: there is no {path}")
     try:
         weights = load(path.read_bytes())
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+    except (SafetensorError, OSError) as error:
         raise UsageError(
             f"{path} is damaged and holds no weights that can be read ({error}): run the "
             "experiment again with --force"
@@ -51,10 +54,10 @@ def kept_in_blocks(record: Record, store: Store) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _check(layer: Layer, weights: Mapping[str, Any], path: Place) -> None:
+def _check(layer: Layer, weights: Mapping[str, Tensor], path: Place) -> None:
     if layer.name not in weights:
         raise UsageError(f"{path} does not have the weights of the record: it lacks {layer.name}")
-    shape = weights[layer.name].shape
+    shape = tuple(weights[layer.name].shape)
     if shape != layer.shape or 0 in (shape or (0,)):
         raise UsageError(
             f"{path} does not have the weights of the record: {layer.name} is {shape} instead of "
@@ -62,8 +65,8 @@ def _check(layer: Layer, weights: Mapping[str, Any], path: Place) -> None:
         )
 
 
-def _blocks(name: str, weight_class: str, weight: Any) -> Iterator[dict[str, Any]]:
-    kept = weight.reshape(len(weight), -1) != 0
+def _blocks(name: str, weight_class: str, weight: Tensor) -> Iterator[dict[str, Any]]:
+    kept = weight.reshape(len(weight), -1).ne(0).numpy()
     edges = [
         np.linspace(0, size, min(size, _MOST_BLOCKS) + 1).round().astype(int) for size in kept.shape
     ]
