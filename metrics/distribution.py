@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -41,11 +42,9 @@ def histograms(
     rows = []
     for name, weight in recovered.items():
         states = [dense.get(name), pruned.get(name), weight]
-        limit = max(
-            (float(each.abs().max()) for each in states if each is not None and each.numel()),
-            default=0.0,
-        )
-        if 0 < limit < torch.inf:
+        limits = [float(each.abs().max()) for each in states if each is not None and each.numel()]
+        limit = max(limits, default=0.0)
+        if limit > 0 and all(map(math.isfinite, limits)):
             rows.append(Histograms(name, limit, *(_counts(each, limit) for each in states)))
     return rows
 
