@@ -46,7 +46,7 @@ class Compiled(Runtime):
 class SemiStructured(Runtime):
     """NVIDIA's kernels for two of four weights (Mishra et al. 2021), in half precision, on a GPU.
 
-    The dense network is run in half precision too.
+    The dense network is run in half precision too; one in bfloat16 stays so.
     """
 
     uses_zeros = True
@@ -60,7 +60,7 @@ class SemiStructured(Runtime):
             raise UnsupportedError(
                 "2:4 sparsity needs an NVIDIA GPU of compute capability 8.0 or more"
             )
-        half, halves = copy.deepcopy(model).half(), inputs.half()
+        half, halves = _in_half_precision(copy.deepcopy(model), inputs)
         layers = [each for each in half.modules() if isinstance(each, nn.Linear)]
         if has_zeros := any(bool((each.weight == 0).any()) for each in layers):
             fitting = [each for each in layers if _is_two_of_four(each.weight)]
@@ -70,6 +70,13 @@ class SemiStructured(Runtime):
             if has_zeros and not fitting:
                 raise UnsupportedError("no linear layer has the 2:4 pattern in a size that fits")
         return lambda: half(halves)
+
+
+def _in_half_precision(model: nn.Module, inputs: Tensor) -> tuple[nn.Module, Tensor]:
+    """A network and what goes into it, which may be tokens; bfloat16 has 16 bits as it is."""
+    if any(each.dtype == torch.bfloat16 for each in model.parameters()):
+        return model, inputs
+    return model.half(), inputs.half() if inputs.is_floating_point() else inputs
 
 
 def _is_two_of_four(weight: Tensor) -> bool:
