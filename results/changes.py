@@ -217,6 +217,12 @@ def _may_call_einsum(record: Record) -> bool:
     return _is_of_others(record)
 
 
+def _has_histograms_without_some_weights(record: Record) -> bool:
+    """Whether a histogram of the final weights lacks some, as it lacks those that are NaN."""
+    counted = {row.name: sum(row.recovered) for row in record.distributions}
+    return any(counted.get(each.name, each.nonzero) != each.nonzero for each in record.layers)
+
+
 CHANGES: tuple[Change, ...] = (
     Change(
         "records have the epochs of trainings and the distributions of weights",
@@ -302,5 +308,9 @@ CHANGES: tuple[Change, ...] = (
         lambda experiment: _averages_half(experiment, experiment["pretraining"]),
     ),
     Change("products by torch.einsum and multi_dot are counted to the last one", _may_call_einsum),
+    Change(
+        "a weight with a NaN in any of its states has no histograms",
+        _has_histograms_without_some_weights,
+    ),
 )
 """All changes so far, the oldest first; new ones are added at the end."""

@@ -4,6 +4,7 @@ import pytest
 
 from prunebench.results import Distribution, Round
 from prunebench.results.changes import CHANGES, moved_dense, outdated_by, staleness
+from prunebench.results.record import Layer
 
 AVERAGED = {"epochs": 3, "weight_averaging": 0.9}
 
@@ -122,6 +123,15 @@ def test_averages_concern_only_records_of_networks_that_were_not_pruned(old, non
 def test_libraries_networks_without_einsum_keep_their_counts(old):
     changes = outdated_by(old(model="torchvision/resnet18"))
     assert not any("einsum" in each.summary for each in changes)
+
+
+def test_a_histogram_that_lacks_weights_is_stale(old):
+    shape = {"name": "a", "shape": (2,), "parameters": 2, "density": 1.0}
+    flops = {"flops": None, "effective_flops": None}
+    for nonzero in (1, 2):  # of which one is in the histogram
+        layer = Layer(nonzero=nonzero, **shape, **flops)
+        changes = outdated_by(old().model_copy(update={"layers": (layer,)}))
+        assert any("NaN" in each.summary for each in changes) == (nonzero == 2)
 
 
 def test_records_of_today_and_failed_ones_are_never_stale(make_record):
