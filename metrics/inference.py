@@ -179,7 +179,7 @@ def _over_a_split(
 
     before = processor_times()
     times = whole_passes(
-        {str(kind): each for kind, each in networks.items()}, batches, passes, batch.is_cuda
+        {str(kind): each for kind, each in networks.items()}, batches, passes, batch.device
     )
     load = load_between(before, processor_times())
     control = ratio_of_means(times["dense"], times["control"])
@@ -233,7 +233,7 @@ def _at_batch_size(
         {_name(place): run for place, run in runs.items()},
         protocol,
         [(_name(baselines[place]), _name(place)) for place in runs if place != baselines[place]],
-        inputs.is_cuda,
+        inputs.device,
     )
     load = load_between(before, processor_times())
     for place in [*runs, *reasons]:
@@ -358,7 +358,7 @@ def _faster_format(
         for kind, network in kinds.items()
         for form in _FORMATS
     }
-    times = interleaved(calls, Protocol(15, 15), cuda=inputs.is_cuda)
+    times = interleaved(calls, Protocol(15, 15), device=inputs.device)
     contiguous, channels_last = ([times[f"{kind} {form}"] for kind in kinds] for form in _FORMATS)
     gains = map(ratio, contiguous, channels_last)
     return _FORMATS[all(gain.value > _CLEARLY for gain in gains)]

@@ -83,7 +83,7 @@ class Latency(Metric):
             for size in self.batch_sizes:
                 inputs = subject.task.inputs(size)
                 calls = {name: partial(network, inputs) for name, network in networks.items()}
-                timed = SideBySide(calls, protocol, inputs.is_cuda)
+                timed = SideBySide(calls, protocol, inputs.device)
                 for name in ("dense", "pruned"):
                     measured |= _summary(f"latency_batch{size}_{name}", timed.seconds[name])
                 measured |= with_interval(f"latency_batch{size}_control", timed.control)

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
+from ..devices import finish
+
 
 def peak_bytes(call: Callable[[], object], model: nn.Module, inputs: Tensor) -> int:
     """Bytes of the parameters, the inputs and the most that was allocated at once during ``call``.
@@ -23,11 +25,11 @@ def peak_bytes(call: Callable[[], object], model: nn.Module, inputs: Tensor) -> 
     held = [inputs, *model.parameters(), *model.buffers()]
     standing = sum(tensor.numel() * tensor.element_size() for tensor in held)
     if inputs.is_cuda:
-        torch.cuda.synchronize()
+        finish(inputs.device)
         before = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
         call()
-        torch.cuda.synchronize()
+        finish(inputs.device)
         return standing + torch.cuda.max_memory_allocated() - before
     with (
         _silenced_stderr(),
@@ -62,11 +64,11 @@ def peak_within(device: torch.device) -> Iterator[Peak]:
     """
     peak = Peak()
     if device.type == "cuda":
-        torch.cuda.synchronize(device)
+        finish(device)
         before = torch.cuda.memory_allocated(device)
         torch.cuda.reset_peak_memory_stats(device)
         yield peak
-        torch.cuda.synchronize(device)
+        finish(device)
         peak.bytes = torch.cuda.max_memory_allocated(device) - before
     elif _count_resident_from_here():
         before = _resident("VmRSS")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 import numpy as np
+import torch
 from torch import nn
 
 from .conditions import Conditions, disturbed_since, load_between, processor_times
@@ -33,7 +34,7 @@ class SideBySide:
     Args:
         calls: the call of each network, by its name in :func:`networks_of`.
         protocol: how often.
-        is_cuda: whether they compute on a GPU.
+        device: where they compute.
 
     Attributes:
         seconds: of each network's samples.
@@ -42,12 +43,12 @@ class SideBySide:
     """
 
     def __init__(
-        self, calls: Mapping[str, Callable[[], object]], protocol: Protocol, is_cuda: bool
+        self, calls: Mapping[str, Callable[[], object]], protocol: Protocol, device: torch.device
     ) -> None:
         pairs = [("dense", name) for name in calls if name != "dense"]
         before = processor_times()
         self.seconds: dict[str, np.ndarray] = interleaved(
-            dict(calls), protocol, pairs, is_cuda, hopeless=partial(disturbed_since, before)
+            dict(calls), protocol, pairs, device, hopeless=partial(disturbed_since, before)
         )
         self.load = load_between(before, processor_times())
         self.control = ratio(self.seconds["dense"], self.seconds["control"])

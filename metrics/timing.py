@@ -4,7 +4,8 @@ All calls are timed in turn, in another random order each time, so that whatever
 down meets all of them. A sample repeats its call until the clock's resolution does not matter. The
 median and the interquartile range are reported; a ratio is the median of the ratios of samples
 taken in the same turn, with its confidence interval. Whole passes over a split are timed in turn
-too, and reported by their means. On a GPU, events on the device are timed. Whether any of it can be
+too, and reported by their means. On a GPU with CUDA, events on the device are timed, and elsewhere
+what passes until the device has finished. Whether any of it can be
 believed is judged in :mod:`.conditions`.
 """
 
@@ -24,7 +25,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from ..devices import finish
+
 Call = Callable[[], object]
+
+_CPU = torch.device("cpu")
 
 _CHECKED_EVERY = 10
 
@@ -80,7 +85,7 @@ def interleaved(
     calls: Mapping[str, Call],
     protocol: Protocol,
     pairs: Sequence[tuple[str, str]] = (),
-    cuda: bool = False,
+    device: torch.device = _CPU,
     hopeless: Callable[[], bool] = lambda: False,
 ) -> dict[str, np.ndarray]:
     """Seconds of each call, sample by sample.
@@ -89,10 +94,10 @@ def interleaved(
         calls: what is timed, by name.
         protocol: for how long.
         pairs: names whose ratios are to be known as precisely as the protocol says.
-        cuda: whether the calls compute on the current CUDA device.
+        device: where the calls compute.
         hopeless: whether nothing is sampled beyond the least number, since no more can be learned.
     """
-    seconds = _clock(cuda)
+    seconds = _clock(device)
     # Calibrating runs each call for a few samples' time: it is the warm-up as well.
     passes = {
         name: _passes_in_a_sample(call, protocol.sample_ms / 1000, seconds)
@@ -119,7 +124,7 @@ def whole_passes(
     networks: Mapping[str, Callable[[Tensor], object]],
     batches: Callable[[], Iterable[Tensor]],
     passes: int,
-    cuda: bool = False,
+    device: torch.device = _CPU,
 ) -> dict[str, np.ndarray]:
     """Seconds that each network computes in a whole pass over some batches, pass by pass.
 
@@ -130,9 +135,9 @@ def whole_passes(
         networks: what is timed, by name.
         batches: gives the batches of a pass, the same ones each time.
         passes: of each network.
-        cuda: whether they compute on the current CUDA device.
+        device: where they compute.
     """
-    seconds = _clock(cuda)
+    seconds = _clock(device)
 
     def one_pass(network: Callable[[Tensor], object]) -> float:
         return sum(seconds(partial(network, inputs), 1) for inputs in batches())
@@ -235,23 +240,25 @@ def _uninterrupted(
     return fastest
 
 
-def _clock(cuda: bool) -> Callable[[Call, int], float]:
-    return _device_seconds if cuda else _seconds
+def _clock(device: torch.device) -> Callable[[Call, int], float]:
+    return partial(_events_on_gpu if device.type == "cuda" else _seconds, device)
 
 
-def _seconds(call: Call, passes: int) -> float:
+def _seconds(device: torch.device, call: Call, passes: int) -> float:
+    finish(device)
     start = time.perf_counter()
     for _ in range(passes):
         call()
+    finish(device)
     return time.perf_counter() - start
 
 
-def _device_seconds(call: Call, passes: int) -> float:
+def _events_on_gpu(device: torch.device, call: Call, passes: int) -> float:
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    torch.cuda.synchronize()
+    finish(device)
     start.record()
     for _ in range(passes):
         call()
     end.record()
-    torch.cuda.synchronize()
+    finish(device)
     return float(start.elapsed_time(end)) / 1000

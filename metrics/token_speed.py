@@ -108,7 +108,7 @@ class TokenSpeed(Metric):
                 ("scoring", scoring, blocks.numel()),
                 ("generation", generation, self.batch_size * self.tokens),
             ):
-                timed = SideBySide(calls, protocol, blocks.is_cuda)
+                timed = SideBySide(calls, protocol, blocks.device)
                 measured |= with_interval(f"{what}_control", timed.control)
                 for name, suffix in (("dense", ""), ("pruned", ""), ("shrunk", "_shrunk")):
                     if name not in networks:

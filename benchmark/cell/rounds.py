@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ...datasets import Task
+from ...devices import finish
 from ...errors import UsageError
 from ...metrics import Measurements, peak_within
 from ...results import Calibration, Epoch, Round
@@ -228,6 +229,7 @@ class _Rounds:
         notes: _Notes = {"seconds": 0.0, "peaks": []}
         with peak_within(device) as peak, _timed(notes, "seconds"):
             sparsity = self._strategy.prune(context, self._steps[number - 1].kept)
+            finish(device)
         _note_costs(notes, peak.bytes, scoring)
         notes["calibration"] = [{"round": number, **each._asdict()} for each in context.passes]
         self._prunings.append(notes)

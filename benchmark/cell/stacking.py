@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from ...datasets import Batch
+from ...devices import finish
 from ...seeding import generator
 from ...strategies import GradualTraining, SparseTraining
 from . import distributed
@@ -160,7 +161,7 @@ def _measured_speedup(trainings: Sequence[Training]) -> float:
     batch = next(iter(task.training_batches(recipe.batch_size, generator(0, "timing"))))
     try:
         with _Stack(copies) as stack:
-            together = _seconds(lambda: stack.step(batch))
+            together = _seconds(lambda: stack.step(batch), task.device)
     except Exception:  # whatever a user's network does that torch.func cannot do
         return 0.0
     alone = [TrainingSteps(each, 0) for each in copies]
@@ -169,17 +170,16 @@ def _measured_speedup(trainings: Sequence[Training]) -> float:
         for each in alone:
             each.step(batch)
 
-    return _seconds(one_after_the_other) / together
+    return _seconds(one_after_the_other, task.device) / together
 
 
-def _seconds(step: Callable[[], object]) -> float:
+def _seconds(step: Callable[[], object], device: torch.device) -> float:
     """The least time of a step, of some after the first one."""
     times = []
     for _ in range(1 + _STEPS_TIMED):
         start = time.perf_counter()
         step()
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
+        finish(device)
         times.append(time.perf_counter() - start)
     return min(times[1:])
 

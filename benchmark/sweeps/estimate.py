@@ -21,9 +21,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Generator
 
 from ...datasets import Batch, Split, Task
+from ...devices import finish
 from ...metrics import Latency, inference
 from ...seeding import generator
 from ...strategies import State
@@ -210,7 +212,7 @@ def _step(experiment: Experiment, recipe: Recipe, task: Task) -> float:
     model = build(experiment, task).train()
     training = TrainingSteps(Training(model, task, recipe, Purpose(0, "estimate")), 0)
     batches = task.training_batches(recipe.batch_size, generator(0, "estimate"))
-    return _seconds_each(lambda batch: training.step(batch), batches)
+    return _seconds_each(lambda batch: training.step(batch), batches, task.device)
 
 
 def _evaluation(experiment: Experiment, task: Task, split: Split) -> float:
@@ -224,7 +226,7 @@ def _evaluation(experiment: Experiment, task: Task, split: Split) -> float:
             task.loss(model, batch)
             counts.append(len(batch[1]))
 
-        seconds = _seconds_each(evaluate, batches)
+        seconds = _seconds_each(evaluate, batches, task.device)
     return seconds * task.size(split) * len(counts) / sum(counts)
 
 
@@ -250,11 +252,13 @@ def _forward(experiment: Experiment, task: Task, *, size: int) -> float:
     """Seconds of a forward pass."""
     model, inputs = build(experiment, task), task.inputs(size)
     with inference(model):
-        return _seconds_each(lambda _: model(inputs), range(20))
+        return _seconds_each(lambda _: model(inputs), range(20), task.device)
 
 
-def _seconds_each(call: Callable[[Any], object], values: Iterable[Any]) -> float:
-    """The mean seconds of calls and of getting what each is given.
+def _seconds_each(
+    call: Callable[[Any], object], values: Iterable[Any], device: torch.device
+) -> float:
+    """The mean seconds of calls on a device and of getting what each is given.
 
     The first is not counted if there are others.
     """
@@ -262,6 +266,7 @@ def _seconds_each(call: Callable[[Any], object], values: Iterable[Any]) -> float
     start = time.perf_counter()
     for value in values:
         call(value)
+        finish(device)
         end = time.perf_counter()
         seconds.append(end - start)
         start = end

@@ -126,5 +126,5 @@ def is_faster(
 ) -> bool:
     """Whether a candidate takes less time on the inputs than the layer."""
     calls = {"sparse": lambda: candidate(inputs), "dense": lambda: layer(inputs)}
-    times = interleaved(calls, Protocol(5, 5, sample_ms=1.0), cuda=inputs.is_cuda)
+    times = interleaved(calls, Protocol(5, 5, sample_ms=1.0), device=inputs.device)
     return bool(sorted(times["sparse"])[2] < sorted(times["dense"])[2])

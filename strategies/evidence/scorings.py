@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ...devices import finish
+
 Scores = Mapping[str, Tensor]
 
 
@@ -109,6 +111,8 @@ class SharedScoring:
             return known.scores
         start = time.perf_counter()
         scores = dict(score())
+        for device in {each.device for each in scores.values()}:
+            finish(device)
         seconds = time.perf_counter() - start
         state = generator.get_state()
         self._scorings.keep(self._key, _Scoring(scores, memory, state, seconds, {self._user}))

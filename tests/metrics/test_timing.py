@@ -4,8 +4,9 @@ import os
 
 import numpy as np
 import pytest
+import torch
 
-from prunebench.metrics.timing import Protocol, interleaved, pinned, ratio
+from prunebench.metrics.timing import Protocol, interleaved, pinned, ratio, whole_passes
 
 
 def test_calls_take_turns_in_changing_order_as_often_as_each_other():
@@ -40,6 +41,25 @@ def test_a_ratio_of_durations_is_found(monkeypatch):
     assert times["slow"] == pytest.approx(np.full(9, 0.004))
     assert times["fast"] == pytest.approx(np.full(9, 0.001))
     assert ratio(times["slow"], times["fast"]).value == pytest.approx(4)
+
+
+def test_what_a_device_computes_after_its_calls_counts(monkeypatch):
+    clock, left = Clock(), [0.0]
+
+    def launch(seconds):
+        left[0] += seconds
+
+    def synchronize():
+        clock.wait(left[0])
+        left[0] = 0.0
+
+    monkeypatch.setattr("prunebench.metrics.timing.time", clock)
+    monkeypatch.setattr(torch.mps, "synchronize", synchronize)
+    protocol, device = Protocol(repeats=9, most_repeats=9), torch.device("mps")
+    times = interleaved({"a": lambda: launch(0.004)}, protocol, device=device)
+    assert times["a"] == pytest.approx(np.full(9, 0.004))
+    passes = whole_passes({"a": launch}, lambda: [0.001, 0.002], 5, device)
+    assert passes["a"] == pytest.approx(np.full(5, 0.003))
 
 
 def test_sampling_goes_on_until_the_ratio_is_precise():

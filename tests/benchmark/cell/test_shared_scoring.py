@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from importlib import import_module
 
 import pytest
 import torch
@@ -100,6 +101,14 @@ def test_the_records_are_those_of_cells_alone(results, strategy):
     alone, shared = (results(most, strategy=strategy, recovery=recovery) for most in (0, 2**28))
     assert all(record.finished for record in alone)
     assert [each.result() for each in shared] == [each.result() for each in alone]
+
+
+def test_what_a_device_still_computes_is_part_of_the_times(results, monkeypatch):
+    for module in (rounds, import_module("prunebench.strategies.evidence.scorings")):
+        monkeypatch.setattr(module, "finish", lambda _: time.sleep(PAUSE))
+    records = results(2**28, strategy="GlobalMagnitude", recovery="NoRecovery")
+    # Of scoring, be it of another cell, and of all else that pruning takes.
+    assert min(each.timings["scoring_seconds"] for each in records) >= 2 * PAUSE
 
 
 def test_it_is_scored_once(results):

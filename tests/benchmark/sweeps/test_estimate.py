@@ -1,6 +1,7 @@
 """How long a sweep will take: what is timed, and what is made of it."""
 
 import pytest
+import torch
 
 from prunebench import grid
 from prunebench.benchmark.command_line import main
@@ -54,8 +55,8 @@ def test_the_parts_are_what_a_calculation_by_hand_gives(timed, tmp_path, experim
     assert found.seconds == pytest.approx(sum(found.parts.values()))
 
 
-def test_getting_the_batches_counts_too(monkeypatch):
-    """Of a step of half a second on a batch that takes two."""
+def test_getting_the_batches_counts_too_and_what_the_device_still_computes(monkeypatch):
+    """Of a step of half a second and one more on a device, and a batch that takes two."""
     now = [0.0]
     monkeypatch.setattr(module.time, "perf_counter", lambda: now[0])
     monkeypatch.setattr(module, "_SECONDS_EACH", 10.0)
@@ -68,7 +69,11 @@ def test_getting_the_batches_counts_too(monkeypatch):
     def step(_):
         now[0] += 0.5
 
-    assert module._seconds_each(step, batches()) == pytest.approx(2.5)
+    def synchronize():
+        now[0] += 1.0
+
+    monkeypatch.setattr(torch.mps, "synchronize", synchronize)
+    assert module._seconds_each(step, batches(), torch.device("mps")) == pytest.approx(3.5)
 
 
 def test_each_thing_is_timed_once_however_many_cells_need_it(timed, tmp_path):
