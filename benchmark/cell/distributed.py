@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,11 @@ def replicated(model: nn.Module) -> nn.Module:
         model, device_ids=[torch.cuda.current_device()] if on_gpu else None
     )
     return wrapped
+
+
+def unaveraged(replicated: Any) -> AbstractContextManager[None]:
+    """Within it each process has the gradients of its own examples, until it averages again."""
+    return nullcontext() if world_size() == 1 else replicated.no_sync()
 
 
 def share(batch: Batch) -> tuple[Batch, bool]:

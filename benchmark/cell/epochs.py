@@ -242,11 +242,13 @@ class _Backward:
         if self._recipe.accumulation > 1:
             parts = list(zip(*(each.chunk(self._recipe.accumulation) for each in own), strict=True))
         total = torch.zeros((), device=self._device)
-        for number, part in enumerate(parts):
-            loss = self._loss(part) * (counts * self._task.examples(part) / own_examples)
-            if self._penalty is not None and number == 0:
-                loss = loss + self._penalty(self._model)
-            self.scaler.scale(loss).backward()
+        for number, part in enumerate(parts, 1):
+            # Processes may have different numbers of parts, and average once for all of them.
+            with distributed.unaveraged(self._runner) if number < len(parts) else nullcontext():
+                loss = self._loss(part) * (counts * self._task.examples(part) / own_examples)
+                if self._penalty is not None and number == 1:
+                    loss = loss + self._penalty(self._model)
+                self.scaler.scale(loss).backward()
             total = total + loss.detach()
         self.losses.add(total, examples)
 

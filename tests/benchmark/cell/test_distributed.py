@@ -12,6 +12,7 @@ from prunebench.benchmark.cell import distributed
 from prunebench.results import Store
 
 SCRIPT = Path(__file__).with_name("distributed_cell.py")
+TRAINING = Path(__file__).with_name("distributed_training.py")
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
 
 
@@ -65,6 +66,18 @@ def test_processes_that_are_interrupted_go_on_together_and_end_with_the_same_bit
         for kind in ("masks", "weights"):
             for name, tensor in expected[kind].items():
                 assert torch.equal(found[kind][name], tensor), name
+
+
+@pytest.mark.slow
+def test_processes_that_have_different_numbers_of_parts_train_as_one_does(tmp_path):
+    launched(2, TRAINING, tmp_path)
+    runpy.run_path(str(TRAINING))["main"](tmp_path)
+    alone = torch.load(tmp_path / "0-of-1.pt")
+    for number in (0, 1):
+        shared = torch.load(tmp_path / f"{number}-of-2.pt")
+        assert shared["loss"] == pytest.approx(alone["loss"], rel=1e-5)
+        for name, tensor in alone["weights"].items():
+            torch.testing.assert_close(shared["weights"][name], tensor, rtol=0, atol=1e-4)
 
 
 @pytest.mark.slow
