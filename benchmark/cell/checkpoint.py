@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from ...datasets import discard
+from ...errors import UsageError
 from . import distributed
 
 _FORMAT = b"prunebench checkpoint 2\n"
@@ -66,6 +67,23 @@ class Checkpoint:
             return None
         return saved
 
+    def require_processes(self, count: int) -> None:
+        """Make sure that as many processes go on as have made it: others divide batches otherwise.
+
+        Args:
+            count: how many have made it.
+
+        Raises:
+            UsageError: others go on; all of them are told so.
+        """
+        here = distributed.world_size()
+        if here != count:
+            raise UsageError(
+                f"a training cannot go on in {_processes(here)}: {self._path} is the checkpoint of "
+                f"{_processes(count)}; start as many, or delete the file to begin that training "
+                "again"
+            )
+
     def is_due(self, step: int = 0) -> bool:
         """Whether it is time for one after this step of an epoch.
 
@@ -86,6 +104,10 @@ class Checkpoint:
         torch.save({**content, "seconds": seconds}, buffer)
         distributed.write(self._path, _sealed(buffer.getvalue()))
         self._last = time.monotonic()
+
+
+def _processes(count: int) -> str:
+    return "1 process" if count == 1 else f"{count} processes"
 
 
 def _sealed(content: bytes) -> bytes:

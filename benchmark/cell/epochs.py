@@ -76,8 +76,13 @@ def epochs(
         training: the training.
         saved: what its checkpoint has, from where it goes on.
         save: given what the next checkpoint is made of when it is due.
+
+    Raises:
+        UsageError: the checkpoint is of another number of processes.
     """
     model, task, recipe, purpose, _, first_epoch, checkpoint = training
+    if saved is not None and checkpoint is not None:
+        checkpoint.require_processes(len(saved["noise"]))
     epoch_now, batches_done = (first_epoch, 0) if saved is None else saved["place"]
     steps_in_epoch = task.steps(recipe.batch_size)
     steps_done = (epoch_now - 1) * steps_in_epoch + batches_done

@@ -8,12 +8,13 @@ import torch
 from torch.nn import functional as F
 
 import prunebench
-from prunebench.benchmark.cell import training
+from prunebench.benchmark.cell import distributed, training
 from prunebench.benchmark.cell.checkpoint import Checkpoint, Checkpoints
 from prunebench.benchmark.cell.epochs import Purpose, Training
 from prunebench.benchmark.cell.training import train
 from prunebench.benchmark.experiment import Recipe
 from prunebench.benchmark.sweeps.sweep import sweep
+from prunebench.errors import UsageError
 from prunebench.models import LeNetDropout
 from prunebench.results import Store
 from prunebench.strategies import STRATEGIES, PackedMasks, SparseTraining
@@ -127,6 +128,23 @@ def test_a_checkpoint_that_cannot_be_read_is_damaged(tmp_path, capsys):
     assert Checkpoint(path, 0).load() is None
     assert f"{path} is damaged" in capsys.readouterr().err
     assert not path.exists()
+
+
+@pytest.mark.parametrize(("made_by", "going_on"), [(1, 2), (2, 1)])
+def test_processes_of_another_number_do_not_go_on(
+    digits, tmp_path, monkeypatch, made_by, going_on
+):
+    path, recipe = tmp_path / "x.pt", RECIPES["Adam"]
+    arguments = (recipe, Purpose(0, "t"), None, 1, Checkpoint(path, 0))
+    monkeypatch.setattr(distributed, "gathered", lambda own: [own] * made_by)
+    with pytest.raises(KeyboardInterrupt):
+        train(Training(network(), enlarged(digits, 13), *arguments))
+    before = path.read_bytes()
+    monkeypatch.setattr(distributed, "world_size", lambda: going_on)
+    monkeypatch.setattr(distributed, "agreed", lambda answer: answer)
+    with pytest.raises(UsageError, match=f"{path} is the checkpoint of {made_by} process"):
+        train(Training(network(), enlarged(digits), *arguments))
+    assert path.read_bytes() == before
 
 
 def test_masks_are_kept_up_after_an_interruption(digits, tmp_path):

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from prunebench.benchmark.cell import distributed
+from prunebench.errors import UsageError
 from prunebench.results import Store
 
 SCRIPT = Path(__file__).with_name("distributed_cell.py")
@@ -60,6 +61,9 @@ def test_processes_that_are_interrupted_go_on_together_and_end_with_the_same_bit
     whole, parts = pruned / "whole", pruned / "parts"
     assert len(list((parts / "checkpoints").rglob("fine-tuning-1.pt"))) == 1
     assert not list(parts.glob("*.pt"))
+    sentence = "cannot go on in 1 process: .*fine-tuning-1.pt is the checkpoint of 2 processes; "
+    with pytest.raises(UsageError, match=sentence):
+        runpy.run_path(str(SCRIPT))["main"](parts, *GROWING, 0)
     launched(2, SCRIPT, parts, *GROWING, 0)
     for number in (0, 1):
         expected, found = (torch.load(each / f"{number}-of-2.pt") for each in (whole, parts))
