@@ -18,16 +18,32 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ...datasets import Batch
+from ...errors import UsageError
 from ...results import write_atomically
 
 
-def start() -> None:
-    """Find the other processes, if torchrun started this one."""
+def start(on_gpu: bool = False) -> None:
+    """Find the other processes, if torchrun started this one.
+
+    Args:
+        on_gpu: whether anything is to be computed on CUDA, of which each process takes a GPU.
+
+    Raises:
+        UsageError: there are fewer GPUs than processes on this machine; all of them are told so.
+    """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or distributed.is_initialized():
         return
-    if torch.cuda.is_available():
+    backend = "gloo"
+    if on_gpu and torch.cuda.is_available():
+        processes, gpus = int(os.environ["LOCAL_WORLD_SIZE"]), torch.cuda.device_count()
+        if processes > gpus:
+            raise UsageError(
+                f"--nproc-per-node: {processes} is not allowed: each process takes a GPU, and "
+                f"there {'is' if gpus == 1 else 'are'} {gpus} here"
+            )
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        backend = "cpu:gloo,cuda:nccl"
+    distributed.init_process_group(backend)
 
 
 def world_size() -> int:

@@ -121,7 +121,7 @@ def execute(options: argparse.Namespace) -> int:
     from ..sweeps.executors import local
     from ..sweeps.sweep import sweep, unfinished
 
-    distributed.start()
+    distributed.start(on_gpu=any(each.device == "cuda" for each in experiments))
     if distributed.world_size() > 1 and (apart or executor is not None):
         option = f"--workers: {wanted[0]}" if wanted[0] > 1 else "a limit"
         option = option if executor is None else "--executor: ray"

@@ -96,6 +96,34 @@ def test_the_command_under_torchrun_leaves_one_record_and_one_table(tmp_path):
     assert out.count("LeNetSmall on Digits") == 1
 
 
+@pytest.fixture
+def two_processes(monkeypatch):
+    """The second of two processes of torchrun on a machine with one GPU; gives how they meet."""
+    for name, value in {"WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "LOCAL_RANK": 1}.items():
+        monkeypatch.setenv(name, str(value))
+    backends, gpus = [], []
+    monkeypatch.setattr(torch.distributed, "init_process_group", backends.append)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "set_device", gpus.append)
+    return backends, gpus
+
+
+def test_processes_that_compute_on_the_cpu_take_no_gpu(two_processes):
+    distributed.start()
+    assert two_processes == (["gloo"], [])
+
+
+def test_each_process_takes_a_gpu_where_one_is_asked_for(two_processes, monkeypatch):
+    sentence = "--nproc-per-node: 2 is not allowed: each process takes a GPU, and there is 1 here"
+    with pytest.raises(UsageError, match=sentence):
+        distributed.start(on_gpu=True)
+    assert two_processes == ([], [])
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    distributed.start(on_gpu=True)
+    assert two_processes == (["cpu:gloo,cuda:nccl"], [1])
+
+
 def test_a_process_alone_has_the_whole_batch():
     batch = (torch.arange(5), torch.arange(5))
     assert distributed.share(batch) == (batch, True)
