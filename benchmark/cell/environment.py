@@ -18,10 +18,14 @@ PACKAGES = ("prunebench", "torch", "torchvision", "numpy", "fvcore")
 _ROOT = Path(__file__).resolve().parents[2]
 
 
-def environment() -> dict[str, Any]:
-    """Versions of prunebench and of what computes, the processor, and the threads in use."""
+def environment(device: str = "cpu") -> dict[str, Any]:
+    """Versions of prunebench and of what computes, the processor, and the threads in use.
+
+    Args:
+        device: what computed; a GPU is named only if it did.
+    """
     found = {**_machine(), "threads": torch.get_num_threads()}
-    if torch.cuda.is_initialized():
+    if device == "cuda" and torch.cuda.is_initialized():
         found["gpu"] = torch.cuda.get_device_name()
     return found
 

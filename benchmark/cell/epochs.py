@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ...datasets import Batch, Task
-from ...seeding import generator, seeded
+from ...seeding import generator, random_state, seeded, set_random_state
 from ...strategies import SparseTraining
 from ..experiment import Recipe
 from . import distributed
@@ -84,7 +84,7 @@ def epochs(
     if saved is not None and checkpoint is not None:
         checkpoint.require_processes(len(saved["noise"]))
     epoch_now, batches_done = (first_epoch, 0) if saved is None else saved["place"]
-    steps_in_epoch = task.steps(recipe.batch_size)
+    steps_in_epoch, device = task.steps(recipe.batch_size), next(model.parameters()).device
     steps_done = (epoch_now - 1) * steps_in_epoch + batches_done
     advance(steps_done / steps_in_epoch - (first_epoch - 1))
     steps = TrainingSteps(training, steps_done)
@@ -95,16 +95,18 @@ def epochs(
         model.train()
         # Processes that share the batches draw their own noise for their own examples.
         process = [distributed.rank()] if distributed.rank() else []
-        with seeded(purpose.seed, purpose.name, "noise", epoch, *process):
+        with seeded(purpose.seed, purpose.name, "noise", epoch, *process, device=device):
             batches = enumerate(task.training_batches(recipe.batch_size, order), 1)
             if saved is not None:
-                _skip(batches, batches_done, saved["noise"][distributed.rank()])
+                for _ in islice(batches, batches_done):
+                    pass
+                set_random_state(saved["noise"][distributed.rank()], device)
                 saved = None
             for number, batch in batches:
                 steps.step(batch)
                 advance(1 / steps_in_epoch)
                 if checkpoint is not None and save is not None and checkpoint.is_due(number):
-                    noise = distributed.gathered(_noise())
+                    noise = distributed.gathered(random_state(device))
                     place = {"finished": False, "place": (epoch, number), "noise": noise}
                     save({**place, **steps.state()})
         distributed.broadcast(model.buffers())
@@ -278,26 +280,3 @@ def clip_gradients(model: nn.Module, sparsity: SparseTraining | None, most: floa
         gradients = [each.grad for each in model.parameters() if each.grad is not None]
     norm = nn.utils.get_total_norm(gradients)
     nn.utils.clip_grads_with_norm_(model.parameters(), most, norm)
-
-
-def _skip(batches: Iterator[object], done: int, noise: dict[str, Tensor]) -> None:
-    """Pass over the batches that are done, and draw from then on as after them."""
-    for _ in islice(batches, done):
-        pass
-    _set_noise(noise)
-
-
-def _noise() -> dict[str, Tensor]:
-    """The state of the generators from which dropout draws on the devices that are there."""
-    states = {"cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        states["cuda"] = torch.cuda.get_rng_state()
-    if torch.mps.is_available():
-        states["mps"] = torch.mps.get_rng_state()
-    return states
-
-
-def _set_noise(states: dict[str, Tensor]) -> None:
-    torch.set_rng_state(states["cpu"])
-    for name in states.keys() - {"cpu"}:
-        torch.get_device_module(name).set_rng_state(states[name])

@@ -347,7 +347,7 @@ def build(experiment: Experiment, task: Task, purpose: str = "initialisation") -
     It has the memory format in which it runs fastest. Weights are drawn on the CPU, so that they
     are the same on every device.
     """
-    with seeded(experiment.seed, purpose):
+    with seeded(experiment.seed, purpose, device=task.device):
         model: nn.Module = experiment.model.create(
             input_shape=task.input_shape, classes=task.classes
         )

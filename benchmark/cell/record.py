@@ -93,7 +93,7 @@ def finished_record(
         calibration=tuple(pruned.calibration),
         timings={"pretraining_seconds": report.seconds, **pruned.costs, **times},
         doubts=doubts,
-        environment=environment(),
+        environment=environment(experiment.device),
     )
 
 
@@ -126,7 +126,7 @@ def failed_record(experiment: Experiment, error: BaseException) -> Record:
         layers=(),
         collapsed_layers=(),
         timings={},
-        environment=environment(),
+        environment=environment(experiment.device),
     )
 
 

@@ -126,8 +126,9 @@ def _measured(
             Inference(**each._asdict(), quality=qualities.get((each.runtime, each.network)))
             for each in times
         )
-        where = {**environment(), "pinned_to_cores": cores}
-        where["processor"] = processor(restored.task.device)
+        device = restored.task.device
+        where = {**environment(device.type), "pinned_to_cores": cores}
+        where["processor"] = processor(device)
     return record.model_copy(update={"inference": rows, "inference_environment": where})
 
 

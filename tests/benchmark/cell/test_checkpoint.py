@@ -131,9 +131,7 @@ def test_a_checkpoint_that_cannot_be_read_is_damaged(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(("made_by", "going_on"), [(1, 2), (2, 1)])
-def test_processes_of_another_number_do_not_go_on(
-    digits, tmp_path, monkeypatch, made_by, going_on
-):
+def test_processes_of_another_number_do_not_go_on(digits, tmp_path, monkeypatch, made_by, going_on):
     path, recipe = tmp_path / "x.pt", RECIPES["Adam"]
     arguments = (recipe, Purpose(0, "t"), None, 1, Checkpoint(path, 0))
     monkeypatch.setattr(distributed, "gathered", lambda own: [own] * made_by)

@@ -73,6 +73,20 @@ def test_a_network_is_built_where_its_task_is(experiment, digits):
     assert {parameter.device for parameter in model.parameters()} == {NOWHERE}
 
 
+def test_a_run_on_the_cpu_leaves_a_gpu_alone_and_claims_none(experiment, tmp_path, monkeypatch):
+    def touched(*arguments):
+        raise AssertionError("a GPU was touched")
+
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    for name in ("get_rng_state", "set_rng_state", "manual_seed"):
+        monkeypatch.setattr(torch.cuda, name, touched)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda *device: "a GPU")
+    record = prunebench.run(experiment(measurements=["Size"]), runs=tmp_path)
+    assert record.status == "ok", record.error
+    assert "gpu" not in record.environment
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("strategy", ["GlobalMagnitude", "OBD", "RigL", "Random"])
 def test_a_cell_runs_on_a_gpu_and_twice_the_same(experiment, tmp_path, strategy):
