@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..datasets import Split, Task
+from ..precision import in_float64
 from ..protocols import ClosesChannels, declared
 from .modes import inference
 
@@ -43,4 +44,4 @@ def shares_of_work(model: nn.Module, task: Task, split: Split) -> dict[str, floa
 
 def _in_use(images: Tensor) -> Tensor:
     """For each example the share of channels that are not zero throughout."""
-    return images.flatten(2).any(2).double().mean(1)
+    return in_float64(images.flatten(2).any(2)).mean(1)

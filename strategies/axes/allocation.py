@@ -17,6 +17,7 @@ from pydantic import Field
 from torch import Tensor
 
 from ...errors import UsageError, suggestion
+from ...precision import from_float64, in_float64
 from ...registry import Configured, Registry
 from .selection import keep_largest, keep_largest_of_all
 
@@ -520,7 +521,7 @@ def _deviations(layers: Layers) -> dict[str, float]:
     """The standard deviation of each class's weights, those that are zero (pruned) left out."""
     pooled: dict[str, list[Tensor]] = {}
     for each in layers.values():
-        pooled.setdefault(each.weight_class, []).append(each.weight[each.weight != 0].double())
+        pooled.setdefault(each.weight_class, []).append(in_float64(each.weight[each.weight != 0]))
     return {name: _deviation(torch.cat(weights)) for name, weights in pooled.items()}
 
 
@@ -532,7 +533,8 @@ def _deviation(weights: Tensor) -> float:
 
 def _redrawn(chosen: Tensor, alive: Tensor, generator: torch.Generator) -> Tensor:
     """As many units as ``chosen`` has, drawn at random from those ``alive``."""
-    lots = torch.rand(len(chosen), generator=generator, dtype=torch.float64).to(chosen.device)
+    lots = torch.rand(len(chosen), generator=generator, dtype=torch.float64)
+    lots = from_float64(lots, chosen.device)
     return keep_largest(lots.masked_fill(~alive, -torch.inf), int(chosen.sum()), generator)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ...precision import from_float64, in_float64
 from ..axes.allocation import Allocation, Uniform
 from ..axes.structure import Filters, Structure
 from ..evidence.context import Context
@@ -113,9 +114,10 @@ class StructuredLInf(StructuredL1):
 
 def _lamp(weight: Tensor) -> Tensor:
     # In float64: the sum runs over a whole layer, and the smallest weights are what matters.
-    squares = weight.double().square().flatten()
+    squares = in_float64(weight).square().flatten()
     ascending = squares.sort().values
     at_least = ascending.flip(0).cumsum(0).flip(0)
     # Where weights tie, each counts beside all of them.
     beside = at_least[torch.searchsorted(ascending, squares)]
-    return (squares / beside.clamp(min=torch.finfo(torch.float64).tiny)).view(weight.shape)
+    scores = squares / beside.clamp(min=torch.finfo(torch.float64).tiny)
+    return from_float64(scores.view(weight.shape), weight.device)

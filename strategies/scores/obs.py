@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ...datasets import Batch
 from ...errors import UsageError
+from ...precision import float64_device, from_float64, in_float64
 from ..evidence.context import Context
 from ..evidence.curvature import sample_gradients
 from ..masks import Masks
@@ -43,11 +44,13 @@ class _Surgeon(ScoredStrategy):
         scores = {}
         for name, matrix in self._matrices(context).items():
             weight, mask = context.weights[name], context.masks[name]
-            alive = _in_blocks(mask, self.block_size)
+            alive = _in_blocks(mask, self.block_size).to(float64_device(mask.device))
             # In float64: a block of few directions is nearly singular but for the damping.
-            inverse = torch.linalg.inv(_restricted(matrix.double(), alive)).diagonal(dim1=1, dim2=2)
-            squares = _in_blocks(weight, self.block_size).double().square()
-            scores[name] = _out_of_blocks(squares / (2 * inverse), weight)
+            restricted = _restricted(in_float64(matrix), alive)
+            inverse = torch.linalg.inv(restricted).diagonal(dim1=1, dim2=2)
+            squares = in_float64(_in_blocks(weight, self.block_size)).square()
+            score = _out_of_blocks(squares / (2 * inverse), weight)
+            scores[name] = from_float64(score, weight.device)
         return scores
 
     def update(self, context: Context, masks: Masks) -> Mapping[str, Tensor]:
@@ -55,11 +58,12 @@ class _Surgeon(ScoredStrategy):
         updated = {}
         for name, matrix in self._matrices(context).items():
             weight = context.weights[name]
-            stay = _in_blocks(masks[name], self.block_size)
-            blocks, matrix = _in_blocks(weight, self.block_size).double(), matrix.double()
+            stay = _in_blocks(masks[name], self.block_size).to(float64_device(weight.device))
+            blocks, matrix = in_float64(_in_blocks(weight, self.block_size)), in_float64(matrix)
             pull = (matrix @ (blocks * ~stay).unsqueeze(2)) * stay.unsqueeze(2)
             change = torch.linalg.solve(_restricted(matrix, stay), pull).squeeze(2)
-            updated[name] = _out_of_blocks((blocks + change) * stay, weight).to(weight.dtype)
+            new = _out_of_blocks((blocks + change) * stay, weight)
+            updated[name] = new.to(weight.dtype).to(weight.device)
         return updated
 
     def _matrices(self, context: Context) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ...precision import from_float64
 from ..axes.allocation import Allocation, Uniform
 from ..axes.structure import Filters, Structure
 from ..evidence.context import Context
@@ -29,8 +30,9 @@ class Random(ScoredStrategy):
     def score(self, context: Context) -> Scores:
         """Independent draws from U(0, 1), in float64 so that ties are practically absent."""
         return {
-            name: torch.rand(weight.shape, generator=context.generator, dtype=torch.float64).to(
-                weight.device
+            name: from_float64(
+                torch.rand(weight.shape, generator=context.generator, dtype=torch.float64),
+                weight.device,
             )
             for name, weight in context.weights.items()
         }

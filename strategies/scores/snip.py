@@ -8,6 +8,7 @@ from typing import Annotated
 import torch
 from pydantic import Field
 
+from ...precision import from_float64, in_float64
 from ..evidence.context import Context
 from ..evidence.derivatives import gradients
 from ..evidence.modes import batch_statistics
@@ -50,8 +51,6 @@ class SNIP(ScoredStrategy):
             batch_statistics,
         )
         scores = {name: (weight * slopes[name]).abs() for name, weight in context.weights.items()}
-        total = torch.stack([score.double().sum() for score in scores.values()]).sum()
-        return {
-            name: score / total.clamp(min=torch.finfo(torch.float32).tiny)
-            for name, score in scores.items()
-        }
+        total = torch.stack([in_float64(score).sum() for score in scores.values()]).sum()
+        total = total.clamp(min=torch.finfo(torch.float32).tiny)
+        return {name: score / from_float64(total, score.device) for name, score in scores.items()}

@@ -16,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 from ...datasets import Task
 from ...errors import UsageError
+from ...precision import float64_device, from_float64
 from ..axes.schedule import Geometric
 from ..evidence.context import Context
 from ..evidence.modes import evaluation_mode
@@ -100,14 +101,16 @@ class SynFlow(ScoredStrategy):
             density = Geometric().density(budget / start, number, self.iterations)
             scores = _flow(model, context.masks, inputs)
             masks = self.ranked(context, scores, max(budget, round(density * start)))
-            MaskedWeights(model, masks).apply()
+            device = next(model.parameters()).device
+            MaskedWeights(model, {name: mask.to(device) for name, mask in masks.items()}).apply()
             context = context.with_masks(masks)
         return masks
 
 
 def _linearised(model: nn.Module) -> nn.Module:
     """A copy in float64 with absolute weights, and without biases or shifts."""
-    positive = copy.deepcopy(model).double()
+    device = next(model.parameters()).device
+    positive = copy.deepcopy(model).to(float64_device(device)).double()
     with torch.no_grad():
         for name, parameter in positive.named_parameters():
             if "bias" in name.rpartition(".")[2]:
@@ -159,8 +162,8 @@ def _flow(model: nn.Module, masks: Mapping[str, Tensor], inputs: Tensor) -> dict
     leaving = _leaving(model, inputs, lambda like: torch.ones_like(like, dtype=torch.float64))
     slopes = torch.autograd.grad(leaving, weights, materialize_grads=True)
     return {
-        name: (weight * slope).detach()
-        for name, weight, slope in zip(masks, weights, slopes, strict=True)
+        name: from_float64((weight * slope).detach(), mask.device)
+        for (name, mask), weight, slope in zip(masks.items(), weights, slopes, strict=True)
     }
 
 
@@ -169,6 +172,7 @@ def _leaving(model: nn.Module, inputs: Tensor, enter: Callable[[Tensor], Tensor]
 
     Of tokens only the shape counts too, and what flows in does so where they are looked up.
     """
+    inputs = inputs.to(next(model.parameters()).device)
     tokens = not inputs.is_floating_point()
     with evaluation_mode(model), _Flow(type(model).__name__, enter):
         leaving: Tensor = model(torch.ones_like(inputs) if tokens else enter(inputs)).sum()

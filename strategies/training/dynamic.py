@@ -13,6 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from ...precision import from_float64
 from ..axes.allocation import ERK, Allocation
 from ..axes.selection import keep_largest
 from ..axes.structure import Structure, Unstructured
@@ -78,7 +79,8 @@ class SET(_SparseToSparse):
 
     def growth(self, weight: nn.Parameter, generator: torch.Generator) -> Tensor:
         """Random numbers."""
-        return torch.rand(weight.shape, generator=generator, dtype=torch.float64).to(weight.device)
+        drawn = torch.rand(weight.shape, generator=generator, dtype=torch.float64)
+        return from_float64(drawn, weight.device)
 
 
 @register
