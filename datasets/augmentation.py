@@ -26,7 +26,7 @@ def crop_and_flip(images: Tensor, padding: int, flip: bool, generator: torch.Gen
         mirrored = torch.randint(0, 2, (count, 1), generator=generator).bool()
         columns = torch.where(mirrored, columns.flip(1), columns)
     padded = torch.nn.functional.pad(images, [padding] * 4)
-    rows, columns = rows.to(images.device), columns.to(images.device)
+    rows, columns = (each.to(images.device, non_blocking=True) for each in (rows, columns))
     places = rows[:, :, None] * padded.shape[3] + columns[:, None, :]
     # Of flat images: an index for each dimension takes several times as long.
     places = places.view(count, 1, -1).expand(-1, channels, -1)

@@ -118,7 +118,7 @@ class Classification(ImageClassification):
                 stop = start + batch_size
                 yield self._normalised(images[start:stop]), labels[start:stop]
         else:
-            for index in torch.randperm(len(labels), generator=generator).split(batch_size):
+            for index in _order(labels, generator).split(batch_size):
                 yield self._normalised(images[index]), labels[index]
 
     def training_batches(self, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
@@ -127,7 +127,7 @@ class Classification(ImageClassification):
             yield from self.batches("train", batch_size, generator)
             return
         images, labels = self._splits["train"]
-        for index in torch.randperm(len(labels), generator=generator).split(batch_size):
+        for index in _order(labels, generator).split(batch_size):
             changed = crop_and_flip(images[index], self._crop_padding, self._flip, generator)
             yield self._normalised(changed), labels[index]
 
@@ -135,6 +135,11 @@ class Classification(ImageClassification):
         """The first ``batch_size`` test images, from the start again if there are fewer."""
         images = self._splits["test"][0]
         return self._normalised(images[torch.arange(batch_size) % len(images)])
+
+
+def _order(labels: Tensor, generator: torch.Generator) -> Tensor:
+    """A random order of examples, where they are: copied there once, and not batch by batch."""
+    return torch.randperm(len(labels), generator=generator).to(labels.device)
 
 
 def sampled_labels(logits: Tensor, generator: torch.Generator) -> Tensor:

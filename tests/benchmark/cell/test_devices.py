@@ -1,7 +1,10 @@
 """Devices: what is chosen, what is moved, and what is said where there is none."""
 
+import copy
+
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import prunebench
 from prunebench.benchmark.cell.loop import load_task
@@ -54,6 +57,21 @@ def test_all_that_a_task_gives_is_on_its_device(digits, reversal):
         assert task.inputs(3).device == torch.device("cpu")
     places, tokens = next(reversal.to(NOWHERE).sources("test", 5))
     assert (len(places), tokens.device) == (5, NOWHERE)
+
+
+@pytest.mark.parametrize("padding", [0, 2])
+def test_images_are_gathered_by_an_order_that_is_where_they_are(digits, padding):
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, arguments=(), named=None):
+            if function is torch.ops.aten.index.Tensor:
+                places.update(index.device for index in arguments[1])
+            return function(*arguments, **(named or {}))
+
+    task, places = copy.copy(digits), set()
+    task._crop_padding = padding
+    with Watch():
+        list(task.to(NOWHERE).training_batches(512, torch.Generator()))
+    assert places == {NOWHERE}
 
 
 def test_a_task_of_the_users_own_is_moved_batch_by_batch(digits):
