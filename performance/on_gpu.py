@@ -6,8 +6,8 @@
 
 A step needs this repository and what is installed with it; only the recipe needs data, CIFAR-10.
 What each step prints goes to its file in results/published/gpu-NAME, which begins with the name of
-the machine; errors and progress go to the terminal. On a CPU, what needs CUDA is left out by name.
-Exit status 1: a step failed.
+the machine; errors and progress go to the terminal. What needs CUDA, or two GPUs, is left out by
+name where they are not there. Exit status 1: a step failed.
 """
 
 from __future__ import annotations
@@ -67,6 +67,8 @@ def _lacking(step: str, device: str) -> str:
     """Why a step cannot be taken; empty if it can."""
     if step == "tests" and device == "cpu":
         return "the tests that are marked gpu are skipped without CUDA"
+    if step == "ddp" and device == "cuda" and _gpus() < 2:
+        return "it needs two GPUs"
     return ""
 
 

@@ -157,3 +157,12 @@ def test_on_a_cpu_the_script_for_gpus_names_what_needs_one(monkeypatch, tmp_path
     assert on_gpu.main() == 0
     assert "tests: left out: the tests that are marked gpu" in capsys.readouterr().out
     assert not list(tmp_path.iterdir())
+
+
+def test_sharing_cells_is_left_out_where_there_is_one_gpu(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(sys, "argv", ["on_gpu.py", "ddp", "-o", str(tmp_path)])
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert on_gpu.main() == 0
+    assert "ddp: left out: it needs two GPUs" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
