@@ -21,7 +21,11 @@ def threads(count: int) -> Iterator[None]:
 
 @contextmanager
 def repeatable() -> Iterator[None]:
-    """Have a GPU take algorithms that give the same bits again."""
+    """Have cuDNN take algorithms that give the same bits again.
+
+    On a GPU no more than this is enforced: other operations may add in another order each time, as
+    scattered sums do, and the last bits may then differ.
+    """
     before = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
     try:
