@@ -398,9 +398,9 @@ def shrunk(
 
 
 def copies(model: nn.Module, names: Iterable[str]) -> State:
-    """Copies of the weights of these names."""
+    """Copies of the weights of these names, on the CPU: a GPU may have no room for them."""
     parameters = dict(model.named_parameters())
-    return {name: parameters[name].detach().clone() for name in names}
+    return {name: parameters[name].detach().to("cpu", copy=True) for name in names}
 
 
 def _without_signs(model: nn.Module, masks: Masks) -> None:

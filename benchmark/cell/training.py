@@ -127,5 +127,6 @@ class _Best:
 
 
 def copy_of_state(model: nn.Module) -> State:
-    """The model's parameters and buffers, copied."""
-    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+    """The model's parameters and buffers, copied to the CPU: a GPU may have no room for them."""
+    state = model.state_dict().items()
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in state}

@@ -9,6 +9,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import prunebench
 from prunebench.benchmark.cell.loop import load_task
 from prunebench.benchmark.cell.pretraining import build
+from prunebench.benchmark.cell.rounds import copies
+from prunebench.benchmark.cell.training import copy_of_state
 from prunebench.benchmark.experiment import Experiment
 from prunebench.benchmark.grid import grid
 from prunebench.errors import UsageError
@@ -57,6 +59,20 @@ def test_all_that_a_task_gives_is_on_its_device(digits, reversal):
         assert task.inputs(3).device == torch.device("cpu")
     places, tokens = next(reversal.to(NOWHERE).sources("test", 5))
     assert (len(places), tokens.device) == (5, NOWHERE)
+
+
+def test_copies_of_weights_take_no_room_on_the_device(experiment, digits):
+    class Copying(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, arguments=(), named=None):
+            if function is torch.ops.aten._to_copy.default:
+                return torch.zeros(arguments[0].shape, device=named["device"])
+            return function(*arguments, **(named or {}))
+
+    model = build(experiment(), digits.to(NOWHERE))
+    with Copying():
+        states = copy_of_state(model), copies(model, dict(model.named_parameters()))
+    copied = [tensor for state in states for tensor in state.values()]
+    assert {each.device for each in copied} == {torch.device("cpu")}
 
 
 @pytest.mark.parametrize("padding", [0, 2])
