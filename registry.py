@@ -170,7 +170,8 @@ class Registry(Generic[T]):
     ``home`` is a module in the room of prunebench whose import registers our own; the room is
     imported when a name is first looked up. ``given`` names the arguments that the benchmark fills
     in (a model's ``classes``), which are therefore no hyperparameters. ``elsewhere`` has what
-    others call ours, in small letters without underscores.
+    others call ours, in small letters without underscores. ``example`` is the shipped file in which
+    one of a user's own can be read.
     """
 
     _all: ClassVar[list[Registry[Any]]] = []
@@ -184,10 +185,12 @@ class Registry(Generic[T]):
         home: str,
         given: Iterable[str] = (),
         elsewhere: Mapping[str, Sequence[str]] | None = None,
+        example: str = "",
     ) -> None:
         self.kind, self.kinds, self.base = kind, kinds, base
         self.given = frozenset(given)
         self._elsewhere = elsewhere or {}
+        self._example = example
         self._home = ".".join(home.split(".")[:2])
         self._classes: dict[str, type[T]] = {}
         self._libraries: dict[str, Callable[[str], type[T]]] = {}
@@ -260,7 +263,14 @@ class Registry(Generic[T]):
         if separator:
             found = getattr(imported(module, reference), name, None)
             if found is None:
-                raise UsageError(f"{self.kind} {reference!r}: {module} defines no {name!r}")
+                hint = suggestion(name, self._defined_in(module, reference))
+                raise UsageError(f"{self.kind} {reference!r}: {module} defines no {name!r}: {hint}")
+        elif reference.endswith(".py"):
+            classes = [f"{reference}:{name}" for name in self._defined_in(reference, reference)]
+            raise UsageError(
+                f"{self.kind} {reference!r} is a file: name the class in it: "
+                f"{' or '.join(classes) or f'it has no subclass of {self.base.__name__}'}"
+            )
         else:
             name = self._spelled(reference)
             if name in self._plug_ins:
@@ -274,9 +284,7 @@ class Registry(Generic[T]):
                 hint = suggestion(reference, self.names(), self._meant(reference))
                 raise UsageError(f"unknown {self.kind} {shown(reference)}: {hint}")
         if not (isinstance(found, type) and issubclass(found, self.base)):
-            raise UsageError(
-                f"{self.kind} {reference!r} must be a subclass of {self.base.__name__}"
-            )
+            raise UsageError(f"{self.kind} {reference!r} {self._unsuitable(found, module)}")
         # What counts is the file that the path names; records have the digest of the class's own.
         if module.endswith(".py") and found.__module__ != imported(module, reference).__name__:
             raise UsageError(
@@ -284,6 +292,36 @@ class Registry(Generic[T]):
                 "file that defines it"
             )
         return found
+
+    def _defined_in(self, module: str, reference: str) -> list[str]:
+        """The names of the components of this kind that a file or module defines itself."""
+        loaded = imported(module, reference)
+        return [
+            name
+            for name, each in vars(loaded).items()
+            if isinstance(each, type)
+            and issubclass(each, self.base)
+            and each.__module__ == loaded.__name__
+            and not inspect.isabstract(each)
+        ]
+
+    def _unsuitable(self, found: object, module: str) -> str:
+        """The end of a sentence about what a path leads to, which is no component of this kind."""
+        package = self.base.__module__.partition(".")[0]
+        base = self.base.__name__
+        wanted = f"{self._home}.{base}" if package == __package__ else f"{package}'s {base}"
+        pointer = f" (see `prunebench list examples {self._example}`)" if self._example else ""
+        if not isinstance(found, type):
+            made = type(found).__name__
+            what = f"is {'a function' if inspect.isroutine(found) else f'an instance of {made}'}"
+            if isinstance(found, self.base) and made in self._defined_in(module, module):
+                return f"{what}: name the class, {module}:{made}"
+            return f"{what}: name a class that derives from {wanted}{pointer}"
+        alike = [each for each in found.__mro__ if each.__name__ == base]
+        what = (
+            f"derives from {alike[0].__module__.partition('.')[0]}'s {base}, and " if alike else ""
+        )
+        return f"{what}must be a subclass of {wanted}{pointer}"
 
     def _spelled(self, name: str) -> str:
         """The one name that differs from this in the case of letters alone, if there is one."""

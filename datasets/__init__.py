@@ -2,7 +2,7 @@
 
 from .cache import discard, note_digest, noted_digest, whole
 from .cifar import CIFAR10, CIFAR100, SVHN
-from .classification import Classification, sampled_labels
+from .classification import Classification, LabelClassification, sampled_labels
 from .corpora import C4, PennTreebank, TinyStories, WikiText2, WikiText103
 from .digits import Digits
 from .image_folder import ImageFolder, ImageNet, TinyImageNet
@@ -29,6 +29,7 @@ __all__ = [
     "FashionMNIST",
     "ImageFolder",
     "ImageNet",
+    "LabelClassification",
     "LabelledText",
     "LanguageModelling",
     "Multi30k",

@@ -158,5 +158,7 @@ class Dataset(Configured, ABC):
         """
 
 
-DATASETS: Registry[Dataset] = Registry("dataset", "datasets", Dataset, home=__name__)
+DATASETS: Registry[Dataset] = Registry(
+    "dataset", "datasets", Dataset, home=__name__, example="own_model_and_data"
+)
 register = DATASETS.register

@@ -12,7 +12,12 @@ from ..errors import UsageError
 from ..registry import Registry
 
 MODELS: Registry[nn.Module] = Registry(
-    "model", "models", nn.Module, home=__name__, given=("input_shape", "classes")
+    "model",
+    "models",
+    nn.Module,
+    home=__name__,
+    given=("input_shape", "classes"),
+    example="own_model_and_data",
 )
 register = MODELS.register
 

@@ -105,6 +105,30 @@ def test_the_guides_metric_has_a_table_and_plots_of_its_own(tmp_path, monkeypatc
 
 
 @pytest.mark.slow
+def test_the_guides_data_from_a_loader_are_learned_the_same_way_each_time(tmp_path, monkeypatch):
+    (data,) = (block for block in blocks("python", "docs/extending.md") if "DataLoader" in block)
+    monkeypatch.chdir(tmp_path)
+    Path("mydata.py").write_text(data)
+    command = [
+        "run",
+        "--dataset",
+        "mydata.py:Mine",
+        "--model",
+        "LeNetSmall",
+        "--strategy",
+        "Random",
+    ]
+    command += ["--compression", "2", "--pretraining.epochs", "3", "--finetuning.epochs", "1"]
+    runs = []
+    for folder in ("first", "again"):
+        assert main([*command, "--runs", folder]) == 0
+        (record,) = Store(folder).records()
+        runs.append(record)
+    assert runs[0].result() == runs[1].result()
+    assert runs[0].dense["top1"] > 0.8
+
+
+@pytest.mark.slow
 def test_the_readmes_python_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (example,) = (block for block in blocks("python") if "prunebench.sweep(" in block)

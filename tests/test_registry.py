@@ -1,5 +1,6 @@
 """Names of components: read, checked, written, found."""
 
+import re
 import sys
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -10,6 +11,8 @@ from hypothesis import strategies as st
 from pydantic import Field
 
 from prunebench import UsageError
+from prunebench.datasets import DATASETS
+from prunebench.models import MODELS
 from prunebench.notation import without_paths
 from prunebench.registry import Configured, Registry
 from prunebench.strategies import STRATEGIES
@@ -76,13 +79,52 @@ def test_defaults_are_left_out_and_components_nest():
         ("", "cannot read the shape"),
         ("nothing.py:Circle", "there is no file 'nothing.py'"),
         ("no.such.module:Circle", "No module named"),
-        ("os.path:join", "must be a subclass of Shape"),
+        ("os.path:join", "is a function: name a class that derives from .*Shape"),
         ("os.path:joint", "defines no 'joint'"),
     ],
 )
 def test_a_name_that_cannot_be_used_is_explained(text, complaint):
     with pytest.raises(UsageError, match=complaint):
         SHAPES.component(text)
+
+
+OWN = """
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+class Mine(Dataset):
+    pass
+class Net(nn.Module):
+    pass
+net, loader, other = Net(), DataLoader([1]), nn.Linear(1, 1)
+def make_net():
+    return Net()
+"""
+
+
+@pytest.mark.parametrize(
+    ("registry", "name", "complaint"),
+    [
+        (
+            DATASETS,
+            ":Mine",
+            "derives from torch's Dataset, and must be a subclass of prunebench.dat",
+        ),
+        (DATASETS, ":Mine", "prunebench.datasets.Dataset (see `prunebench list examples own_model"),
+        (DATASETS, ":loader", "is an instance of DataLoader: name a class that derives from prune"),
+        (MODELS, ":net", "is an instance of Net: name the class, {file}:Net"),
+        (MODELS, ":other", "is an instance of Linear: name a class that derives from torch's Modu"),
+        (MODELS, ":make_net", "is a function: name a class that derives from torch's Module (see"),
+        (MODELS, ":Mine", "must be a subclass of torch's Module (see `prunebench list examples"),
+        (MODELS, ":Nett", "defines no 'Nett': did you mean 'Net'?"),
+        (MODELS, "", "is a file: name the class in it: {file}:Net"),
+        (STRATEGIES, "", "is a file: name the class in it: it has no subclass of Strategy"),
+    ],
+)
+def test_what_a_file_has_in_place_of_a_component_is_told(registry, name, complaint, tmp_path):
+    file = tmp_path / "own.py"
+    file.write_text(OWN)
+    with pytest.raises(UsageError, match=re.escape(complaint.format(file=file))):
+        registry.component(f"{file}{name}")
 
 
 def test_the_case_of_letters_does_not_matter():
