@@ -8,12 +8,13 @@ The command line prints it and exits with status 2; nothing else is caught there
 from __future__ import annotations
 
 import difflib
+import re
 import reprlib
 import sys
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, get_origin
+from typing import TYPE_CHECKING, Any, get_origin
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
@@ -134,12 +135,38 @@ def sentence_of(error: ValidationError, model: type[BaseModel]) -> str:
         return str(cause)
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "missing":
-        return f"{'.'.join(location)} is missing: {message.lower()}"
+        name = location[-1]
+        if len(location) == 1 and model.model_fields[name].description:  # only settings have one
+            message = f"give --{name}, or {name} in the file: see `prunebench list {name}s`"
+        return f"{'.'.join(location)} is missing: {_lower(message)}"
     if not location:
         return message
-    if first["type"] == "tuple_type":
-        message = "give a list, such as [a, b]"
+    message = _way_out(first["type"], first["input"], first.get("ctx", {})) or message
     return f"{'.'.join(location)}: {shown(first['input'])} is not allowed: {_lower(message)}"
+
+
+def _way_out(complaint: str, value: object, context: Mapping[str, Any]) -> str:
+    """What to write in place of a value, where pydantic's words do not say; else empty."""
+    if complaint == "tuple_type":
+        return "give a list, such as [a, b]"
+    if complaint == "bool_type":
+        return "give true or false"
+    if complaint == "less_than" and context["lt"] == 1:
+        return "give a fraction below 1, such as 0.9"
+    if complaint in ("int_type", "float_type") and isinstance(value, str):
+        parts = re.split(r"[,;\s]+", value.strip())
+        if re.fullmatch(r"\d+-\d+", value):
+            parts = ["0", "1", "2"]
+        if len(parts) > 1 and all(re.fullmatch(r"[\d.]+", part) for part in parts):
+            return (
+                f"several values stand apart, such as {' '.join(parts)}, and in a file as "
+                f"[{', '.join(parts)}]"
+            )
+        what = "a whole number" if complaint == "int_type" else "a number"
+        if value.endswith("%"):
+            return f"give {what}, percentages as fractions, such as 0.9"
+        return f"give {what} without a unit or quotes"
+    return ""
 
 
 def _fields_at(model: type[BaseModel], path: list[str]) -> list[str]:

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import cached_property, lru_cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -21,7 +21,9 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainSerializer,
+    ValidationInfo,
     create_model,
+    field_validator,
     model_validator,
 )
 from pydantic_core import to_jsonable_python
@@ -109,6 +111,23 @@ class _Settings(BaseModel):
         allow_inf_nan=False,
     )
 
+    @field_validator(
+        "optimizer",
+        "learning_rate_schedule",
+        "precision",
+        "finetuned_network",
+        "device",
+        mode="before",
+        check_fields=False,
+    )
+    @classmethod
+    def _in_any_case(cls, value: object, info: ValidationInfo) -> object:
+        """A word as the setting spells it, whose letters may be large or small."""
+        if not isinstance(value, str):
+            return value
+        words = ("auto", *get_args(cls.model_fields[str(info.field_name)].annotation))
+        return next((word for word in words if word.lower() == value.lower()), value)
+
     def canonical(self) -> dict[str, Any]:
         """The settings as plain data, without those that have their default value."""
         return self._unusual(self.model_dump(mode="json"))
@@ -165,9 +184,11 @@ class _Settings(BaseModel):
 
 
 def _device(value: object) -> object:
-    """The device that ``auto`` means here; all else as it is."""
-    if value != "auto":
+    """The device that ``auto`` means here; another one as it is."""
+    if value in ("cpu", "cuda", "mps"):
         return value
+    if value != "auto":
+        raise ValueError("give auto, cpu, cuda or mps")
     from torch import backends, cuda
 
     return "cuda" if cuda.is_available() else "mps" if backends.mps.is_available() else "cpu"

@@ -181,7 +181,7 @@ def test_momentum_without_sgd_is_refused_rather_than_ignored(experiment):
         {"seed": -1},
         {"prune_classifier": "False"},
         {"pretraining": {"epochs": -1}},
-        {"pretraining": {"optimizer": "Sgd"}},
+        {"pretraining": {"optimizer": "Sgdm"}},
     ],
 )
 def test_values_out_of_range_or_of_the_wrong_type_are_refused(experiment, wrong):
@@ -239,3 +239,39 @@ def test_what_is_measured_is_part_of_the_identity_unless_it_is_as_usual(experime
 def test_measurements_that_are_none_are_refused(experiment, measurements, words):
     with pytest.raises(UsageError, match=re.escape(words)):
         experiment(measurements=measurements)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"sparsity": 90}, "sparsity: 90 is not allowed: give a fraction below 1, such as 0.9"),
+        ({"sparsity": "90%"}, "'90%' is not allowed: give a number, percentages as fractions"),
+        ({"compression": "2x"}, "'2x' is not allowed: give a number without a unit or quotes"),
+        (
+            {"compression": "2,4.5"},
+            "several values stand apart, such as 2 4.5, and in a file as",
+        ),
+        ({"seed": "0-2"}, "'0-2' is not allowed: several values stand apart, such as 0 1 2"),
+        ({"prune_classifier": "no"}, "prune_classifier: 'no' is not allowed: give true or false"),
+        ({"device": "gpu"}, "device: 'gpu' is not allowed: give auto, cpu, cuda or mps"),
+        ({"model": ...}, "give --model, or model in the file: see `prunebench list models`"),
+    ],
+)
+def test_a_value_in_another_form_is_told_how_to_write_it(change, words):
+    settings = {"dataset": "Digits", "model": "LeNetSmall", "strategy": "Random", "compression": 2}
+    if "sparsity" in change:
+        del settings["compression"]
+    settings = {name: v for name, v in {**settings, **change}.items() if v is not ...}
+    with pytest.raises(UsageError, match=re.escape(words)):
+        prunebench.grid(**settings)
+
+
+def test_the_words_of_a_setting_are_taken_in_any_case(experiment):
+    finetuning = {"optimizer": "sgd", "learning_rate_schedule": "Cosine", "precision": "BFloat16"}
+    revised = experiment().revised(finetuning=finetuning, finetuned_network="MASKED", device="CPU")
+    assert (revised.finetuned_network, revised.device) == ("masked", "cpu")
+    assert revised.finetuning.canonical() == {
+        "optimizer": "SGD",
+        "learning_rate_schedule": "cosine",
+        "precision": "bfloat16",
+    }
