@@ -141,5 +141,12 @@ def quoted(text: str, reference: str) -> str:
 
 def written(reference: str, arguments: Mapping[str, Any]) -> str:
     """The text of a component, given its arguments that are not at their default."""
-    inner = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
+    inner = ", ".join(f"{name}={mapped(v, _ordered)!r}" for name, v in arguments.items())
     return f"{reference}({inner})" if inner else reference
+
+
+def _ordered(part: Any) -> Any:
+    """What is no list or mapping, a set always in one order: Python's differs between processes."""
+    if not isinstance(part, set | frozenset) or not part:
+        return part
+    return Verbatim(f"{{{', '.join(sorted(map(repr, part)))}}}")

@@ -354,7 +354,8 @@ class Registry(Generic[T]):
         values = dict(arguments)
         for name in values.keys() & parameters.keys():
             place = f"{self.kind} {reference}: {name}"
-            values[name] = _with_parts(place, values[name], parameters[name], built)
+            value = _with_parts(place, values[name], parameters[name], built)
+            values[name] = _as_hinted(value, parameters[name].annotation)
         checker = _checker(factory, tuple(parameters))  # type: ignore[arg-type] # classes do hash
         try:
             checked = checker.model_validate(values)
@@ -498,6 +499,17 @@ def _with_parts(
         return made
 
     return mapped(value, instance)
+
+
+def _as_hinted(value: Any, hint: Any) -> Any:
+    """A list or set as the tuple or frozenset that a type hint asks for, which have no notation."""
+    if get_origin(hint) is Annotated:
+        return _as_hinted(value, hint.__origin__)
+    origins = {get_origin(each) or each for each in (hint, *get_args(hint))}
+    for written_as, wanted in ((list, tuple), (set, frozenset)):
+        if isinstance(value, written_as) and wanted in origins and written_as not in origins:
+            return wanted(value)
+    return value
 
 
 def _as_component(part: Any, built: Mapping[int, Component[Any]]) -> Any:

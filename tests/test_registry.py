@@ -162,6 +162,32 @@ def test_components_may_be_optional_or_in_lists_and_mappings(text, made):
     assert SHAPES.component(str(component)) == component == SHAPES.component(made)
 
 
+@SHAPES.register
+@dataclass(frozen=True)
+class Pattern(Shape):
+    """Has values of several kinds."""
+
+    weights: tuple[float, ...] = ()
+    pair: tuple[int, str] | None = None
+    names: frozenset[str] = frozenset()
+    loose: set[str] = field(default_factory=set)
+
+
+def test_a_list_is_taken_for_a_tuple():
+    made = SHAPES.component("Pattern(weights=[1.0, 2.0], pair=[1, 'b'])")
+    assert made.create() == Pattern(weights=(1.0, 2.0), pair=(1, "b"))
+    assert SHAPES.component(str(made)) == made
+
+
+def test_a_set_is_written_in_one_order_and_read_again():
+    letters = "zyxwvutsrqponmlkjihgfedcba"
+    made = SHAPES.component(Pattern(names=frozenset(letters), loose=set(letters)))
+    inner = ", ".join(map(repr, sorted(letters)))
+    assert str(made) == f"Pattern(names={{{inner}}}, loose={{{inner}}})"
+    assert SHAPES.component(str(made)) == made
+    assert made.create() == Pattern(names=frozenset(letters), loose=set(letters))
+
+
 def test_a_built_in_component_counts_by_its_text():
     text = "GlobalMagnitude(allocation=Global(minimum=1))"
     assert STRATEGIES.component(text).identity == str(STRATEGIES.component(text)) == text
