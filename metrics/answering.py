@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, NoReturn
 
@@ -26,6 +27,9 @@ class Answering(LM):  # type: ignore[misc]  # whose types are not read
         as_tokens: tokens of a text (steps), behind the one that begins texts.
         length: the most tokens that the model sees; of longer texts it sees the end.
         batch_size: answers that are scored at once.
+
+    Attributes:
+        without_numbers: whether the network gave what is no number for some answer.
     """
 
     def __init__(
@@ -34,6 +38,7 @@ class Answering(LM):  # type: ignore[misc]  # whose types are not read
         super().__init__()
         self._model, self._as_tokens = model, as_tokens
         self._length, self._batch_size = length, batch_size
+        self.without_numbers = False
 
     def loglikelihood(
         self, requests: Sequence[Any], disable_tqdm: bool = False
@@ -58,7 +63,8 @@ class Answering(LM):  # type: ignore[misc]  # whose types are not read
         # Spaces belong to the word behind them, as all models of the harness have it.
         before = self._as_tokens(context.rstrip())
         tokens = self._as_tokens(context + answer).long()
-        answered = len(tokens) - len(before)
+        # An answer that merges with the end of its context is the last token.
+        answered = max(1, len(tokens) - len(before))
         tokens = tokens[-self._length - 1 :]
         return _Question(tokens[:-1], tokens[max(1, len(tokens) - answered) :])
 
@@ -70,6 +76,7 @@ class Answering(LM):  # type: ignore[misc]  # whose types are not read
         for rows, (seen, answer) in zip(logits, questions, strict=True):
             told = rows[len(seen) - len(answer) : len(seen)].log_softmax(1).cpu()
             right = told.gather(1, answer.unsqueeze(1)).sum().item()
+            self.without_numbers |= math.isnan(right)
             scores.append((right, bool((told.argmax(1) == answer).all())))
         return scores
 

@@ -114,9 +114,10 @@ class ZeroShot(Metric):
         task = cast(LanguageModelling, subject.task)
         assert task.as_tokens is not None  # which check() asks for
         (length,) = task.input_shape
+        answering = Answering(subject.model, task.as_tokens, length, self.batch_size)
         with inference(subject.model):
             found = evaluate(
-                lm=Answering(subject.model, task.as_tokens, length, self.batch_size),
+                lm=answering,
                 task_dict=_loaded(self.tasks, self.folder),
                 limit=self.limit,
                 bootstrap_iters=0,
@@ -124,6 +125,8 @@ class ZeroShot(Metric):
             )
         results = found["results"]
         right = {name: float(results[name][f"{self.measure_by},none"]) for name in self.tasks}
+        if answering.without_numbers:  # of answers without a number the harness takes the first
+            right = dict.fromkeys(right, 0.0)
         return {
             "zero_shot": fmean(right.values()),
             **{f"zero_shot_{name}": value for name, value in right.items()},

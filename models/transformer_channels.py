@@ -16,7 +16,7 @@ from ..orientation import is_transposed
 from ..protocols import ChannelGroup
 
 _SEPARATE = ("q_proj", "k_proj", "v_proj")
-_OUTPUTS = ("o_proj", "out_proj")
+_OUTPUTS = ("o_proj", "out_proj", "dense")
 _FUSED = ("c_attn", "c_proj")
 _FEED_FORWARD = (
     (("gate_proj", "up_proj"), "down_proj"),
@@ -49,13 +49,13 @@ def resize(model: nn.Module) -> None:
 def _heads(path: str, module: nn.Module) -> Iterator[ChannelGroup]:
     """The heads of an attention; those that share keys and values go together."""
     attention: Any = module
-    if _has(module, "head_dim", *_SEPARATE):
+    output = next((name for name in _OUTPUTS if _has(module, name)), "")
+    if output and _has(module, "head_dim", *_SEPARATE):
         keys, queries = (
             torch.arange(len(layer.weight)) // attention.head_dim
             for layer in (attention.k_proj, attention.q_proj)
         )
         shared = (1 + int(queries.max())) // (1 + int(keys.max()))
-        (output,) = (name for name in _OUTPUTS if _has(module, name))
         makers = {"q_proj": queries // shared, "k_proj": keys, "v_proj": keys}
         yield _group(path, module, makers, output, queries // shared)
     elif _has(module, "head_dim", *_FUSED):

@@ -312,5 +312,15 @@ CHANGES: tuple[Change, ...] = (
         "a weight with a NaN in any of its states has no histograms",
         _has_histograms_without_some_weights,
     ),
+    Change(
+        "what flows into convolutions, and RIA's shares, are added up in float32",
+        lambda record: (
+            _chosen_by("Wanda", "RIA")(record) and "float16" in str(record.experiment["model"])
+        ),
+    ),
+    Change(
+        "an answer of a network that gives no numbers is never right, and none is certain",
+        lambda record: "ZeroShot" in str(record.experiment.get("metrics")),
+    ),
 )
 """All changes so far, the oldest first; new ones are added at the end."""

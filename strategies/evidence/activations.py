@@ -246,9 +246,10 @@ def _squares_under_kernel(module: Any, images: Tensor) -> Tensor:
     By linearity: the gradient of a sum of outputs by a weight is the sum of its pixels, so that the
     pixels' squares in place of the pixels give the sum of squares.
     """
-    weight = torch.zeros_like(module.weight, requires_grad=True)
+    precise = torch.promote_types(module.weight.dtype, torch.float32)
+    weight = torch.zeros_like(module.weight, dtype=precise, requires_grad=True)
     with torch.enable_grad():
-        squares = images.detach().square()
+        squares = images.detach().to(precise).square()
         outputs = module._conv_forward(squares, weight, None)
         (sums,) = torch.autograd.grad(outputs.sum(), weight)
     return sums

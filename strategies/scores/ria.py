@@ -49,16 +49,17 @@ class RIA(Wanda):
         convolutions = owners(context.model, context.masks, CONVOLUTIONS)
         groups = {name: getattr(users[0], "groups", 1) for name, users in convolutions.items()}
         return {
-            name: _relative(weight.abs(), groups.get(name, 1)) * norms[name] ** self.power
+            name: _relative(weight, groups.get(name, 1)) * norms[name] ** self.power
             for name, weight in context.weights.items()
         }
 
 
-def _relative(sizes: Tensor, groups: int) -> Tensor:
-    """Each size beside the sum of its output's and of its input's, 0 where these are 0.
+def _relative(weight: Tensor, groups: int) -> Tensor:
+    """Each magnitude beside the sum of its output's and of its input's, 0 where these are 0.
 
     The outputs of each of a convolution's groups have inputs of their own.
     """
+    sizes = weight.abs().to(torch.promote_types(weight.dtype, torch.float32))
     of_output = sizes.flatten(1).sum(1).view(-1, *[1] * (sizes.ndim - 1))
     by_group = sizes.unflatten(0, (groups, -1))
     of_input = by_group.sum(1, keepdim=True).expand_as(by_group).flatten(0, 1)

@@ -10,6 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from ...errors import UsageError
 from ..axes.selection import keep_largest
 from ..axes.structure import NM
 from ..layer_by_layer import CalibratedLayer, LayerByLayer
@@ -110,11 +111,20 @@ class SparseGPT(LayerByLayer):
         """The upper factor U of H⁻¹ = Uᵀ·U, whose rows have what removing an input changes.
 
         It takes the place of ``gram``.
+
+        Raises:
+            UsageError: there is none, as computed.
         """
         mean = gram.diagonal(dim1=1, dim2=2).mean(1)
         shift = torch.where(mean > 0, self.damping * mean, 1.0)  # a layer may have no inputs but 0
         gram.diagonal(dim1=1, dim2=2).add_(shift.unsqueeze(1))
-        return inverted_factor_(gram)
+        try:
+            return inverted_factor_(gram)
+        except torch.linalg.LinAlgError:
+            raise UsageError(
+                f"strategy SparseGPT: damping: {self.damping} is too small for what flows into a "
+                "layer, or that contains NaN or infinite values"
+            ) from None
 
 
 def inverted_factor_(matrix: Tensor, block_size: int = 128) -> Tensor:

@@ -120,6 +120,24 @@ def test_accuracy_is_that_of_the_answers_with_the_highest_probability(
         }
 
 
+def test_a_network_without_numbers_is_right_nowhere(task, folder):
+    model = network()
+    for parameter in model.parameters():
+        parameter.data.fill_(float("nan"))
+    metric = ZeroShot(("pets",), folder=str(folder / "tasks"))
+    measured = metric.measure(Subject(model, model, task, ()))
+    assert measured == {"zero_shot": 0.0, "zero_shot_pets": 0.0}
+
+
+def test_an_answer_that_merges_with_its_context_is_not_certain(task):
+    merged = {"ab": [3, 5], "abc": [3, 6]}
+    asked = Answering(network(), lambda text: torch.tensor(merged[text]), LENGTH, 2)
+    ((score, _),) = asked.loglikelihood([SimpleNamespace(args=("ab", "c"))])
+    with torch.no_grad():
+        told = network()(torch.tensor([[3]]))[0, -1].log_softmax(0)
+    assert score == pytest.approx(told[6].item(), abs=1e-5)
+
+
 def test_log_probabilities_are_the_networks_and_one_answer_is_the_most_probable(task):
     asked = Answering(network(), task.as_tokens, LENGTH, 7)
     for context in ("", "the cat"):

@@ -90,6 +90,14 @@ def test_heads_with_their_keys_and_hidden_units_can_be_cut_out(model):
     assert small(tokens()).shape == (3, 12, 11)
 
 
+def test_attention_whose_output_layer_has_another_name_can_lose_heads():
+    network = made(f"transformers/phi(config={{{SIZES}, 'intermediate_size': 24}})", classes=11)
+    coupling = couple(network, tokens(), prunable_weights(network))
+    sizes = [group.stop - group.start for group in coupling.groups.values()]
+    assert sorted(sizes) == [4, 4, 24, 24]
+    assert try_shrinking(network, coupling, tokens()) < 1e-5
+
+
 def with_linear_layers(network):
     plain = copy.deepcopy(network)
     for name, module in list(plain.named_modules()):

@@ -5,6 +5,7 @@ import torch
 from contexts import context_of
 from torch import nn
 
+from prunebench.errors import UsageError
 from prunebench.strategies import FPGM, SparseGPT, Wanda
 from prunebench.strategies.evidence.activations import input_norms
 from prunebench.strategies.evidence.grams import grams
@@ -45,6 +46,22 @@ def test_norms_and_products_are_those_of_the_rounded_inputs(dtype):
     torch.testing.assert_close(gram[0], expected, rtol=1e-4, atol=1e-4 * float(expected.max()))
 
 
+class Sequences(Numbers):
+    """The same numbers as one channel of short sequences."""
+
+    inputs = Numbers.inputs.unsqueeze(1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_norms_under_kernels_are_those_of_the_rounded_inputs(dtype):
+    model = Half(dtype)
+    model.layer = nn.Conv1d(1, 4, 8, bias=False).to(dtype)
+    rounded = Sequences.inputs.to(dtype).double()
+    (norms,) = input_norms(context_of(model, Sequences()), 1, 40).values()
+    expected = rounded.norm(dim=0).expand_as(norms)
+    torch.testing.assert_close(norms.double(), expected, rtol=1e-4, atol=0)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("strategy", [Wanda(batches=1), SparseGPT(batches=1)])
 def test_weights_keep_their_type_and_the_budget_is_met(strategy, dtype):
@@ -82,3 +99,11 @@ def test_distances_of_filters_are_taken_in_float32(dtype):
     halves = FPGM().score(context_of(model, strategy=FPGM()))["0.weight"]
     precise = FPGM().score(context_of(model.float(), strategy=FPGM()))["0.weight"]
     assert torch.allclose(halves.float(), precise, rtol=1e-2)
+
+
+def test_what_no_factor_is_of_gets_one_clear_sentence():
+    model = Half(torch.float32)
+    numbers = Numbers()
+    numbers.inputs = torch.full((40, 8), float("nan"))
+    with pytest.raises(UsageError, match=r"damping: 0\.01 is too small for what flows into"):
+        SparseGPT(batches=1).prune(context_of(model, numbers), 16)
