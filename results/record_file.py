@@ -53,6 +53,10 @@ def read_records(path: str | Place) -> Iterator[Record]:
     try:
         lines = gzip.decompress(file.read_bytes()).splitlines()
     except (OSError, EOFError, zlib.error) as error:
+        if file.suffix == ".csv":
+            raise UsageError(
+                f"{file} is a table: give the folder of the records that it was made of"
+            ) from None
         raise UsageError(f"{file} is not a file of records: {error}") from None
     for number, line in enumerate(lines, 1):
         try:

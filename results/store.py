@@ -247,7 +247,9 @@ class Store:
         prefix = path.name.lower().removeprefix("sha256:")  # as tables have it
         candidates = [record_id for record_id in self.ids() if record_id.startswith(prefix)]
         if not candidates:
-            raise UsageError(f"there is no record {reference!s} in {self.place}")
+            raise UsageError(
+                f"there is no record {reference!s} in {self.place}: name another folder with --runs"
+            )
         if len(candidates) > 1 and prefix not in candidates:
             more = ", …" if len(candidates) > _SHOWN_CANDIDATES else ""
             shown = ", ".join(candidates[:_SHOWN_CANDIDATES]) + more

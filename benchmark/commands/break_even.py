@@ -20,7 +20,13 @@ HELP = "measure from which sparsity on pruning makes a network faster"
 def add_options(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--linear", nargs=2, type=positive, metavar=("IN", "OUT"), help="a layer")
+    what.add_argument(
+        "--linear",
+        nargs=2,
+        type=positive,
+        metavar=("IN", "OUT"),
+        help="a linear layer of so many inputs and outputs",
+    )
     what.add_argument("--model", help="such as LeNet5 or torchvision/resnet50")
     parser.add_argument(
         "--input-shape",

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ...errors import UsageError
+from ...results.targets import TARGET_NAMES
 from .options import add_config, add_data, add_runs, file_path, number_from_zero, positive
 from .settings import add_settings, overlaid
 
@@ -29,11 +30,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=number_from_zero,
         required=True,
         metavar="POINTS",
-        help="points of the task's quality that may be lost, such as 1 for a percent of accuracy",
+        help="points of the task's quality that may be lost, such as 1 for one percentage point",
     )
     aim.add_argument(
         "--target",
-        choices=("compression", "sparsity", "channel_sparsity", "speedup"),
+        choices=TARGET_NAMES,
         default="compression",
         help="in what is said how far to prune (default: compression)",
     )
@@ -42,7 +43,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=_ratio,
         default=256.0,
         metavar="RATIO",
-        help="nothing beyond is tried: 256 leaves a 256th (default: 256)",
+        help="the highest ratio to try; 256 leaves 1/256 (default: 256)",
     )
     aim.add_argument(
         "--resolution",

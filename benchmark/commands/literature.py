@@ -33,7 +33,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--page",
         type=file_path,
         metavar="FILE",
-        help="page whose place for the register is brought up to date",
+        help="Markdown page in which the table of papers is written anew",
     )
 
 

@@ -26,7 +26,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="where comparisons are published (default: results/published)",
     )
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="records folders' folder")
+    parser.add_argument(
+        "--runs",
+        type=Path,
+        default=Path("runs"),
+        help="folder with one records folder for each comparison (default: runs)",
+    )
     add_data(parser)
     add_trust(parser)
     parser.add_argument("--workers", type=positive, default=1, help="processes that run cells")

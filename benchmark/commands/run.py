@@ -168,7 +168,8 @@ def _rehearse(
         state = "to run" if experiment.id in to_run else "finished"
         print(f"{experiment.id}  {state:8}  {_title(experiment)}")
     done = sum(experiment.id not in to_run for experiment in experiments)
-    print(f"{len(experiments)} cells, {done} finished, {len(experiments) - done} to run")
+    cells = f"{len(experiments)} cell{'s' * (len(experiments) != 1)}"
+    print(f"{cells}, {done} finished, {len(experiments) - done} to run")
     for id_, (experiment, error) in broken.items():
         reason = f"{type(error).__name__}: {message_of(error)}"
         say(f"will fail: {_title(experiment)} ({id_}): {reason}")

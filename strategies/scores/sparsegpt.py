@@ -120,7 +120,7 @@ class SparseGPT(LayerByLayer):
         gram.diagonal(dim1=1, dim2=2).add_(shift.unsqueeze(1))
         try:
             return inverted_factor_(gram)
-        except torch.linalg.LinAlgError:
+        except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
             raise UsageError(
                 f"strategy SparseGPT: damping: {self.damping} is too small for what flows into a "
                 "layer, or that contains NaN or infinite values"

@@ -22,6 +22,13 @@ def test_the_same_records_give_the_same_bytes(tmp_path, make_record):
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
+def test_a_table_is_told_from_records(tmp_path):
+    path = tmp_path / "leaderboard.csv"
+    path.write_text("dataset,model\n")
+    with pytest.raises(UsageError, match=r"leaderboard\.csv is a table: give the folder of"):
+        list(read_records(path))
+
+
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
