@@ -128,7 +128,7 @@ def test_own_components_run_in_workers_however_they_are_given(own, ran, tmp_path
     YAML().dump(settings, config)
     for given in ([str(config)], as_options(settings)):
         assert main(["run", *given, "--runs", str(runs), "--dry-run"]) == 0
-        assert "1 cells, 1 finished" in capsys.readouterr().out
+        assert "1 cell, 1 finished" in capsys.readouterr().out
 
     # The record alone is enough to build the network, and no table has a path in it.
     assert "mine.py" not in leaderboard([record]).to_csv()

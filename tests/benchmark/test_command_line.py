@@ -89,7 +89,7 @@ def test_flags_take_the_place_of_what_the_file_says(tmp_path, capsys):
     assert main(["run", str(config), *flags, "--dry-run", "--runs", str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert "LayerMagnitude at 3×" in out
-    assert "1 cells" in out
+    assert "1 cell, 0 finished" in out
 
 
 def test_the_leaderboard_command_rebuilds_the_csv_from_the_records(runs, tmp_path, capsys):

@@ -127,7 +127,7 @@ def test_the_command_says_it_and_runs_nothing(tmp_path, capsys, monkeypatch):
     command += ["--compression", "2", "--estimate", "--runs", str(tmp_path / "runs")]
     assert main(command) == 0
     *_, cells, dense, sentence, shares = capsys.readouterr().out.splitlines()
-    assert cells == "1 cells, 0 finished, 1 to run"
+    assert cells == "1 cell, 0 finished, 1 to run"
     assert dense == "dense networks to train: 1"
     assert sentence.startswith("about ")
     assert sentence.endswith("with --workers 1 on this machine as busy as it is now")
