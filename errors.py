@@ -137,7 +137,8 @@ def sentence_of(error: ValidationError, model: type[BaseModel]) -> str:
     if first["type"] == "missing":
         name = location[-1]
         if len(location) == 1 and model.model_fields[name].description:  # only settings have one
-            message = f"give --{name}, or {name} in the file: see `prunebench list {name}s`"
+            kinds = "strategies" if name == "strategy" else f"{name}s"
+            message = f"give --{name}, or {name} in the file: see `prunebench list {kinds}`"
         return f"{'.'.join(location)} is missing: {_lower(message)}"
     if not location:
         return message

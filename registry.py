@@ -268,8 +268,12 @@ class Registry(Generic[T]):
         elif reference.endswith(".py"):
             classes = [f"{reference}:{name}" for name in self._defined_in(reference, reference)]
             raise UsageError(
-                f"{self.kind} {reference!r} is a file: name the class in it: "
-                f"{' or '.join(classes) or f'it has no subclass of {self.base.__name__}'}"
+                f"{self.kind} {reference!r} is a file"
+                + (
+                    f": name the class in it: {' or '.join(classes)}"
+                    if classes
+                    else f" that defines no subclass of {self.base.__name__}"
+                )
             )
         else:
             name = self._spelled(reference)

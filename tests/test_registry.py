@@ -117,7 +117,7 @@ def make_net():
         (MODELS, ":Mine", "must be a subclass of torch's Module (see `prunebench list examples"),
         (MODELS, ":Nett", "defines no 'Nett': did you mean 'Net'?"),
         (MODELS, "", "is a file: name the class in it: {file}:Net"),
-        (STRATEGIES, "", "is a file: name the class in it: it has no subclass of Strategy"),
+        (STRATEGIES, "", "is a file that defines no subclass of Strategy"),
     ],
 )
 def test_what_a_file_has_in_place_of_a_component_is_told(registry, name, complaint, tmp_path):

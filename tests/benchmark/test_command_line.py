@@ -156,6 +156,7 @@ def test_one_strategy_is_described_in_detail(capsys):
         (["run", *QUICK, "--strategy", "Random", "--compression", "2", "--workers", "0"], "'0'"),
         (["run", *QUICK, "--strategy", "none.py:Mine", "--compression", "2"], "no file 'none.py'"),
         (["run", "--strategy", "Random", "--compression", "2"], "dataset is missing"),
+        (["run", *QUICK, "--compression", "2"], "see `prunebench list strategies`"),
         (["run", "missing.yaml"], "cannot read the configuration missing.yaml"),
         (["run", "--dataset", "Digits", "--model", "LeNet5", "--strategy", "Random",
           "--compression", "2", "--dry-run"], "LeNet5 needs images of at least 16×16"),
