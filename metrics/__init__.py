@@ -3,7 +3,7 @@
 from ..quality import Quality
 from .accuracy import Accuracy
 from .bleu import BLEU
-from .conditions import Conditions, load_between, processor_times
+from .conditions import FEWEST_SAMPLES, Conditions, load_between, processor_times
 from .distribution import Histograms, histograms
 from .flops import Flops
 from .inference import InferenceTime, inference_times, pass_times
@@ -24,6 +24,7 @@ from .zero_shot import ZeroShot
 
 __all__ = [
     "BLEU",
+    "FEWEST_SAMPLES",
     "METRICS",
     "RUNTIMES",
     "STANDARD",

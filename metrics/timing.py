@@ -60,6 +60,11 @@ class Protocol:
     sample_ms: Annotated[float, Field(gt=0)] = 5.0
     most_seconds: Annotated[float, Field(gt=0)] = 60.0
 
+    @property
+    def samples(self) -> int:
+        """Of each call at most."""
+        return max(self.repeats, self.most_repeats)
+
 
 STANDARD = Protocol()
 
@@ -106,7 +111,7 @@ def interleaved(
     order = np.random.default_rng(0)
     samples: dict[str, list[float]] = {name: [] for name in calls}
     start = time.perf_counter()
-    for taken in range(1, max(protocol.repeats, protocol.most_repeats) + 1):
+    for taken in range(1, protocol.samples + 1):
         for name in order.permutation(list(calls)):
             samples[name].append(seconds(calls[name], passes[name]) / passes[name])
         if taken < protocol.repeats:

@@ -132,11 +132,11 @@ def test_theory_is_seen_where_it_is_a_single_point(tmp_path, monkeypatch, count,
 
 
 class _Slower(nn.Sequential):
-    """A layer on a machine where all copies but the first take three times as long."""
+    """A layer on a machine where some of its copies, by their number, take three times as long."""
 
-    def __init__(self, clock, seconds=0.01, copies=None):
+    def __init__(self, clock, slow, seconds=0.01, copies=None):
         super().__init__(nn.Linear(6, 4))
-        self.clock, self.seconds = clock, seconds
+        self.clock, self.slow, self.seconds = clock, slow, seconds
         self.copies = [] if copies is None else copies
 
     def forward(self, inputs):
@@ -144,9 +144,10 @@ class _Slower(nn.Sequential):
         return super().forward(inputs)
 
     def __deepcopy__(self, memo):
-        # The masked network is copied before the control at each sparsity.
-        self.copies.append(len(self.copies))
-        twin = _Slower(self.clock, self.seconds * (3 if self.copies[-1] == 0 else 1), self.copies)
+        number = len(self.copies)
+        self.copies.append(number)
+        seconds = self.seconds * (3 if number in self.slow else 1)
+        twin = _Slower(self.clock, self.slow, seconds, self.copies)
         twin.load_state_dict(self.state_dict())
         return twin
 
@@ -158,30 +159,54 @@ class _Clock:
         return self.now
 
 
-def test_the_network_of_which_nothing_is_pruned_is_a_control_too(monkeypatch):
+def timed_at_0_and_50(monkeypatch, slow, samples=6):
+    """The rows of a network of which ``slow`` copies are slow, and how many copies were made.
+
+    The masked network is copied before the control each time.
+    """
     clock = _Clock()
     monkeypatch.setattr(import_module("prunebench.metrics.timing"), "time", clock)
     books = ProcessorTimes(0, 0, {}, frozenset(), None, 2)
     monkeypatch.setattr(
         import_module("prunebench.metrics.inference"), "processor_times", lambda: books
     )
+    model = _Slower(clock, slow)
     frame = break_even(
         "x",
-        _Slower(clock),
+        model,
         (6,),
         kinds=["weights"],
         sparsities=[0.0, 0.5],
         runtimes=[],
         batch_sizes=[1],
-        protocol=Protocol(repeats=6, most_repeats=6, sample_ms=1e-3),
+        protocol=Protocol(repeats=samples, most_repeats=samples, sample_ms=1e-3),
         progress=False,
     )
+    return frame, len(model.copies)
+
+
+def test_the_network_of_which_nothing_is_pruned_is_a_control_too(monkeypatch):
+    frame, copies = timed_at_0_and_50(monkeypatch, slow={0, 2, 4})
     masked = frame[frame["network"] == "masked"]
+    assert copies == 8, "three attempts at 0 and one at 50 %"
     assert masked["control"].tolist() == pytest.approx([1, 1])
     assert set(masked["doubt"]) == {"identical networks came out at 0.33× (0.33–0.33)"}
     assert set(frame.loc[frame["network"] == "dense", "doubt"]) == {""}
     (sentence,) = break_even_sentences(frame)
     assert "no verdict; at 0 %, 50 % identical networks" in sentence
+
+
+def test_what_is_in_doubt_is_measured_again(monkeypatch):
+    frame, copies = timed_at_0_and_50(monkeypatch, slow={0, 5})
+    assert copies == 8, "at 0 the masked network was slow, and at 50 % the control"
+    assert set(frame["doubt"]) == {""}
+    assert frame["sparsity"].tolist() == [0, 0, 0.5, 0.5]
+
+
+def test_what_has_too_few_samples_is_measured_once(monkeypatch):
+    frame, copies = timed_at_0_and_50(monkeypatch, slow={0}, samples=5)
+    assert copies == 4
+    assert "5 samples are too few" in frame["doubt"].iloc[1]
 
 
 @pytest.mark.slow
