@@ -118,13 +118,17 @@ def break_even(
         drawn = torch.randn(size, *input_shape, generator=generator(0, "break-even", "inputs"))
         return drawn.to(device)
 
+    # Too few samples are in doubt each time.
+    attempts = _ATTEMPTS if protocol.samples >= FEWEST_SAMPLES else 1
     tables: list[pd.DataFrame] = []
     keep_memory()
     with threads(cpu_threads), pinned(cpu_threads):
         dense_flops = _flops_of_dense(title, model, inputs(1))
         for kind, sparsity in tqdm(points, unit="point", disable=not progress):
 
-            def measured(kind: str = kind, sparsity: float = sparsity) -> pd.DataFrame:
+            def measured(
+                sizes: Sequence[int], kind: str = kind, sparsity: float = sparsity
+            ) -> pd.DataFrame:
                 pruned = _PRUNED[kind](model, inputs(1), sparsity)
                 flops = _effective_flops(pruned["masked"], pruned.get("shrunk"), inputs(1))
                 head = {
@@ -136,27 +140,34 @@ def break_even(
                     "processor": processor(torch.device(device)),
                 }
                 networks: Networks = {"dense": model, **pruned}
-                times = inference_times(networks, inputs, chosen, batch_sizes, protocol)
+                times = inference_times(networks, inputs, chosen, sizes, protocol)
                 rows = [{**head, **_measurements(each)} for each in times]
                 return pd.DataFrame(rows, columns=list(BREAK_EVEN_COLUMNS))
 
-            tables.append(_least_doubted(measured, protocol))
+            tables.append(_least_doubted(measured, batch_sizes, attempts))
     return _doubted(pd.concat(tables, ignore_index=True))
 
 
-def _least_doubted(measured: Callable[[], pd.DataFrame], protocol: Protocol) -> pd.DataFrame:
-    """What is measured, and again where some of it is in doubt: the time of which the least is.
+def _least_doubted(
+    measured: Callable[[Sequence[int]], pd.DataFrame], batch_sizes: Sequence[int], attempts: int
+) -> pd.DataFrame:
+    """What is measured; a batch size with times in doubt again, as often as ``attempts`` allows.
 
-    Copies of a network lie elsewhere in memory each time, and what disturbed may have passed. Where
-    there are too few samples by the protocol, all is in doubt each time, and once is enough.
+    Copies of a network lie elsewhere in memory each time, and what disturbed may have passed. For
+    each runtime the attempt counts in which the fewest of its times are in doubt.
     """
-    tables: list[pd.DataFrame] = []
-    doubts: list[int] = []
-    attempts = _ATTEMPTS if protocol.samples >= FEWEST_SAMPLES else 1
-    while len(tables) < attempts and 0 not in doubts:
-        tables.append(measured())
-        doubts.append(int((_doubted(tables[-1])["doubt"] != "").sum()))
-    return tables[doubts.index(min(doubts))]
+    best: dict[Any, pd.DataFrame] = {}  # by batch size and runtime
+    doubts: dict[Any, int] = {}
+    again = list(batch_sizes)
+    for _ in range(attempts):
+        for place, rows in measured(again).groupby(["batch_size", "runtime"], sort=False):
+            found = int((_doubted(rows)["doubt"] != "").sum())
+            if found < doubts.get(place, found + 1):
+                best[place], doubts[place] = rows, found
+        again = [size for size in again if any(doubts[at] for at in doubts if at[0] == size)]
+        if not again:
+            break
+    return pd.concat(best.values())
 
 
 def _doubted(frame: pd.DataFrame) -> pd.DataFrame:
