@@ -51,6 +51,37 @@ def owners(model: nn.Module, names: Iterable[str], kinds: tuple[type[nn.Module],
     return {name: found[name] for name in names if name in found and name not in foreign}
 
 
+def refuse_unseen(context: Context, names: Iterable[str]) -> None:
+    """Make sure that weights whose layers are not called have no part in the loss.
+
+    A network may take a layer's weight and call no layer, as ``F.linear(x, layer.weight)`` does. No
+    hook sees then what it is multiplied with, so that nothing is known of it, which is not the same
+    as that it does not matter.
+
+    Args:
+        context: has the model and the task.
+        names: of the weights whose layers nobody has seen at work; mostly there are none.
+
+    Raises:
+        UsageError: the loss depends on one of them.
+    """
+    parameters = dict(context.model.named_parameters())
+    unseen = {name: parameters[name] for name in names}
+    if not unseen:
+        return
+    batch = next(iter(context.task.batches("train", 1)))
+    with evaluation_mode(context.model), torch.enable_grad():
+        loss = context.task.loss(context.model, batch)
+        slopes = torch.autograd.grad(loss, list(unseen.values()), allow_unused=True)
+    for name, slope in zip(unseen, slopes, strict=True):
+        if slope is not None:
+            raise UsageError(
+                f"what {name} of {type(context.model).__name__} is multiplied with does not show: "
+                "the network uses it without calling its layer; call the layer, or leave it out "
+                f"with prune_except: ['{name}']"
+            )
+
+
 def input_norms(context: Context, batches: int, batch_size: int) -> dict[str, Tensor]:
     """‖x_j‖₂ of what each prunable weight is multiplied with, over the scoring examples.
 
@@ -58,7 +89,10 @@ def input_norms(context: Context, batches: int, batch_size: int) -> dict[str, Te
     the weights: an input has one norm for all outputs, in a convolution one for each group, input
     channel and kernel position. A recurrent layer multiplies ``weight_ih`` with its inputs and
     ``weight_hh`` with its hidden states; an embedding's norm is the square root of how often the
-    row was looked up.
+    row was looked up. That of a layer which the model does not use is zero.
+
+    Raises:
+        UsageError: as :func:`refuse_unseen`.
     """
     found = owners(context.model, context.masks, OBSERVED)
     parameters = dict(context.model.named_parameters())
@@ -73,6 +107,7 @@ def input_norms(context: Context, batches: int, batch_size: int) -> dict[str, Te
     modules = {id(module): module for group in found.values() for module in group}
     with evaluation_mode(context.model), torch.no_grad(), hooked(modules.values(), observe):
         context.send(batches, batch_size)
+    refuse_unseen(context, (name for name, square in squares.items() if square.ndim == 0))
     return {name: square.sqrt() for name, square in squares.items()}
 
 
@@ -177,7 +212,8 @@ def mean_inputs(context: Context, batch: Batch) -> dict[str, Tensor]:
     where the model does not use a layer.
 
     Raises:
-        UsageError: it does not show which part of a layer's input belongs to which example.
+        UsageError: as :func:`refuse_unseen`; or it does not show which part of a layer's input
+            belongs to which example.
     """
     found = owners(context.model, context.masks, (nn.Linear, *CONVOLUTIONS))
     modules = {id(module): module for group in found.values() for module in group}
@@ -196,6 +232,7 @@ def mean_inputs(context: Context, batch: Batch) -> dict[str, Tensor]:
 
     with evaluation_mode(context.model), torch.no_grad(), hooked(modules.values(), observe):
         context.task.loss(context.model, batch)
+    refuse_unseen(context, (name for name in found if not any(rows[id(m)] for m in found[name])))
     means = {}
     weights = outputs_first(context.model, context.weights)
     for name, group in found.items():

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...orientation import is_transposed
-from .activations import hooked, owners
+from .activations import hooked, owners, refuse_unseen
 from .context import Context
 from .modes import evaluation_mode
 
@@ -22,12 +22,17 @@ def grams(context: Context, batches: int, batch_size: int) -> dict[str, Tensor]:
 
     Groups × inputs × inputs, in float32 at least: a linear layer is one group, and the inputs of a
     convolution are those under its kernel. Zero where the network does not use a layer.
+
+    Raises:
+        UsageError: as :func:`.activations.refuse_unseen`.
     """
     found = owners(context.model, context.masks, PRODUCTS)
     sums = {name: _nothing(modules[0]) for name, modules in found.items()}
     names = {id(module): name for name, modules in found.items() for module in modules}
+    seen: set[str] = set()
 
     def observe(module: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> None:
+        seen.add(names[id(module)])
         total = sums[names[id(module)]]
         rows = _rows(module, inputs[0].to(total.dtype))
         rows = rows.unflatten(1, (len(total), -1)).transpose(0, 1)
@@ -36,6 +41,7 @@ def grams(context: Context, batches: int, batch_size: int) -> dict[str, Tensor]:
     modules = [module for group in found.values() for module in group]
     with evaluation_mode(context.model), torch.no_grad(), hooked(modules, observe):
         context.send(batches, batch_size)
+    refuse_unseen(context, found.keys() - seen)
     return sums
 
 

@@ -16,7 +16,16 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ...datasets import Batch
 from ..axes.allocation import Allocation, Global, Uniform
 from ..axes.structure import Filters, Structure
-from ..evidence.activations import CONVOLUTIONS, Layout, Owners, hooked, layouts, owners, singly
+from ..evidence.activations import (
+    CONVOLUTIONS,
+    Layout,
+    Owners,
+    hooked,
+    layouts,
+    owners,
+    refuse_unseen,
+    singly,
+)
 from ..evidence.context import Context
 from ..evidence.modes import evaluation_mode
 from ..evidence.prunable import outputs_first
@@ -136,8 +145,15 @@ class ActivationChange(_ObservedChannels):
         """The absolute change of the loss."""
         batches = list(context.batches(self.batches, self.batch_size))
         modules = owners(context.model, context.masks, _LAYERS)
+        called: set[nn.Module] = set()
+
+        def note(module: nn.Module, inputs: object, output: Tensor) -> None:
+            called.add(module)
+
         with evaluation_mode(context.model), torch.no_grad():
-            base = _mean_loss(context, batches)
+            with hooked([each for group in modules.values() for each in group], note):
+                base = _mean_loss(context, batches)
+            refuse_unseen(context, [n for n, group in modules.items() if called.isdisjoint(group)])
             return {
                 name: torch.stack(
                     [
@@ -220,6 +236,7 @@ def _effects(
     effects = {name: weight.new_zeros(len(weight)) for name, weight in weights.items()}
     watched = {id(module): module for group in modules.values() for module in group}
     known: dict[int, Layout] | None = {}
+    seen: set[str] = set()
     examples = 0
     for batch in context.batches(strategy.batches, strategy.batch_size):
         if examples == 0:
@@ -228,7 +245,9 @@ def _effects(
         for part in singly(batch) if known is None else [batch]:
             for name, effect in _effects_of(context, part, modules, known).items():
                 effects[name] += of_example(effect).sum(0)
+                seen.add(name)
         examples += context.task.examples(batch)
+    refuse_unseen(context, effects.keys() - seen)
     return {name: effect / examples for name, effect in effects.items()}
 
 
