@@ -85,6 +85,16 @@ class ClosesChannels(Protocol):
     convolution: nn.Module
 
 
+class LeavesFillingOut(Protocol):
+    """A network of texts that looks only at tokens that are not the one which fills texts up.
+
+    Attributes:
+        filling: that token.
+    """
+
+    filling: int
+
+
 class Generates(Protocol):
     """A language model that goes on with texts by itself."""
 

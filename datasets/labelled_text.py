@@ -32,16 +32,22 @@ class TextClassification(LabelClassification):
             (examples).
         class_names: what the labels are called.
         vocabulary: what the tokens stand for; see :class:`Task`.
+        filling: the token that fills texts up.
     """
 
     def __init__(
-        self, splits: Mapping[Split, Batch], class_names: Sequence[str], vocabulary: str
+        self,
+        splits: Mapping[Split, Batch],
+        class_names: Sequence[str],
+        vocabulary: str,
+        filling: int,
     ) -> None:
         self._splits = splits
         self.class_names = tuple(class_names)
         self.classes = len(class_names)
         self.input_shape = tuple(splits["test"][0].shape[1:])
         self.vocabulary = vocabulary
+        self.filling = filling
 
     def size(self, split: Split) -> int:
         """Number of texts of a split."""
@@ -111,7 +117,7 @@ class LabelledText(Dataset):
                 "there is nothing to tell apart"
             )
         numbers = {name: number for number, name in enumerate(classes)}
-        as_tokens = self._as_tokens()
+        as_tokens, filling = self._as_tokens()
         splits: dict[Split, Batch] = {}
         for split, rows in pairs.items():
             if unknown := {label for _, label in rows} - numbers.keys():
@@ -121,11 +127,12 @@ class LabelledText(Dataset):
                 )
             labels = torch.tensor([numbers[label] for _, label in rows])
             splits[split] = as_tokens([text for text, _ in rows]), labels
-        return TextClassification(splits, classes, self.vocabulary)
+        return TextClassification(splits, classes, self.vocabulary, filling)
 
-    def _as_tokens(self) -> Callable[[list[str]], Tensor]:
+    def _as_tokens(self) -> tuple[Callable[[list[str]], Tensor], int]:
+        """What makes tokens of texts, and the one that fills them up."""
         if self.vocabulary == "bytes":
-            return lambda texts: _as_bytes(texts, self.length)
+            return lambda texts: _as_bytes(texts, self.length), _FILLING
         return filled_tokens_of_model(self.vocabulary.removeprefix("transformers/"), self.length)
 
     def _read(self, folder: Path, name: str) -> list[tuple[str, str]]:

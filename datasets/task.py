@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UsageError
-from ..registry import Configured, Registry
+from ..hyperparameters import Configured
+from ..registry import Registry
 
 Split = Literal["train", "validation", "test"]
 Batch = tuple[Tensor, Tensor]
@@ -34,6 +35,7 @@ class Task(ABC):
         class_names: what the classes are called, if anything.
         vocabulary: what its tokens stand for, the same wherever that is the same; empty where an
             example has none.
+        filling: the token that fills texts up to one length, if one does.
         padding: the label that fills batches up, which no loss counts.
         device: where the tensors are that it gives.
     """
@@ -43,6 +45,7 @@ class Task(ABC):
     quality: ClassVar[str]
     class_names: tuple[str, ...] = ()
     vocabulary: str = ""
+    filling: int | None = None
     padding: ClassVar[int] = -100  # as torch's cross-entropy has it
     device: torch.device = torch.device("cpu")
 

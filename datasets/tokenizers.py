@@ -38,8 +38,8 @@ def tokens_of_model(name: str) -> tuple[Callable[[str], Tensor], int]:
     return as_tokens, len(tokenizer)
 
 
-def filled_tokens_of_model(name: str, length: int) -> Callable[[list[str]], Tensor]:
-    """What makes tokens of texts (texts × ``length``), cut off or filled up.
+def filled_tokens_of_model(name: str, length: int) -> tuple[Callable[[list[str]], Tensor], int]:
+    """What makes tokens of texts (texts × ``length``), cut off or filled up, and what fills them.
 
     Args:
         name: of a model, as :func:`tokens_of_model` takes it.
@@ -59,7 +59,7 @@ def filled_tokens_of_model(name: str, length: int) -> Callable[[list[str]], Tens
         tokens: Tensor = tokenizer(texts, return_tensors="pt", **settings)["input_ids"]
         return tokens
 
-    return as_tokens
+    return as_tokens, int(tokenizer.pad_token_id)
 
 
 def _tokenizer(name: str) -> Any:

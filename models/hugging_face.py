@@ -70,6 +70,9 @@ class SequenceClassifier(nn.Module):
     Args:
         network: the library's own, which has a head for sequence classification.
         name: what it is called, for sentences.
+
+    Attributes:
+        filling: the token that its configuration says to be padding.
     """
 
     def __init__(self, network: nn.Module, name: str) -> None:
@@ -77,11 +80,11 @@ class SequenceClassifier(nn.Module):
         self.network = network
         self._name = name
         configuration: Any = network.config
-        self._filling = int(configuration.pad_token_id or 0)
+        self.filling = int(configuration.pad_token_id or 0)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Logits (batch × classes) of texts as tokens (batch × steps), their filling left out."""
-        mask = (tokens != self._filling).long()
+        mask = (tokens != self.filling).long()
         try:
             logits: Tensor = self.network(input_ids=tokens, attention_mask=mask).logits
         except IndexError:
@@ -178,7 +181,8 @@ def _built(
             configuration.update(changes)
             if heads == "SequenceClassification":
                 configuration.num_labels = classes
-        _require_room(configuration, name, length, classes if heads == "CausalLM" else 0)
+        skipped = _skipped_positions(configuration, heads)
+        _require_room(configuration, name, length, classes if heads == "CausalLM" else 0, skipped)
         factory = getattr(transformers, f"AutoModelFor{heads}")
         if not pretrained:
             drawn: nn.Module = factory.from_config(configuration, dtype=dtype)
@@ -208,18 +212,32 @@ def _of_family(name: str, changes: Mapping[str, Any], length: int, classes: int,
     usual = AutoConfig.for_model(name)
     _require_known(usual, name, changes)
     names = usual.attribute_map
+    positions = names.get("max_position_embeddings", "max_position_embeddings")
     special = ("bos_token_id", "eos_token_id", "pad_token_id")
-    fitting: dict[str, Any] = {
-        names.get("max_position_embeddings", "max_position_embeddings"): length,
-        **dict.fromkeys(special),
-    }
+    fitting: dict[str, Any] = {positions: length, **dict.fromkeys(special)}
     if heads == "CausalLM":
         fitting["vocab_size"] = classes
     else:
         fitting |= {"num_labels": classes, "pad_token_id": 0}
     known = {key: value for key, value in fitting.items() if hasattr(usual, key)}
     asked = {names.get(key, key): value for key, value in changes.items()}
-    return AutoConfig.for_model(name, **(known | asked))
+    configuration = AutoConfig.for_model(name, **(known | asked))
+    if positions in known and positions not in asked:
+        configuration.update({positions: length + _skipped_positions(configuration, heads)})
+    return configuration
+
+
+def _skipped_positions(configuration: Any, heads: str) -> int:
+    """How many of its positions such a network never uses, as RoBERTa counts from its padding."""
+    import transformers
+
+    with torch.device("meta"):
+        network = getattr(transformers, f"AutoModelFor{heads}").from_config(configuration)
+    for module in network.modules():
+        embedding = getattr(module, "position_embeddings", None)
+        if isinstance(embedding, nn.Embedding) and embedding.padding_idx is not None:
+            return int(embedding.padding_idx) + 1
+    return 0
 
 
 def _require_known(configuration: Any, name: str, changes: Mapping[str, Any]) -> None:
@@ -232,8 +250,8 @@ def _require_known(configuration: Any, name: str, changes: Mapping[str, Any]) ->
             )
 
 
-def _require_room(configuration: Any, name: str, length: int, classes: int) -> None:
-    positions = getattr(configuration, "max_position_embeddings", None) or length
+def _require_room(configuration: Any, name: str, length: int, classes: int, skipped: int) -> None:
+    positions = (getattr(configuration, "max_position_embeddings", None) or length) - skipped
     tokens = getattr(configuration, "vocab_size", None) or classes
     for there, needed, what in (
         (positions, length, "positions, and blocks of this data set have"),

@@ -19,6 +19,7 @@ from torch import nn
 from ...datasets import Task, discard, note_digest, noted_digest, whole
 from ...errors import UsageError, tell
 from ...metrics import Measurements, Metric, Subject, own_metric
+from ...protocols import LeavesFillingOut, declared
 from ...registry import Component
 from ...results import Epoch, Store
 from ...results.changes import CHANGES, Change, moved_dense
@@ -346,13 +347,27 @@ def build(experiment: Experiment, task: Task, purpose: str = "initialisation") -
 
     It has the memory format in which it runs fastest. Weights are drawn on the CPU, so that they
     are the same on every device.
+
+    Raises:
+        UsageError: the model takes another token than the task's for what fills texts up.
     """
     with seeded(experiment.seed, purpose, device=task.device):
         model: nn.Module = experiment.model.create(
             input_shape=task.input_shape, classes=task.classes
         )
         experiment.initialisation.create()(model)
+    _require_its_filling(experiment, task, model)
     if any(parameter.ndim == 4 for parameter in model.parameters()):
         # LeNet-5 trains 1.4 times as fast with it on one CPU thread.
         model = model.to(memory_format=torch.channels_last)
     return model.to(task.device)
+
+
+def _require_its_filling(experiment: Experiment, task: Task, model: nn.Module) -> None:
+    own = declared(model, LeavesFillingOut)
+    if own is not None and task.filling is not None and own.filling != task.filling:
+        raise UsageError(
+            f"model {experiment.model} leaves out token {own.filling} as what fills texts up, and "
+            f"{experiment.dataset} fills them up with {task.filling}: give it "
+            f"config={{'pad_token_id': {task.filling}}}"
+        )

@@ -45,6 +45,32 @@ def test_decoders_classify_by_the_last_token_that_is_none_of_the_filling(family)
     torch.testing.assert_close(network(filled), network(tokens))
 
 
+@pytest.mark.parametrize("family", ["roberta", "xlm-roberta"])
+@pytest.mark.parametrize("padding", [0, 1])
+def test_a_family_that_counts_positions_from_its_padding_has_room_for_all_tokens(family, padding):
+    """RoBERTa's first token has position 1 + its padding; texts of full length had no room."""
+    config = f"{SIZES}, 'intermediate_size': 48, 'vocab_size': 257, 'pad_token_id': {padding}"
+    network = made(f"transformers/{family}(config={{{config}}}, head='classification')")
+    tokens = torch.randint(2, 257, (4, 12))
+    assert network(tokens).shape == (4, 3)
+    assert network.network.config.max_position_embeddings == 12 + 1 + padding
+
+
+def test_positions_that_are_never_used_do_not_count_where_one_asks_for_some():
+    config = f"{SIZES}, 'vocab_size': 257, 'max_position_embeddings': 12"
+    with pytest.raises(UsageError, match=r"roberta has 11 positions, and blocks of this data set"):
+        made(f"transformers/roberta(config={{{config}}}, head='classification')")
+
+
+def test_a_filling_that_is_not_that_of_the_data_set_is_refused(texts, capsys):
+    model = BERT.replace("'vocab_size'", "'pad_token_id': 3, 'vocab_size'")
+    arguments = ["run", "bert-classification", "--dataset", texts, "--model", model, "--dry-run"]
+    assert main([*arguments, "--sparsity", "0.5", "--seed", "0"]) == 2
+    said = capsys.readouterr().err
+    assert "leaves out token 3 as what fills texts up" in said
+    assert "give it config={'pad_token_id': 0}" in said
+
+
 def test_a_vocabulary_that_is_too_small_is_said_in_one_sentence():
     with pytest.raises(UsageError, match=r"^model transformers/bert has fewer tokens than the voc"):
         made()(torch.full((1, 12), 300))
