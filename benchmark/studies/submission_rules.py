@@ -14,7 +14,7 @@ from ...results.changes import staleness
 from ...results.checklist import LEAST_SEEDS
 from ...results.comparison import is_random_baseline
 from ...results.manifest import conditions
-from ...results.points import Key, Target, point_of
+from ...results.points import Key, Point, Target, point_of
 from ..cell.environment import knows_commit
 from .published import Published
 from .rules import Rule
@@ -33,11 +33,13 @@ def it_is_self_reported(published: Published) -> Iterator[str]:
 
 def it_has_three_seeds(published: Published) -> Iterator[str]:
     """Every row has at least three finished seeds."""
-    seeds = Counter(point_of(record.experiment) for record in published.records if record.finished)
+    seeds: Counter[Point] = Counter()
+    for record in published.records:
+        seeds[point_of(record.experiment)] += record.finished  # one of which none has counts too
     for point, count in seeds.items():
         if count < LEAST_SEEDS:
             yield (
-                f"{point.method.strategy} at {point.target.value:g} has {count} finished "
+                f"{point.method.strategy} at {point.target.value:g} has {count or 'no'} finished "
                 f"seed{'s' * (count > 1)}, and {LEAST_SEEDS} are needed"
             )
 

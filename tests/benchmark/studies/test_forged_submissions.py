@@ -3,11 +3,13 @@
 import csv
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from submissions import FILES, ROOT, Forger, path_of, refusals
 
 from prunebench.benchmark.studies.published import Published
+from prunebench.benchmark.studies.submission_rules import it_has_three_seeds
 from prunebench.results.manifest import summary
 
 pytestmark = pytest.mark.slow
@@ -344,3 +346,15 @@ def test_a_submission_needs_its_baselines_and_three_seeds(copy):
     said = refusals(copy)
     assert "GlobalMagnitude is missing at 2" in said
     assert "Random at 2 has 2 finished seeds, and 3 are needed" in said
+
+
+def test_a_row_of_which_all_seeds_failed_has_no_seeds(honest):
+    """It was passed over, so that one failed seed of three was refused, and three were not."""
+    records = [
+        record.model_copy(update={"status": "failed"})
+        if record.experiment["strategy"] == "Random"
+        else record
+        for record in Published(honest, trust=True).records
+    ]
+    (sentence,) = it_has_three_seeds(SimpleNamespace(records=records))
+    assert sentence == "Random at 2 has no finished seed, and 3 are needed"
