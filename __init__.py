@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 from .lazy import lazily
 
 if TYPE_CHECKING:
-    from prunebench.benchmark.experiment import Experiment, FineTuning, Pretraining
+    from prunebench.benchmark.experiment import Experiment
     from prunebench.benchmark.grid import grid
+    from prunebench.benchmark.recipe import FineTuning, Pretraining
     from prunebench.benchmark.studies.restoring import load
     from prunebench.benchmark.sweeps.sweep import run, sweep
     from prunebench.errors import UsageError
@@ -43,8 +44,9 @@ __all__ = [
 __getattr__ = lazily(
     __name__,
     {
-        ".benchmark.experiment": ("Experiment", "FineTuning", "Pretraining"),
+        ".benchmark.experiment": ("Experiment",),
         ".benchmark.grid": ("grid",),
+        ".benchmark.recipe": ("FineTuning", "Pretraining"),
         ".benchmark.studies.restoring": ("load",),
         ".benchmark.sweeps.sweep": ("run", "sweep"),
         ".errors": ("UsageError",),

@@ -21,67 +21,20 @@ import importlib.util
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, dataclass, is_dataclass
-from functools import cache, cached_property
+from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
-from types import MappingProxyType
-from typing import Annotated, Any, ClassVar, Generic, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, Generic, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic import ValidationError
 
 from .errors import UsageError, message_of, sentence_of, shown, suggestion
+from .hyperparameters import Configured, Parameter, checker, hyperparameters
 from .notation import Call, Verbatim, mapped, parse, quoted, written
 from .protocols import MadeFromFile, declared
 from .user_code import ask, imported, is_from_file, source_of
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One hyperparameter of a component: its name, its type hint, its default."""
-
-    name: str
-    annotation: Any
-    default: Any
-
-    def __str__(self) -> str:
-        default = "" if self.default is inspect.Parameter.empty else f" = {self.default!r}"
-        return f"{self.name}: {_hint_as_text(self.annotation)}{default}"
-
-
-def _hint_as_text(hint: Any) -> str:
-    """A type hint for people: without what pydantic is told beside it."""
-    if get_origin(hint) is Annotated:
-        return _hint_as_text(hint.__origin__)
-    if hint is ...:
-        return "..."
-    if arguments := get_args(hint):
-        inner = ", ".join(map(_hint_as_text, arguments))
-        return f"{getattr(hint, '__name__', 'Union')}[{inner}]"
-    return hint.__name__ if isinstance(hint, type) else str(hint)
-
-
-class Configured:
-    """A component configured by dataclass fields; its repr leaves the defaults out.
-
-    >>> GlobalMagnitude(allocation=Global())
-    GlobalMagnitude
-    """
-
-    def __init_subclass__(cls, **keywords: Any) -> None:
-        super().__init_subclass__(**keywords)
-        # Set on every class: a dataclass writes no repr of its own where the class has one.
-        cls.__repr__ = _concise_repr  # type: ignore[method-assign]
-
-
-def _concise_repr(component: object) -> str:
-    changed = {
-        name: getattr(component, name)
-        for name, parameter in hyperparameters(type(component)).items()
-        if getattr(component, name) != parameter.default
-    }
-    return written(type(component).__name__, changed)
 
 
 @dataclass(frozen=True, repr=False)
@@ -360,11 +313,11 @@ class Registry(Generic[T]):
             place = f"{self.kind} {reference}: {name}"
             value = _with_parts(place, values[name], parameters[name], built)
             values[name] = _as_hinted(value, parameters[name].annotation)
-        checker = _checker(factory, tuple(parameters))  # type: ignore[arg-type] # classes do hash
+        model = checker(factory, tuple(parameters))  # type: ignore[arg-type] # classes do hash
         try:
-            checked = checker.model_validate(values)
+            checked = model.model_validate(values)
         except ValidationError as error:
-            raise UsageError(f"{self.kind} {reference}: {sentence_of(error, checker)}") from None
+            raise UsageError(f"{self.kind} {reference}: {sentence_of(error, model)}") from None
         changed = tuple(
             (name, mapped(getattr(checked, name), lambda part: _as_component(part, built)))
             for name, parameter in parameters.items()
@@ -405,58 +358,6 @@ class Registry(Generic[T]):
                 )
             points[point.name] = point
         return points
-
-
-def hyperparameters(factory: type) -> Mapping[str, Parameter]:
-    """The keyword arguments of a component class, in order, with their type hints."""
-    return _hyperparameters(factory)
-
-
-@cache
-def _hyperparameters(factory: type) -> Mapping[str, Parameter]:
-    if is_dataclass(factory):
-        hints = get_type_hints(factory, include_extras=True)
-        undeclared = set(vars(factory).get("__annotations__", {})) - {*factory.__dataclass_fields__}
-        if undeclared - {name for name, hint in hints.items() if "ClassVar" in str(hint)}:
-            raise UsageError(
-                f"{factory.__name__} declares {', '.join(sorted(undeclared))} but is no dataclass: "
-                "write @dataclass(frozen=True) above the class"
-            )
-    else:
-        hints = get_type_hints(factory.__init__, include_extras=True)  # type: ignore[misc]
-    made = {
-        name: field.default_factory()
-        for name, field in getattr(factory, "__dataclass_fields__", {}).items()
-        if field.default_factory is not MISSING
-    }
-    return MappingProxyType(
-        {
-            name: Parameter(name, hints.get(name, Any), made.get(name, parameter.default))
-            for name, parameter in inspect.signature(factory).parameters.items()
-            if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-        }
-    )
-
-
-@cache
-def _checker(factory: type[Any], names: tuple[str, ...]) -> type[BaseModel]:
-    """A pydantic model that checks the named arguments of ``factory`` against its type hints."""
-    fields: dict[str, Any] = {
-        name: (
-            parameter.annotation,
-            ... if parameter.default is inspect.Parameter.empty else parameter.default,
-        )
-        for name, parameter in hyperparameters(factory).items()
-        if name in names
-    }
-    config = ConfigDict(
-        extra="forbid",
-        strict=True,
-        arbitrary_types_allowed=True,
-        protected_namespaces=(),
-        allow_inf_nan=False,  # which has no notation
-    )
-    return create_model(factory.__name__, __config__=config, **fields)
 
 
 def _inside(value: Any) -> list[Component[Any]]:

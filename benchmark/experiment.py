@@ -1,69 +1,34 @@
-"""The experiment: everything that can change a result, as plain, checked, frozen data.
-
-Components (data set, model, strategy, …) are held by name and only looked up when an experiment is
-made, so that this module, and with it the command line's help, loads without torch.
-"""
+"""The experiment: everything that can change a result, as plain, checked, frozen data."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from functools import cached_property, lru_cache
-from importlib import import_module
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    ValidationInfo,
-    create_model,
-    field_validator,
-    model_validator,
-)
-from pydantic_core import to_jsonable_python
+from pydantic import AfterValidator, BeforeValidator, Field, create_model, model_validator
 
 from ..errors import UsageError
 from ..registry import Component
 from ..results.record import MOST_THREADS
 from ..results.targets import TARGET_NAMES, TARGETS, TargetKind, given
+from .recipe import FineTuning, Pretraining
+from .settings import (
+    DatasetComponent,
+    InitialisationComponent,
+    MetricComponent,
+    ModelComponent,
+    RecoveryComponent,
+    ScheduleComponent,
+    Settings,
+    StrategyComponent,
+    TimingComponent,
+)
 
 if TYPE_CHECKING:
     from ..strategies import Recovery, Strategy
-
-
-def _lookup(package: str, registry: str) -> BeforeValidator:
-    """Look a component up in the registry of that name in one of our packages."""
-
-    def component(value: object) -> Component[Any]:
-        if isinstance(value, Component):
-            return value
-        home = import_module(f"..{package}", __package__)
-        found: Component[Any] = getattr(home, registry).component(value)
-        return found
-
-    return BeforeValidator(component)
-
-
-_written = PlainSerializer(str, return_type=str)
-
-# A field of these types holds a Component, and is given one, an instance, a class, or a text; Any
-# says both to a type checker.
-DatasetComponent = Annotated[Any, _lookup("datasets", "DATASETS"), _written]
-ModelComponent = Annotated[Any, _lookup("models", "MODELS"), _written]
-StrategyComponent = Annotated[Any, _lookup("strategies", "STRATEGIES"), _written]
-ScheduleComponent = Annotated[Any, _lookup("strategies", "SCHEDULES"), _written]
-RecoveryComponent = Annotated[Any, _lookup("strategies", "RECOVERIES"), _written]
-TimingComponent = Annotated[Any, _lookup("strategies", "TIMINGS"), _written]
-PenaltyComponent = Annotated[Any, _lookup("strategies", "PENALTIES"), _written]
-InitialisationComponent = Annotated[Any, _lookup("models", "INITIALISATIONS"), _written]
-MetricComponent = Annotated[Any, _lookup("metrics", "METRICS"), _written]
-
 
 STANDARD_MEASUREMENTS = ("Size", "Flops", "Storage", "Latency")
 """What a cell measures beside quality, unless it is told to leave some of it out."""
@@ -92,97 +57,6 @@ Measurements = Annotated[
 ]
 
 
-@lru_cache
-def _defaults(settings: type[BaseModel]) -> dict[str, Any]:
-    """The defaults of those settings that have one, as plain data."""
-    return {
-        name: to_jsonable_python(field.default)
-        for name, field in settings.model_fields.items()
-        if not field.is_required()
-    }
-
-
-class _Settings(BaseModel):
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        strict=True,
-        validate_default=True,
-        allow_inf_nan=False,
-    )
-
-    @field_validator(
-        "optimizer",
-        "learning_rate_schedule",
-        "precision",
-        "finetuned_network",
-        "device",
-        mode="before",
-        check_fields=False,
-    )
-    @classmethod
-    def _in_any_case(cls, value: object, info: ValidationInfo) -> object:
-        """A word as the setting spells it, whose letters may be large or small."""
-        if not isinstance(value, str):
-            return value
-        words = ("auto", *get_args(cls.model_fields[str(info.field_name)].annotation))
-        return next((word for word in words if word.lower() == value.lower()), value)
-
-    def canonical(self) -> dict[str, Any]:
-        """The settings as plain data, without those that have their default value."""
-        return self._unusual(self.model_dump(mode="json"))
-
-    def _unusual(self, dumped: Mapping[str, Any]) -> dict[str, Any]:
-        """Of all settings as plain data those that do not have their default value."""
-        defaults, settings = _defaults(type(self)), {}
-        for name, value in dumped.items():
-            if name in defaults and value == defaults[name]:
-                continue
-            own = getattr(self, name)
-            if not isinstance(own, _Settings):
-                settings[name] = value
-            elif inner := own._unusual(value):
-                settings[name] = inner
-        return settings
-
-    def identified(self) -> dict[str, Any]:
-        """As :meth:`canonical`, a component from a user's file by its contents, not by its path."""
-        return self._identified(self.canonical())
-
-    def _identified(self, settings: dict[str, Any]) -> dict[str, Any]:
-        for name in settings:
-            value = getattr(self, name)
-            if isinstance(value, _Settings):
-                settings[name] = value._identified(settings[name])
-            elif isinstance(value, Component):
-                settings[name] = value.identity
-            elif isinstance(value, tuple) and any(isinstance(each, Component) for each in value):
-                settings[name] = [each.identity for each in value]
-        return settings
-
-    def components(self) -> Iterator[tuple[str, Component[Any]]]:
-        """All components in the settings and those within them, each with its place.
-
-        Of several in one place, such as metrics of one name, the later ones have a number.
-        """
-        counts: Counter[str] = Counter()
-        for place, component in self._components():
-            counts[place] += 1
-            yield place if counts[place] == 1 else f"{place} {counts[place]}", component
-
-    def _components(self) -> Iterator[tuple[str, Component[Any]]]:
-        for name in type(self).model_fields:
-            value = getattr(self, name)
-            if isinstance(value, _Settings):
-                yield from ((f"{name}.{inner}", each) for inner, each in value.components())
-            elif isinstance(value, Component):
-                yield from value.parts(name)
-            elif isinstance(value, tuple):
-                for each in value:
-                    if isinstance(each, Component):
-                        yield from each.parts(f"{name}.{each.factory.__name__}")
-
-
 def _device(value: object) -> object:
     """The device that ``auto`` means here; another one as it is."""
     if value in ("cpu", "cuda", "mps"):
@@ -194,108 +68,7 @@ def _device(value: object) -> object:
     return "cuda" if cuda.is_available() else "mps" if backends.mps.is_available() else "cpu"
 
 
-class Recipe(_Settings):
-    """How a network is trained."""
-
-    epochs: int = Field(default=10, ge=1, description="passes over the training split")
-    batch_size: int = Field(default=64, ge=1, description="examples in a training step")
-    optimizer: Literal["SGD", "Adam", "AdamW"] = Field(
-        default="Adam", description="the optimizer, with torch's defaults where nothing is said"
-    )
-    learning_rate: float = Field(default=1e-3, gt=0, description="learning rate at the start")
-    learning_rate_schedule: Literal["constant", "cosine", "linear", "step"] = Field(
-        default="constant",
-        description="cosine and linear fall to zero over the recipe's steps, step divides by 10 at "
-        "times",
-    )
-    learning_rate_drops: Annotated[
-        tuple[Annotated[float, Field(gt=0, lt=1)], ...], Field(strict=False)
-    ] = Field(
-        default=(0.25, 0.5, 0.75),
-        description="fractions of the recipe's steps after which the schedule step divides by 10",
-    )
-    warmup_epochs: float = Field(
-        default=0.0,
-        ge=0,
-        description="epochs at the start in which the learning rate rises to the schedule's",
-    )
-    momentum: float = Field(default=0.0, ge=0, lt=1, description="momentum of SGD")
-    nesterov: bool = Field(default=False, description="whether the momentum of SGD is Nesterov's")
-    weight_decay: float = Field(default=0.0, ge=0, description="weight decay of the optimizer")
-    label_smoothing: float = Field(
-        default=0.0, ge=0, lt=1, description="share of each label spread over all classes"
-    )
-    gradient_clipping: float | None = Field(
-        default=None,
-        gt=0,
-        description="the largest norm of all gradients together, those of pruned weights left out",
-    )
-    accumulation: int = Field(
-        default=1, ge=1, description="parts of a batch whose gradients add up, to save memory"
-    )
-    precision: Literal["float32", "bfloat16", "float16"] = Field(
-        default="float32",
-        description="type in which matrix products and convolutions are computed in training",
-    )
-    compiled: bool = Field(default=False, description="whether torch.compile runs the training")
-    weight_averaging: float | None = Field(
-        default=None,
-        gt=0,
-        lt=1,
-        description="decay of a moving average of the weights, which is validated and kept",
-    )
-    penalty: PenaltyComponent | None = Field(
-        default=None, description="added to the loss to make weights small or zero, as L1"
-    )
-
-    @model_validator(mode="after")
-    def _drops_need_steps(self) -> Recipe:
-        drops = type(self).model_fields["learning_rate_drops"]
-        if self.learning_rate_drops != drops.default and self.learning_rate_schedule != "step":
-            raise UsageError(
-                f"learning_rate_drops: {list(self.learning_rate_drops)} is not allowed: only the "
-                f"schedule step has drops, and this is {self.learning_rate_schedule}"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _momentum_needs_sgd(self) -> Recipe:
-        if self.momentum and self.optimizer != "SGD":
-            raise UsageError(
-                f"momentum: {self.momentum} is not allowed: only the optimizer SGD takes one, "
-                f"and this is {self.optimizer}"
-            )
-        if self.nesterov and not self.momentum:
-            raise UsageError("nesterov: True is not allowed: it needs a momentum, and that is 0")
-        return self
-
-    @model_validator(mode="after")
-    def _warmup_fits(self) -> Recipe:
-        if self.warmup_epochs and self.warmup_epochs >= self.epochs:
-            raise UsageError(
-                f"warmup_epochs: {self.warmup_epochs:g} is not allowed: the recipe has only "
-                f"{self.epochs} epochs"
-            )
-        return self
-
-
-class Pretraining(Recipe):
-    """How the dense network is trained, before anything is pruned."""
-
-    epochs: int = Field(
-        default=10,
-        ge=0,
-        description="passes over the training split; 0 takes the initial weights as trained",
-    )
-
-
-class FineTuning(Recipe):
-    """How the network is trained after each round of pruning."""
-
-    epochs: int = Field(default=2, ge=1, description="passes over the training split, each round")
-
-
-class _Method(_Settings):
+class _Method(Settings):
     """What comes first in an experiment."""
 
     dataset: DatasetComponent = Field(description="what is learned")

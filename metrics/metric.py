@@ -12,8 +12,9 @@ from torch import nn
 
 from ..datasets import Split, Task
 from ..errors import UsageError
+from ..hyperparameters import Configured
 from ..quality import Direction, Quality, titled
-from ..registry import Configured, Registry
+from ..registry import Registry
 from .work import Work, work_by_weight
 
 Measurements = dict[str, float]

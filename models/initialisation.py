@@ -23,8 +23,9 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from ..errors import UsageError
+from ..hyperparameters import Configured
 from ..orientation import is_conv1d, is_transposed
-from ..registry import Configured, Registry
+from ..registry import Registry
 
 _LAYERS = (nn.Linear, _ConvNd, nn.Embedding, nn.RNNBase, nn.MultiheadAttention)
 _GATES = {"LSTM": 4, "GRU": 3}

@@ -31,10 +31,10 @@ from torch import nn
 from torch.nn.utils import prune as torch_prune
 
 from prunebench import UsageError
+from prunebench.hyperparameters import hyperparameters
 from prunebench.performance.forks import Cost, cost, forked
 from prunebench.performance.random_images import RandomImages
 from prunebench.performance.turns import Judged, Turns, take_turns
-from prunebench.registry import hyperparameters
 from prunebench.seeding import generator
 from prunebench.strategies import (
     STRATEGIES,

@@ -32,7 +32,8 @@ from torch.nn import functional as F
 from prunebench.benchmark.cell.epochs import Purpose, Training, epochs
 from prunebench.benchmark.cell.loop import load_task
 from prunebench.benchmark.cell.pretraining import build
-from prunebench.benchmark.experiment import Experiment, Recipe
+from prunebench.benchmark.experiment import Experiment
+from prunebench.benchmark.recipe import Recipe
 from prunebench.benchmark.sweeps.sweep import data_folder
 from prunebench.datasets import Batch, Task
 from prunebench.metrics import keep_memory

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from ..datasets import Task
-from ..registry import Configured, Registry
+from ..hyperparameters import Configured
+from ..registry import Registry
 from .evidence.context import Context
 from .evidence.prunable import Prunable
 from .training.sparse_training import SparseTraining

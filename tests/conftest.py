@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 
 from prunebench.benchmark.experiment import Experiment
 from prunebench.datasets import Digits, ParallelText, Task, Translation
-from prunebench.registry import hyperparameters
+from prunebench.hyperparameters import hyperparameters
 from prunebench.strategies import STRATEGIES, Strategy
 
 # Time says nothing about what is tested, least of all on a busy machine; nor is chance to decide.

@@ -16,8 +16,8 @@ from prunebench.benchmark.catalogue.description import ENTRIES, description
 from prunebench.benchmark.command_line import main
 from prunebench.benchmark.experiment import Experiment
 from prunebench.benchmark.grid import grid, read_settings
+from prunebench.hyperparameters import hyperparameters
 from prunebench.metrics import Protocol
-from prunebench.registry import hyperparameters
 from prunebench.results import (
     COLUMNS,
     Store,

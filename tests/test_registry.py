@@ -12,9 +12,10 @@ from pydantic import Field
 
 from prunebench import UsageError
 from prunebench.datasets import DATASETS
+from prunebench.hyperparameters import Configured
 from prunebench.models import MODELS
 from prunebench.notation import without_paths
-from prunebench.registry import Configured, Registry
+from prunebench.registry import Registry
 from prunebench.strategies import STRATEGIES
 
 
@@ -213,7 +214,7 @@ def test_a_name_is_given_once():
 
 FILE = """
 from dataclasses import dataclass
-from prunebench.registry import Configured
+from prunebench.hyperparameters import Configured
 import sys
 Base = sys.modules[{module!r}].Shape
 @dataclass(frozen=True)

@@ -7,9 +7,10 @@ from typing import Any
 
 from ...datasets import DATASETS
 from ...errors import UsageError, suggestion
+from ...hyperparameters import Parameter, hyperparameters
 from ...metrics import METRICS, RUNTIMES, Metric
 from ...models import INITIALISATIONS, MODELS
-from ...registry import Parameter, Registry, hyperparameters
+from ...registry import Registry
 from ...strategies import (
     ALLOCATIONS,
     CURVATURES,

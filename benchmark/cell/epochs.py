@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ...datasets import Batch, Task
 from ...seeding import generator, random_state, seeded, set_random_state
 from ...strategies import SparseTraining
-from ..experiment import Recipe
+from ..recipe import Recipe
 from . import distributed
 from .checkpoint import Checkpoint
 from .optimisation import WeightAverage, make_optimizer, make_scheduler

@@ -18,7 +18,7 @@ from torch.optim.lr_scheduler import (
     MultiStepLR,
 )
 
-from ..experiment import Recipe
+from ..recipe import Recipe
 
 _OPTIMIZERS: dict[str, Any] = {
     "SGD": torch.optim.SGD,

@@ -14,8 +14,9 @@ _NULLS = ("null", "Null", "NULL", "~")
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
     """An option for each setting of an experiment, and for each of its recipes."""
-    from ..experiment import Experiment, Recipe
+    from ..experiment import Experiment
     from ..grid import LISTS
+    from ..recipe import Recipe
 
     settings = parser.add_argument_group(
         "settings", "they replace those of the file; several values make a grid"

@@ -25,7 +25,7 @@ import torch
 from torch import nn
 
 from ...errors import UsageError, message_of
-from ...registry import hyperparameters
+from ...hyperparameters import hyperparameters
 from ...strategies import STRATEGIES, MaskedWeights, Masks, ScoredStrategy, Strategy, kept
 from ..cell.process import threads
 from .misfits import miscounted, unfit_masks, unfit_scores

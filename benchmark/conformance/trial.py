@@ -27,7 +27,7 @@ from ...strategies import (
 )
 from ..cell.epochs import Purpose, Training
 from ..cell.training import train
-from ..experiment import Recipe
+from ..recipe import Recipe
 from .networks import Synthetic
 
 

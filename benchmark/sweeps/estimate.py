@@ -34,7 +34,8 @@ from ..cell.loop import load_calibration, load_task
 from ..cell.pretraining import Pretrained, build, epochs_missing
 from ..cell.process import threads
 from ..cell.rounds import prune
-from ..experiment import Experiment, Recipe
+from ..experiment import Experiment
+from ..recipe import Recipe
 from .sweep import epochs_of_cell
 
 MOST_SECONDS = 20.0

@@ -13,7 +13,8 @@ from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
-from ...registry import Configured, Registry
+from ...hyperparameters import Configured
+from ...registry import Registry
 
 NetworkKind = Literal["dense", "masked", "shrunk"]
 Run = Callable[[], Tensor]

@@ -17,8 +17,9 @@ from pydantic import Field
 from torch import Tensor
 
 from ...errors import UsageError, suggestion
+from ...hyperparameters import Configured
 from ...precision import from_float64, in_float64
-from ...registry import Configured, Registry
+from ...registry import Registry
 from .selection import keep_largest, keep_largest_of_all
 
 # So many scores are sorted at once.

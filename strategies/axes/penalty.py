@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...errors import UsageError
-from ...registry import Configured, Registry
+from ...hyperparameters import Configured
+from ...registry import Registry
 from ..evidence.prunable import outputs_first, prunable_weights
 from .structure import Filters, Structure
 

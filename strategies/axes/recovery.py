@@ -13,7 +13,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ...errors import UsageError
-from ...registry import Configured, Registry
+from ...hyperparameters import Configured
+from ...registry import Registry
 
 State = Mapping[str, Tensor]
 

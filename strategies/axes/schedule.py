@@ -5,7 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-from ...registry import Configured, Registry
+from ...hyperparameters import Configured
+from ...registry import Registry
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ...errors import UsageError
-from ...registry import Configured, Registry
+from ...hyperparameters import Configured
+from ...registry import Registry
 from ..channels.coupled import coupled_masks
 from ..channels.coupling import Coupling
 from ..channels.coupling_search import couple

@@ -9,7 +9,8 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from ...errors import UsageError
-from ...registry import Configured, Registry
+from ...hyperparameters import Configured
+from ...registry import Registry
 
 
 @dataclass(frozen=True)

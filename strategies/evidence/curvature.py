@@ -13,7 +13,8 @@ from torch import Tensor
 
 from ...datasets import Batch
 from ...errors import UsageError
-from ...registry import Configured, Registry
+from ...hyperparameters import Configured
+from ...registry import Registry
 from ..masks import kept
 from .context import Context
 from .derivatives import hessian_product

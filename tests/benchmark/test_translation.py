@@ -12,7 +12,8 @@ import prunebench
 from prunebench.benchmark import command_line
 from prunebench.benchmark.cell.epochs import Purpose, Training, epochs
 from prunebench.benchmark.cell.pretraining import Pretrained
-from prunebench.benchmark.experiment import Experiment, Recipe
+from prunebench.benchmark.experiment import Experiment
+from prunebench.benchmark.recipe import Recipe
 from prunebench.benchmark.studies.export import export
 from prunebench.benchmark.studies.measuring import measure
 from prunebench.benchmark.studies.restoring import restore

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from prunebench.benchmark.command_line import main
-from prunebench.benchmark.experiment import Experiment, FineTuning, Pretraining
+from prunebench.benchmark.experiment import Experiment
+from prunebench.benchmark.recipe import FineTuning, Pretraining
 from prunebench.errors import UsageError
 from prunebench.results import Store, as_text, inference_table, leaderboard, study
 from prunebench.results.naming import labelled, labels_of, named, shown, with_labels

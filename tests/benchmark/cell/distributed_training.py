@@ -13,7 +13,7 @@ import torch
 from prunebench.benchmark.cell import distributed
 from prunebench.benchmark.cell.epochs import Purpose, Training, epochs
 from prunebench.benchmark.cell.process import threads
-from prunebench.benchmark.experiment import Recipe
+from prunebench.benchmark.recipe import Recipe
 from prunebench.datasets import Digits
 from prunebench.models import LeNetSmall
 from prunebench.seeding import seeded

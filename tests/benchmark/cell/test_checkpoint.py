@@ -12,7 +12,7 @@ from prunebench.benchmark.cell import distributed, training
 from prunebench.benchmark.cell.checkpoint import Checkpoint, Checkpoints
 from prunebench.benchmark.cell.epochs import Purpose, Training
 from prunebench.benchmark.cell.training import train
-from prunebench.benchmark.experiment import Recipe
+from prunebench.benchmark.recipe import Recipe
 from prunebench.benchmark.sweeps.sweep import sweep
 from prunebench.errors import UsageError
 from prunebench.models import LeNetDropout

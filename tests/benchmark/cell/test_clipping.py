@@ -13,7 +13,7 @@ from torch.optim.optimizer import (
 from trainings import TRAINED, same, small
 
 from prunebench.benchmark.cell.epochs import Purpose, Training, epochs
-from prunebench.benchmark.experiment import Recipe
+from prunebench.benchmark.recipe import Recipe
 from prunebench.seeding import generator
 from prunebench.strategies import (
     STRATEGIES,

@@ -7,7 +7,7 @@ from trainings import TRAINED, same, small
 
 from prunebench.benchmark.cell.epochs import Purpose, Training, epochs
 from prunebench.benchmark.cell.training import train
-from prunebench.benchmark.experiment import Recipe
+from prunebench.benchmark.recipe import Recipe
 from prunebench.strategies import (
     STRATEGIES,
 )

@@ -11,7 +11,7 @@ from trainings import same, small
 from prunebench.benchmark.cell.epochs import Purpose, Training, epochs
 from prunebench.benchmark.cell.optimisation import WeightAverage, make_optimizer
 from prunebench.benchmark.cell.training import train
-from prunebench.benchmark.experiment import Recipe
+from prunebench.benchmark.recipe import Recipe
 from prunebench.errors import UsageError
 from prunebench.seeding import generator
 from prunebench.strategies import (

@@ -11,7 +11,7 @@ from prunebench.benchmark.cell.epochs import Purpose, Training
 from prunebench.benchmark.cell.pace import Pace
 from prunebench.benchmark.cell.progress import listen
 from prunebench.benchmark.cell.training import train
-from prunebench.benchmark.experiment import Recipe
+from prunebench.benchmark.recipe import Recipe
 from prunebench.benchmark.sweeps.executors import ThisProcess, WorkerProcesses
 from prunebench.benchmark.sweeps.jobs import Job
 from prunebench.benchmark.sweeps.sweep import epochs_to_train

@@ -11,8 +11,8 @@ from prunebench.benchmark.cell import stacking
 from prunebench.benchmark.cell.epochs import Purpose, Training
 from prunebench.benchmark.cell.stacking import train_all, train_together
 from prunebench.benchmark.cell.training import train
-from prunebench.benchmark.experiment import Recipe
 from prunebench.benchmark.grid import grid
+from prunebench.benchmark.recipe import Recipe
 from prunebench.models import LeNetDropout, LeNetSmall, Perceptron, ResNetSmall
 from prunebench.seeding import generator
 from prunebench.strategies import GradualTraining, SparseTraining, full_masks, keep_largest

@@ -9,7 +9,7 @@ from torch import nn
 
 import prunebench
 from prunebench.benchmark.cell.epochs import Purpose, Training, epochs
-from prunebench.benchmark.experiment import Recipe
+from prunebench.benchmark.recipe import Recipe
 from prunebench.errors import UsageError
 from prunebench.models import LeNetSmall
 from prunebench.strategies import (

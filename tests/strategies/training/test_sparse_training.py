@@ -8,7 +8,7 @@ from contexts import context_of
 
 from prunebench.benchmark.cell.epochs import Purpose, Training, epochs
 from prunebench.benchmark.cell.training import train
-from prunebench.benchmark.experiment import Recipe
+from prunebench.benchmark.recipe import Recipe
 from prunebench.models import LeNetSmall
 from prunebench.seeding import generator
 from prunebench.strategies import (
