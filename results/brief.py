@@ -64,17 +64,11 @@ def _cell(measured: Mapping[str, float | None], name: str, written: Any) -> str:
 
 def as_text(heading: str, rows: Lines) -> str:
     """A heading, and a table where there is anything to put into it."""
-    from tabulate import tabulate
+    from .text_table import text_table
 
     if not rows:
         return heading
-    table = tabulate(
-        rows,
-        headers=("", "dense", "pruned"),
-        disable_numparse=True,
-        colalign=("left", "right", "right"),
-    )
-    return f"{heading}\n{table}"
+    return f"{heading}\n{text_table(rows, ('', 'dense', 'pruned'), 'lrr')}"
 
 
 def as_html(heading: str, rows: Lines) -> str:

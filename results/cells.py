@@ -10,12 +10,15 @@ import pandas as pd
 from .comparison import Comparison
 from .targets import TARGETS
 
+WIDTH = 100
+"""How many characters a line of a terminal has."""
+
 _COLLAPSED = "†"
 _MISSING = "—"
 _FAILED = "failed"
 
 
-def wrapped(heading: str, width: int) -> list[str]:
+def wrapped(heading: str, width: int = WIDTH) -> list[str]:
     """A heading as lines of at most ``width`` characters, broken between its parts."""
     lines: list[str] = []
     for part in heading.split(" · "):

@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import pandas as pd
-from tabulate import tabulate
 
 from . import cells
 from .comparison import Comparison, comparisons, is_magnitude_baseline, is_random_baseline
+from .text_table import text_table
 
 LEAST_POINTS = 5
 LEAST_SEEDS = 3
@@ -99,26 +99,24 @@ def _baselines(
     ]
 
 
-def checklist_as_text(frame: pd.DataFrame, width: int = 100) -> str:
+def checklist_as_text(frame: pd.DataFrame) -> str:
     """A leaderboard's checklist: strategies down, rules across, and below what is not met."""
     among = comparisons(frame)
     return "\n\n".join(
-        _section(comparison, found, width)
+        _section(comparison, found)
         for comparison, found in zip(among, checklists(among), strict=True)
     )
 
 
-def _section(comparison: Comparison, found: dict[str, list[Check]], width: int) -> str:
+def _section(comparison: Comparison, found: dict[str, list[Check]]) -> str:
     numbers = {rule: str(place) for place, rule in enumerate(_RULES, 1)}
-    table = tabulate(
+    table = text_table(
         [[name, *(_MET if c.met else _UNMET for c in checks)] for name, checks in found.items()],
-        headers=["strategy", *numbers.values()],
-        colalign=["left"] + ["center"] * len(numbers),
-        disable_numparse=True,
+        ["strategy", *numbers.values()],
+        "l" + "c" * len(numbers),
     )
-    heading = cells.wrapped(f"Checklist: {comparison.title} · {comparison.conditions}", width)
-    lines = [line.rstrip() for line in table.splitlines()]
-    return "\n".join([*heading, "", *lines, "", *_legend(found, numbers)])
+    heading = cells.wrapped(f"Checklist: {comparison.title} · {comparison.conditions}")
+    return "\n".join([*heading, "", table, "", *_legend(found, numbers)])
 
 
 def _legend(found: dict[str, list[Check]], numbers: dict[str, str]) -> list[str]:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
-from tabulate import tabulate
 
 from ..errors import UsageError, suggestion
 from ..quality import Quality
@@ -15,6 +14,7 @@ from .comparison import Comparison
 from .naming import named
 from .statistics.bootstrap import LEAST_VALUES
 from .statistics.paired import LEVEL, Paired, Test, compare, holm, least_p
+from .text_table import text_table
 from .trials import Trials, key_of
 
 FIRST, SECOND = "A", "B"
@@ -263,14 +263,8 @@ def _section(title: str, metric: str, rows: Sequence[tuple[Cell, float]]) -> str
     headers = ["target", FIRST, SECOND, f"{SECOND} − {FIRST}", "p", "d_z", "verdict"]
     if several:
         headers = ["strategy", *headers]
-    table = tabulate(
-        lines,
-        headers=headers,
-        disable_numparse=True,
-        colalign=[*(["left"] * several), *(["right"] * 6), "left"],
-    )
-    table_lines = [line.rstrip() for line in table.splitlines()]
-    return "\n".join([f"{title}: {metric}", "", *table_lines])
+    table = text_table(lines, headers, "l" * several + "r" * 6 + "l")
+    return f"{title}: {metric}\n\n{table}"
 
 
 def _line(cell: Cell, p: float, several: bool) -> list[str]:

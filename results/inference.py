@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
-from tabulate import tabulate
 
 from ..quality import known, titled
 from . import cells
@@ -18,6 +17,7 @@ from .naming import printable_texts, told_apart
 from .points import Key, point_of, point_of_row
 from .record import Inference, Outcome
 from .targets import TARGET_COLUMNS, TARGETS
+from .text_table import text_table
 
 INFERENCE_COLUMNS: dict[str, str] = {
     "dataset": "Data set, as in the experiment.",
@@ -137,7 +137,7 @@ def _on(name: str, value: Any) -> str:
     return _MACHINE[name].format(value)
 
 
-def inference_as_text(frame: pd.DataFrame, width: int = 100) -> str:
+def inference_as_text(frame: pd.DataFrame) -> str:
     """The table for people: one for each comparison, machine and batch size.
 
     It has a column for each runtime. Cells are speedups over the dense network in the same runtime
@@ -160,8 +160,8 @@ def inference_as_text(frame: pd.DataFrame, width: int = 100) -> str:
         timed = f"{what} of {batch}, {_on('threads', common['threads'])}"
         where = f" · {common['machine']}" if common["machine"] else ""
         heading = [
-            *cells.wrapped(f"{row_title(common)} · {timed}{where}", width),
-            *cells.wrapped(common.get("conditions", f"settings {common['settings']}"), width),
+            *cells.wrapped(f"{row_title(common)} · {timed}{where}"),
+            *cells.wrapped(common.get("conditions", f"settings {common['settings']}")),
             "Measured speedup over the dense network in the same runtime (95 % interval)",
         ]
         if passes:
@@ -182,8 +182,7 @@ def inference_as_text(frame: pd.DataFrame, width: int = 100) -> str:
                 ]
             )
         headers = ["strategy", "target", "file", "theory", *(f"{r}\n{n}" for r, n in columns)]
-        align = ["left", *["right"] * (3 + len(columns))]
-        table = tabulate(lines, headers=headers, disable_numparse=True, colalign=align)
+        table = text_table(lines, headers, "l" + "r" * (3 + len(columns)))
         notes = [*_notes(rows, "—", "reason"), *_notes(pruned, "? no verdict:", "doubt")]
         notes += [*_rounded(rows), *_controls(rows)]
         parts.append("\n".join([*heading, "", table, "", *notes]))

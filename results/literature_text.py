@@ -9,10 +9,9 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import get_args
 
-from tabulate import tabulate
-
 from .literature import Comparison, Paper, Row, Verdict
 from .statistics import describe
+from .text_table import text_table
 
 _BY_HEART = "*"
 _WIDTH = 100
@@ -93,13 +92,8 @@ def _wrapped(text: str) -> list[str]:
 
 
 def _table(some: Sequence[Comparison]) -> list[str]:
-    table = tabulate(
-        [_line(each) for each in some],
-        headers=["at", "published", "ours", "seeds", "difference", "allowed", "verdict"],
-        disable_numparse=True,
-        colalign=["left", *["right"] * 5, "left"],
-    )
-    return table.splitlines()
+    headers = ("at", "published", "ours", "seeds", "difference", "allowed", "verdict")
+    return text_table(map(_line, some), headers, "lrrrrrl").splitlines()
 
 
 def _line(each: Comparison) -> list[str]:

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from tabulate import tabulate
 
 from . import cells
 from .comparison import Comparison
@@ -25,6 +24,7 @@ from .statistics.paired import Test
 from .statistics.ranks import Rank, rank_intervals
 from .statistics.sample import Statistics, describe
 from .statistics.tasks import LEAST_STRATEGIES, LEAST_TASKS, MeanRanks, mean_ranks
+from .text_table import text_table
 from .trials import Trials, along, key_of
 
 LOSS_AT_MOST = 1.0
@@ -159,7 +159,7 @@ def standing_table(standings: Sequence[Standing]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*columns, *(f"{cost}_front" for cost in costs)])
 
 
-def standing_as_text(found: Standing, width: int = 100) -> str:
+def standing_as_text(found: Standing) -> str:
     """A standing as text, with what it leaves open."""
     comparison, metric = found.comparison, found.comparison.metric
     costs = list(found.places[0].fronts)
@@ -167,15 +167,13 @@ def standing_as_text(found: Standing, width: int = 100) -> str:
     if found.ends is not None:
         score = f"mean {metric.title}" + (f" ({metric.unit})" if metric.unit else "")
     headers = ["rank", "strategy", score, f"≤ {_loss(found)} lost"]
-    table = tabulate(
+    table = text_table(
         [_line(comparison, place) for place in found.places],
-        headers=[*headers, *(COSTS[cost].title for cost in costs)],
-        disable_numparse=True,
-        colalign=["center", "left", *(["right"] * (2 + len(costs)))],
+        [*headers, *(COSTS[cost].title for cost in costs)],
+        "cl" + "r" * (2 + len(costs)),
     )
-    heading = cells.wrapped(f"{comparison.title} · {comparison.conditions}", width)
-    lines = [line.rstrip() for line in table.splitlines()]
-    return "\n".join([*heading, "", *lines, "", *_notes(found)])
+    heading = cells.wrapped(f"{comparison.title} · {comparison.conditions}")
+    return "\n".join([*heading, "", table, "", *_notes(found)])
 
 
 class Across(NamedTuple):
@@ -220,18 +218,16 @@ def across(standings: Sequence[Standing]) -> Across | None:
 def across_as_text(found: Across) -> str:
     """Mean ranks as text, from the best on, and what can be told apart."""
     names, ranks = found.strategies, found.ranks
-    table = tabulate(
+    table = text_table(
         [
             [f"{ranks.means[i]:.2f}", f"{found.open[i][0]:.2f}–{found.open[i][1]:.2f}", names[i]]
             for i in sorted(range(len(names)), key=lambda i: ranks.means[i])
         ],
-        headers=["mean rank", "seeds leave open", "strategy"],
-        disable_numparse=True,
-        colalign=["right", "center", "left"],
+        ["mean rank", "seeds leave open", "strategy"],
+        "rcl",
     )
-    lines = [line.rstrip() for line in table.splitlines()]
     notes = _across_notes(names, ranks)
-    return "\n".join([f"Over {ranks.tasks} comparisons", "", *lines, "", *notes])
+    return "\n".join([f"Over {ranks.tasks} comparisons", "", table, "", *notes])
 
 
 def _across_notes(names: Sequence[str], ranks: MeanRanks) -> list[str]:

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from tabulate import tabulate
 
 from . import cells
 from .columns import FLOAT_FORMAT
 from .comparison import Comparison, comparisons
 from .files import write_atomically
 from .naming import printable_texts
+from .text_table import text_table
 
 LEADERBOARD_FILE = "leaderboard.csv"
 """What a leaderboard is called beside its records."""
@@ -54,7 +54,7 @@ def _no_formula(cell: Any) -> Any:
     return f"'{cell}" if is_formula else cell
 
 
-def as_text(frame: pd.DataFrame, width: int = 100) -> str:
+def as_text(frame: pd.DataFrame, width: int = cells.WIDTH) -> str:
     """A leaderboard as text: one table per comparison, strategies down and targets across.
 
     Cells are mean ± sample standard deviation over seeds of the primary quality metric. Targets
@@ -126,14 +126,7 @@ def _fewest_tables(table: list[list[str]], width: int) -> int:
 
 
 def _lines(table: list[list[str]]) -> list[str]:
-    text = tabulate(
-        table[1:],
-        headers=table[0],
-        disable_numparse=True,
-        preserve_whitespace=True,
-        colalign=["left"] + ["right"] * (len(table[0]) - 1),
-    )
-    return [line.rstrip() for line in text.splitlines()]
+    return text_table(table[1:], table[0], "l" + "r" * (len(table[0]) - 1)).splitlines()
 
 
 def _width_of(table: list[list[str]]) -> int:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tabulate import tabulate
-
 from ...datasets import DATASETS
 from ...models import MODELS
+from ...results.text_table import text_table
 from ...seeding import seeded
 from ...strategies import Choice, find_prunable, weight_class
 from ..cell.loop import load_task
@@ -48,7 +47,5 @@ def parameters_as_text(
     total = sum(parameter.numel() for parameter in parameters.values())
     count = sum(parameters[name].numel() for name in found.names)
     heads = ("parameter", "shape", "size", "class", "prunable or why not", "")
-    table = tabulate(
-        rows, headers=heads, colalign=("left", "right", "right", "left", "left", "left")
-    )
+    table = text_table(rows, heads, "lrrlll")
     return f"{table}\n\n{count:,} of {total:,} parameters are prunable ({count / total:.2%})"

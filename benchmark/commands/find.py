@@ -87,7 +87,7 @@ def execute(options: argparse.Namespace) -> int:
 
 def _as_text(frame: pd.DataFrame, written: Callable[[float], str]) -> str:
     """The brackets, with what was lost at both ends."""
-    from tabulate import tabulate
+    from ...results.text_table import text_table
 
     def end(value: float | None, loss: float | None) -> str:
         if value is None or value != value:
@@ -109,7 +109,7 @@ def _as_text(frame: pd.DataFrame, written: Callable[[float], str]) -> str:
         for each in frame.to_dict("records")
     ]
     headers = ("strategy", "network", "seed", "held", "did not hold", "cells", "note")
-    return tabulate(rows, headers, disable_numparse=True)
+    return text_table(rows, headers)
 
 
 def _ratio(text: str) -> float:

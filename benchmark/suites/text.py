@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tabulate import tabulate
-
+from ...results.text_table import text_table
 from .suite import Suite, Task
 
 _HEADERS = ("task", "data set", "network", "epochs", "operating points", "mark")
@@ -25,7 +24,7 @@ def suite_as_text(suite: Suite, digest: str | None) -> str:
         [
             f"{suite.name} ({state})",
             "",
-            tabulate(rows, headers=_HEADERS, disable_numparse=True),
+            text_table(rows, _HEADERS),
             "",
             "epochs: of pretraining + after pruning; mark: what dense networks must reach",
             f"seeds: {', '.join(map(str, suite.seeds))}",

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
-from tabulate import tabulate
 
 from ...errors import UsageError
 from ..statistics.ranks import Rank
+from ..text_table import text_table
 from .levels import DENSE, ScoredTask
 from .score import score
 
@@ -79,7 +79,7 @@ def moves_as_text(found: Sequence[Move], divisions: Sequence[str]) -> str:
         for each in found
     ]
     headers = ["method", *(f"rank in {name}" for name in divisions), "surely another"]
-    table = tabulate(rows, headers=headers, disable_numparse=True)
+    table = text_table(rows, headers)
     others = sum(each.means[0] != each.means[1] for each in found)
     sure = sum(each.is_sure for each in found)
     return (

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
-from tabulate import tabulate
 
 from ..statistics.rank_bootstrap import LEAST_TASKS
+from ..text_table import text_table
 from .score import POINT, Score
 
 _WORST = ("failed", "collapsed", "short")
@@ -56,8 +55,7 @@ def _methods(found: Score) -> str:
         for place, (_, row) in zip(found.places(), found.by_method.iterrows(), strict=True)
     ]
     headers = ["rank", "method", "mean rank", "area", "volume", "vs int8", "near best", "epochs"]
-    aligned = ("center", "left", *("right" for _ in headers[2:]), "left")
-    return _table(rows, [*headers, "worst"], aligned)
+    return text_table(rows, [*headers, "worst"], "cl" + "r" * len(headers[2:]) + "l")
 
 
 def _tasks(found: Score) -> str:
@@ -68,17 +66,12 @@ def _tasks(found: Score) -> str:
         for place, name in enumerate(found.methods)
     ]
     headers = ["area in", *(name.replace("-", "\n") for name in found.tasks)]
-    return _table(rows, headers, ("left", *("right" for _ in found.tasks)))
+    return text_table(rows, headers, "l" + "r" * len(found.tasks))
 
 
 def signed(level: float) -> str:
     """A difference of levels in points, and nothing where there is none."""
     return "" if math.isnan(level) else f"{100 * level:+.1f}"
-
-
-def _table(rows: Sequence[Sequence[str]], headers: Sequence[str], aligned: Sequence[str]) -> str:
-    table = tabulate(rows, headers=headers, disable_numparse=True, colalign=aligned)
-    return "\n".join(line.rstrip() for line in table.splitlines())
 
 
 def notes(found: Score) -> list[str]:
