@@ -28,8 +28,11 @@ class UsageError(Exception):
 
 
 def tell(sentence: str) -> None:
-    """Print a sentence beside the output proper, which another program may read."""
-    print(f"prunebench: {printable(sentence)}", file=sys.stderr, flush=True)
+    """Print a sentence beside the output proper, which another program may read.
+
+    One that quotes what a user's code raised may have several lines.
+    """
+    print(f"prunebench: {printable_lines(sentence)}", file=sys.stderr, flush=True)
 
 
 def message_of(error: BaseException) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn, Protocol
 
 from .. import __version__
-from ..errors import UsageError, option_suggestion, printable, shown
+from ..errors import UsageError, option_suggestion, shown, tell
 from .commands import (
     break_even,
     check,
@@ -98,16 +98,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = _parser(arguments).parse_args(_with_descending_order(arguments))
         return COMMANDS[options.command].execute(options)
     except UsageError as error:
-        print(f"prunebench: {printable(str(error))}", file=sys.stderr)
+        tell(str(error))
         return 2
     except KeyboardInterrupt:
-        print("prunebench: interrupted", file=sys.stderr)
+        tell("interrupted")
         return INTERRUPTED
     except BrokenPipeError:  # the reader of our output, such as head, has seen enough
         sys.stderr.close()
         return 1
     except OSError as error:  # a full disk, a folder that may not be written
-        print(f"prunebench: {error}; nothing that was finished is lost", file=sys.stderr)
+        tell(f"{error}; nothing that was finished is lost")
         return 1
 
 

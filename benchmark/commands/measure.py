@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ...errors import UsageError
+from ...errors import UsageError, tell
 from .options import (
     add_data,
     add_measuring,
@@ -15,7 +15,6 @@ from .options import (
     place,
     positive_or_zero,
 )
-from .output import say
 
 HELP = "time finished runs in several runtimes"
 
@@ -81,5 +80,5 @@ def execute(options: argparse.Namespace) -> int:
         plot_inference(frame, store.folder / "inference.png")
         print(f"plot:        {store.folder / 'inference.png'}")
     except UsageError as error:
-        say(f"prunebench: no plot: {error}")
+        tell(f"no plot: {error}")
     return 0

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...errors import printable_lines
+from ...errors import tell
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
     from ...results.layout import Layout
-
-
-def say(sentence: str) -> None:
-    """To the terminal beside the output proper, which may be read by another program."""
-    print(printable_lines(sentence), file=sys.stderr)
 
 
 def draw_quality_plots(
@@ -28,7 +22,7 @@ def draw_quality_plots(
 
     drawn = draw_plots(frame, folder, layout or LAYOUT, formats)
     for sentence in drawn.left_out:
-        say(f"prunebench: {sentence}")
+        tell(sentence)
     return drawn.paths
 
 

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ...errors import UsageError, message_of
+from ...errors import UsageError, message_of, tell
 from ..tracking.trackers import NAMES as TRACKERS
 from ..tracking.trackers import tracker
 from .options import (
@@ -19,7 +19,7 @@ from .options import (
     positive_or_zero,
     shard,
 )
-from .output import draw_quality_plots, say
+from .output import draw_quality_plots
 from .ray_options import add_ray, chosen_ray
 from .settings import add_settings, chosen_labels, overlaid
 
@@ -114,7 +114,7 @@ def execute(options: argparse.Namespace) -> int:
     experiments = grid(**settings)
     labels = chosen_labels(options, experiments)
     if options.shard is not None and not (experiments := options.shard.of(experiments)):
-        say(f"prunebench: none of the cells is in shard {options.shard}")
+        tell(f"none of the cells is in shard {options.shard}")
         return 0
     from ...results import Store
     from ..cell import distributed
@@ -145,8 +145,8 @@ def execute(options: argparse.Namespace) -> int:
         )
     except KeyboardInterrupt:
         left = len(unfinished(experiments, Store(options.runs)))
-        say(
-            f"prunebench: interrupted; {len(experiments) - left} of {len(experiments)} cells are "
+        tell(
+            f"interrupted; {len(experiments) - left} of {len(experiments)} cells are "
             f"finished and kept in {options.runs}: give the same command again to go on"
         )
         return INTERRUPTED
@@ -172,9 +172,9 @@ def _rehearse(
     print(f"{cells}, {done} finished, {len(experiments) - done} to run")
     for id_, (experiment, error) in broken.items():
         reason = f"{type(error).__name__}: {message_of(error)}"
-        say(f"will fail: {_title(experiment)} ({id_}): {reason}")
+        tell(f"will fail: {_title(experiment)} ({id_}): {reason}")
     if options.estimate and (sound := [each for each in waiting if each.id not in broken]):
-        say_estimate(sound, options)
+        tell_estimate(sound, options)
     return 1 if broken else 0
 
 
@@ -188,14 +188,14 @@ def _title(experiment: Experiment) -> str:
     return title(told)
 
 
-def say_estimate(experiments: Sequence[Experiment], options: argparse.Namespace) -> None:
+def tell_estimate(experiments: Sequence[Experiment], options: argparse.Namespace) -> None:
     """Say how long experiments will take."""
     from ...results import Store
     from ...results.brief import duration
     from ..sweeps.estimate import estimate
     from ..sweeps.sweep import data_folder
 
-    say("prunebench: trying out how fast this machine is, for some 20 seconds …")
+    tell("trying out how fast this machine is, for some 20 seconds …")
     workers = options.workers or 1
     found = estimate(experiments, Store(options.runs).folder, data_folder(options.data), workers)
     total = sum(found.parts.values())
@@ -207,7 +207,7 @@ def say_estimate(experiments: Sequence[Experiment], options: argparse.Namespace)
     )
     print(f"({', '.join(shares)})")
     if found.untimed:
-        say(f"prunebench: no time to try out the pruning of {', '.join(found.untimed)}")
+        tell(f"no time to try out the pruning of {', '.join(found.untimed)}")
 
 
 def _report(records: Sequence[Record], runs: Place, labels: Mapping[str, str]) -> int:
@@ -232,7 +232,7 @@ def _report(records: Sequence[Record], runs: Place, labels: Mapping[str, str]) -
     try:
         frames = tables(outcomes, there)
     except UsageError as error:
-        say(f"prunebench: no labels in {runs}, where there are more strategies: {error}")
+        tell(f"no labels in {runs}, where there are more strategies: {error}")
         frames = tables(outcomes, {})
     folder = store.folder
     for name, table in frames.items():
@@ -246,23 +246,23 @@ def _report(records: Sequence[Record], runs: Place, labels: Mapping[str, str]) -
         try:
             print(f"plots:       {', '.join(map(str, draw_quality_plots(frame, folder)))}")
         except UsageError as error:
-            say(f"prunebench: no plots: {error}")
+            tell(f"no plots: {error}")
         report(frame, folder / "report.html", store.records(_pass_over))
         print(f"report:      {folder / 'report.html'}")
         print(f"records:     {runs}/??/*.json")
     for sentence in staleness(records):
-        say(f"prunebench: stale results, {sentence}; --force runs them again")
+        tell(f"stale results, {sentence}; --force runs them again")
     for record in failures:
         failure = record.error
         assert failure is not None  # these are the records that have one
         kept = "; its finished record stays" if store.is_finished(record.id) else ""
         reason = f"{failure.type}: {failure.message}{kept}"
-        say(f"failed: {title(record.experiment)} ({record.id}): {reason}")
+        tell(f"failed: {title(record.experiment)} ({record.id}): {reason}")
     return 1 if failures else 0
 
 
 def _left_out(record_id: str, error: UsageError) -> None:
-    say(f"prunebench: left out of the leaderboard: {error}")
+    tell(f"left out of the leaderboard: {error}")
 
 
 def _pass_over(record_id: str, error: UsageError) -> None:

@@ -6,9 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...errors import UsageError
+from ...errors import UsageError, tell
 from .options import folder_path
-from .output import say
 
 if TYPE_CHECKING:
     from ...results.site.entry import Entry
@@ -73,5 +72,5 @@ def _entry(publication: Publication) -> Entry:
     except RefusedCodeError:  # a suite whose networks or data are code of its own
         return Entry(publication.folder, stale)
     if entry.is_comparison and not entry.records:
-        say(f"prunebench: {publication.folder} has no records: its page is made of its table")
+        tell(f"{publication.folder} has no records: its page is made of its table")
     return entry

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...errors import UsageError
+from ...errors import UsageError, tell
 from .options import add_data, add_runs, folder_path, place, positive
-from .output import say
-from .run import INTERRUPTED, say_estimate
+from .run import INTERRUPTED, tell_estimate
 
 if TYPE_CHECKING:
     from ...results import Outcome, Place
@@ -155,11 +154,11 @@ def _run(options: argparse.Namespace) -> int:
         chosen = {str(each): each for own in studies.values() for each in own}
         records = run_cells(cells_of(found, chosen.values()), bench)
     except KeyboardInterrupt:
-        say("prunebench: interrupted: give the same command again to go on")
+        tell("interrupted: give the same command again to go on")
         return INTERRUPTED
     for record in records:
         if record.error is not None:
-            say(f"failed: {record!r}")
+            tell(f"failed: {record!r}")
     outcomes = _outcomes([options.runs], beside)
     _report(found, division, studies, outcomes, Store(options.runs).folder, power=False)
     return 1 if any(record.error for record in records) else 0
@@ -185,7 +184,7 @@ def _beside(found: Suite, options: argparse.Namespace, own: Sequence[Place]) -> 
         return list(options.beside)
     places = [each for each in published(found) if each not in own]
     for each in places:
-        say(f"prunebench: beside the records of {each} (--beside without a folder leaves them out)")
+        tell(f"beside the records of {each} (--beside without a folder leaves them out)")
     return places
 
 
@@ -196,8 +195,8 @@ def _outcomes(places: Sequence[Place], beside: Sequence[Place]) -> list[Outcome]
     if beside:
         others, count = other_dense_networks(places, beside)
         if others:
-            say(
-                f"prunebench: {others} of {count} dense networks here are not those of "
+            tell(
+                f"{others} of {count} dense networks here are not those of "
                 f"{', '.join(map(str, beside))}, as on another processor or with other versions: "
                 "each run is held against its own"
             )
@@ -219,7 +218,7 @@ def _rehearse(
         trials = found.tuning.trials * options.studies
         print(f"and before that {trials} trials of each method, each as a seed of the above")
     if options.estimate and sound:
-        say_estimate([cell.experiment for cell in sound], options)
+        tell_estimate([cell.experiment for cell in sound], options)
     return 0
 
 

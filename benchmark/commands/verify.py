@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...errors import UsageError, printable
+from ...errors import UsageError, printable, tell
 from .options import add_data, add_trust, positive, positive_or_zero
-from .output import say
 from .run import INTERRUPTED
 
 if TYPE_CHECKING:
@@ -111,7 +110,7 @@ def _run_again(published: Published, notes: Sequence[str], options: argparse.Nam
         raise UsageError(
             f"--minutes: {options.minutes} is not enough for any cell of {published.folder}"
         )
-    say(f"prunebench: cells drawn by --seed {seed}")
+    tell(f"cells drawn by --seed {seed}")
     repeated: list[Repeated] = []
     status = 0
     with tqdm(total=len(drawn.chosen), unit="cell", disable=None) as bar:
