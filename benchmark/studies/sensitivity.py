@@ -88,6 +88,7 @@ def _rows(
     data: Path,
     progress: bool,
 ) -> list[dict[str, Any]]:
+    """A row for each class of weights and sparsity."""
     require_device(experiment.device)
     task = load_task(experiment.dataset, data, experiment.device)
     model = build(experiment, task)
@@ -107,6 +108,12 @@ def _rows(
     classes: dict[str, list[str]] = {}
     for name in selected.names:
         classes.setdefault(weight_class(model, name), []).append(name)
+    common = {
+        "dataset": shown(str(experiment.dataset)),
+        "model": shown(str(experiment.model)),
+        "strategy": called,
+        "seed": experiment.seed,
+    }
     own = own_metric(task).qualities()
     described = {
         column: text
@@ -116,39 +123,36 @@ def _rows(
     rows = []
     points = [(title, sparsity) for title in classes for sparsity in sparsities]
     for title, sparsity in tqdm(points, desc=called, disable=not progress):
-        names = classes[title]
         context = Context(
             model=model,
             task=calibration,
-            masks={n: torch.ones_like(parameters[n], dtype=torch.bool) for n in names},
+            masks={
+                name: torch.ones_like(parameters[name], dtype=torch.bool) for name in classes[title]
+            },
             outputs=selected.outputs,
             generator=generator(experiment.seed, "sensitivity", title),
         )
-        weights = sum(parameters[name].numel() for name in names)
-        with left_untouched(context, type(strategy).__name__):
-            masks = strategy.masks(context, weights - round(sparsity * weights))
-        removed = [parameters[name].detach()[~masks[name]].abs() for name in names]
-        with torch.no_grad():
-            for name in names:
-                parameters[name].mul_(masks[name])
+        removed = _prune(strategy, context, sparsity)
         measured = quality(model, task, "test")
         model.load_state_dict(dense)
-        rows.append(
-            {
-                "dataset": shown(str(experiment.dataset)),
-                "model": shown(str(experiment.model)),
-                "strategy": called,
-                "seed": experiment.seed,
-                "weight_class": title,
-                "sparsity": sparsity,
-                "weights": weights,
-                "removed": sum(len(each) for each in removed),
-                "largest_removed": max(
-                    (float(each.max()) for each in removed if len(each)), default=0.0
-                ),
-            }
-            | measured
-            | {f"{name}_change": measured[name] - report.test[name] for name in measured}
-            | described
-        )
+        changes = {f"{name}_change": measured[name] - report.test[name] for name in measured}
+        point = {"weight_class": title, "sparsity": sparsity}
+        rows.append(common | point | removed | measured | changes | described)
     return rows
+
+
+def _prune(strategy: ScoredStrategy, context: Context, sparsity: float) -> dict[str, float]:
+    """Set a fraction of the weights in a context to zero, and say what that has removed."""
+    weights = sum(mask.numel() for mask in context.masks.values())
+    with left_untouched(context, type(strategy).__name__):
+        masks = strategy.masks(context, weights - round(sparsity * weights))
+    parameters = dict(context.model.named_parameters())
+    removed = torch.cat([parameters[name].detach()[~masks[name]].abs() for name in context.masks])
+    with torch.no_grad():
+        for name in context.masks:
+            parameters[name].mul_(masks[name])
+    return {
+        "weights": weights,
+        "removed": len(removed),
+        "largest_removed": float(removed.max()) if len(removed) else 0.0,
+    }
