@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from safetensors import SafetensorError
-from safetensors.torch import load
 from torch import Tensor
 
 from ...errors import UsageError
 from ...results import Layer, Place, Record, Store
+from .restoring import read_weights
 
 _MOST_BLOCKS = 32
 
@@ -29,15 +28,7 @@ def kept_in_blocks(record: Record, store: Store) -> pd.DataFrame:
         UsageError: the run has no weights, or they are damaged or not those of the record.
     """
     path = store.weights_path(record.id)
-    if not path.exists():
-        raise UsageError(f"the run {record.id} has no weights: there is no {path}")
-    try:
-        weights = load(path.read_bytes())
-    except (SafetensorError, OSError) as error:
-        raise UsageError(
-            f"{path} is damaged and holds no weights that can be read ({error}): run the "
-            "experiment again with --force"
-        ) from None
+    weights = read_weights(record.id, path)
     prunable = [layer for layer in record.layers if layer.weight_class]
     for layer in prunable:
         _check(layer, weights, path)

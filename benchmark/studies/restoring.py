@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load as load_weights
-from torch import nn
+from torch import Tensor, nn
 
 from ...datasets import Task
 from ...errors import UsageError, sentence_of
@@ -147,15 +147,11 @@ def _masked(experiment: Experiment, record_id: str, store: Store, task: Task) ->
 
 def _network(experiment: Experiment, weights: Place, record_id: str, task: Task) -> nn.Module:
     """The experiment's model with the weights in a file."""
-    if not weights.exists():
-        raise UsageError(
-            f"the run {record_id} has no weights: there is no {weights}; run it again with "
-            "--force and without --no-weights"
-        )
+    state = read_weights(record_id, weights)
     # No weights are drawn or read that are replaced at once.
     plain = experiment.model_copy(update={"initialisation": INITIALISATIONS.component("Default")})
     model = build(plain, task).eval()
-    _load(model, weights)
+    load_state(model, state, str(weights))
     return model
 
 
@@ -168,15 +164,24 @@ def _without_channels(experiment: Experiment, masked: nn.Module, task: Task) -> 
     return cut_out(masked, names, nonzero, task)[0]
 
 
-def _load(model: nn.Module, path: Place) -> None:
+def read_weights(record_id: str, path: Place) -> dict[str, Tensor]:
+    """The weights of a run, which are in a file if it has any.
+
+    Raises:
+        UsageError: there is no such file, or it is damaged.
+    """
+    if not path.exists():
+        raise UsageError(
+            f"the run {record_id} has no weights: there is no {path}; run it again with --force "
+            "and without --no-weights"
+        )
     try:
-        state = load_weights(path.read_bytes())
+        return load_weights(path.read_bytes())
     except (SafetensorError, OSError) as error:
         raise UsageError(
             f"{path} is damaged and holds no weights that can be read ({error}): run the "
             "experiment again with --force"
         ) from None
-    load_state(model, state, str(path))
 
 
 def experiment_of(record: Record, *, trust: bool = False) -> Experiment:
