@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ SEEDS_FILE = "seeds.csv"
 
 # What a text begins with that a spreadsheet takes for a formula.
 _FORMULAS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
+_ESCAPED = re.compile(f"^'(?=[{re.escape(''.join(_FORMULAS))}])")
 
 
 def write_csv(frame: pd.DataFrame, path: str | Path) -> None:
@@ -37,8 +40,8 @@ def write_csv(frame: pd.DataFrame, path: str | Path) -> None:
 def as_csv(frame: pd.DataFrame) -> bytes:
     """A table as CSV: UTF-8, ``\\n`` line ends, six significant digits.
 
-    Texts that a spreadsheet would take for formulas get an apostrophe before them (OWASP, CSV
-    injection); line ends and the like are written as escapes.
+    Texts that a spreadsheet would take for formulas, and that are no numbers, get an apostrophe
+    before them (OWASP, CSV injection); line ends and the like are written as escapes.
     """
     frame = printable_texts(frame)
     texts = frame.select_dtypes(exclude="number")
@@ -49,9 +52,34 @@ def as_csv(frame: pd.DataFrame) -> bytes:
     return text.encode()
 
 
+def read_csv(content: bytes) -> pd.DataFrame:
+    """A table from CSV, its texts as they were before :func:`as_csv` wrote them.
+
+    Raises:
+        ValueError: it is no CSV.
+    """
+    frame = pd.read_csv(io.BytesIO(content))
+    texts = frame.select_dtypes(exclude="number")
+    plain = frame.assign(**{str(name): texts[name].map(_as_it_was) for name in texts})
+    return plain.rename(columns=_as_it_was)
+
+
 def _no_formula(cell: Any) -> Any:
-    is_formula = isinstance(cell, str) and cell.startswith(_FORMULAS)
+    is_formula = isinstance(cell, str) and cell.startswith(_FORMULAS) and not _is_numbers(cell)
     return f"'{cell}" if is_formula else cell
+
+
+def _as_it_was(cell: Any) -> Any:
+    return _ESCAPED.sub("", cell) if isinstance(cell, str) else cell
+
+
+def _is_numbers(text: str) -> bool:
+    """Whether a text is numbers with spaces between, as the values of seeds are."""
+    try:
+        list(map(float, text.split()))
+    except ValueError:
+        return False
+    return True
 
 
 def as_text(frame: pd.DataFrame, width: int = cells.WIDTH) -> str:

@@ -6,7 +6,6 @@ their seeds: there they are paired by their order, in rows that lack none.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,7 +24,7 @@ from .record import Outcome
 from .record_file import file_in
 from .remote import Place
 from .store import Store
-from .tables import LEADERBOARD_FILE
+from .tables import LEADERBOARD_FILE, read_csv
 from .targets import COMPRESSION, TargetKind
 
 _BY_SEED = "_by_seed"
@@ -112,7 +111,7 @@ def _table_in(place: Place) -> Place | None:
 
 def _read_table(path: Place) -> pd.DataFrame:
     try:
-        frame = pd.read_csv(io.BytesIO(path.read_bytes()))
+        frame = read_csv(path.read_bytes())
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read as the CSV of a leaderboard: {error}") from None
     if not {"strategy", "strategy_source", "quality", "seeds"} <= {*frame.columns}:

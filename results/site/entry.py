@@ -16,7 +16,7 @@ from ..publication import tables
 from ..published_pages import place_of
 from ..record import Record
 from ..suites.score import Score
-from ..tables import LEADERBOARD_FILE
+from ..tables import LEADERBOARD_FILE, read_csv
 from .markdown import last_section
 from .standings import Standing, leaders, standings
 
@@ -78,7 +78,7 @@ class Entry:
         """The leaderboard: of the records, or as it was published where there are none."""
         if self.records:
             return tables(self.records, self.labels, self.standing)[LEADERBOARD_FILE]
-        return pd.read_csv(self.folder / LEADERBOARD_FILE)
+        return read_csv((self.folder / LEADERBOARD_FILE).read_bytes())
 
     @cached_property
     def tables(self) -> list[Table]:

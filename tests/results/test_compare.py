@@ -111,6 +111,25 @@ def test_a_csv_gives_the_same_as_the_records_where_no_seed_is_missing(run_of, tm
     pd.testing.assert_frame_equal(one, other, rtol=1e-4)
 
 
+def test_a_csv_of_negative_numbers_is_read(make_record, tmp_path):
+    records = [
+        make_record(
+            strategy=strategy,
+            seed=seed,
+            quality={"score": "lower"},
+            final={"score": place - 3 + 0.01 * seed},
+            dense={"score": -4},
+        )
+        for place, strategy in enumerate("AB")
+        for seed in range(3)
+    ]
+    write_csv(leaderboard(records), tmp_path / "leaderboard.csv")
+    table = compare_table(
+        strategies_compared(trials(tmp_path / "leaderboard.csv", {}), "A", "B", "t")
+    )
+    assert table[["a_mean", "b_mean", "pairs"]].round(9).to_numpy().tolist() == [[-2.99, -1.99, 3]]
+
+
 def test_rows_of_a_csv_that_lack_a_seed_are_no_pairs(run_of, tmp_path):
     folder = together(run_of("a", strategies=("A",)), run_of("b", strategies=("B",), seeds=(1, 2)))
     write_csv(leaderboard([folder]), tmp_path / "leaderboard.csv")

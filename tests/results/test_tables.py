@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from prunebench.results import as_text, leaderboard, tables, write_csv
-from prunebench.results.tables import as_csv
+from prunebench.results.tables import as_csv, read_csv
 
 
 def line_of(text, start):
@@ -31,6 +31,17 @@ def test_csv_has_unix_line_ends_whole_integers_and_six_significant_digits(make_r
     assert row["top1_mean"] == "0.666667"
     assert row["target_compression"] == "4"
     assert pd.isna(row["top1_std"])
+
+
+def test_texts_read_back_from_csv_are_what_they_were_and_numbers_are_no_formulas():
+    texts = ["=SUM(A1)", "+ours", "-1.5 -0.25", "-0.5 nan", "@x", "'quoted'", "-2+3"]
+    content = as_csv(pd.DataFrame({"text": texts, "@y": 1.0}))
+    assert content.decode().splitlines() == [
+        *("text,'@y", "'=SUM(A1),1", "'+ours,1", "-1.5 -0.25,1", "-0.5 nan,1", "'@x,1"),
+        *("'quoted',1", "'-2+3,1"),
+    ]
+    assert read_csv(content)["text"].tolist() == texts
+    assert list(read_csv(content)) == ["text", "@y"]
 
 
 def test_a_leaderboard_read_back_from_csv_makes_the_same_text(make_sweep, make_record, tmp_path):
