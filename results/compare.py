@@ -47,7 +47,8 @@ COMPARE_COLUMNS: dict[str, str] = {
 class Cell(NamedTuple):
     """What is compared: a strategy's or two strategies' results at a target.
 
-    ``title`` says of what network and data, of both where they are two.
+    ``title`` says of what network and data, of both where they are two, and ``by_order`` that seeds
+    of two runs were paired by their order.
     """
 
     comparison: Comparison
@@ -58,6 +59,7 @@ class Cell(NamedTuple):
     b_mean: float
     found: Paired
     title: str
+    by_order: bool
 
 
 def strategies_compared(found: Sequence[Trials], a: str, b: str, test: Test) -> list[Cell]:
@@ -93,12 +95,15 @@ def runs_compared(first: Sequence[Trials], second: Sequence[Trials], test: Test)
 
     Comparisons of equal settings belong together; of the others those that are the only ones of
     their network and data set in both, or else the only ones by their metric and kind of target.
+    Where one of them is a CSV, which has no numbers of seeds, both are paired by their order.
 
     Raises:
         UsageError: the runs have nothing in common.
     """
     all_cells = []
     for one, other in _matched(first, second):
+        if one.by_order or other.by_order:
+            one, other = one.in_order(), other.in_order()
         for name in one.strategies:
             if name in other.strategies:
                 all_cells += _cells(one, name, other, name, test)
@@ -185,7 +190,7 @@ def _cells(one: Trials, first: str, other: Trials, second: str, test: Test) -> l
     """A cell for each target that both have, over the seeds that both have."""
     a, b = one.table("quality", first), other.table("quality", second)
     seeds = a.index.intersection(b.index)
-    title = one.comparison.title
+    title, by_order = one.comparison.title, one is not other and one.by_order
     if other.comparison.subject != one.comparison.subject:
         title = f"{FIRST}: {title}, {SECOND}: {other.comparison.title}"
     found = []
@@ -193,7 +198,8 @@ def _cells(one: Trials, first: str, other: Trials, second: str, test: Test) -> l
         values = pd.DataFrame({"a": a[target].loc[seeds], "b": b[target].loc[seeds]}).dropna()
         paired = compare(values["a"].tolist(), values["b"].tolist(), test)
         means = float(values["a"].mean()), float(values["b"].mean())
-        found.append(Cell(one.comparison, first, second, str(target), *means, paired, title))
+        cell = Cell(one.comparison, first, second, str(target), *means, paired, title, by_order)
+        found.append(cell)
     return found
 
 
@@ -295,6 +301,10 @@ def _notes(found: Sequence[Cell], test: Test) -> list[str]:
     tests = "1 row" if len(found) == 1 else f"{len(found)} rows"
     fewest = min((each.found.pairs for each in found if each.found.pairs > 1), default=0)
     notes = []
+    if any(each.by_order for each in found):
+        notes.append(
+            "Seeds are paired by their order: the CSV of a leaderboard does not say which they are."
+        )
     if test == "t":
         notes.append(f"p: paired t-test, Holm's correction over {tests}; ±: 95 % of Student's t")
         if fewest and least_p(fewest) > LEVEL:

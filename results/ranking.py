@@ -65,8 +65,8 @@ STANDING_COLUMNS: dict[str, str] = {
     "score_ci95_high": "Upper end of the same.",
     "curve_from": "Compression (or speedup) from which on the curve counts; empty for one target.",
     "curve_to": "That up to which it counts.",
-    "loss_at_most": "Loss against the unpruned network of the same seed, in the unit of the "
-    "metric (points of accuracies).",
+    "loss_at_most": "Loss against the unpruned network of the same seed (of the CSV of a "
+    "leaderboard against their mean), in the unit of the metric (points of accuracies).",
     "compression_at_loss": "Up to which compression no more is lost: the median over seeds (the "
     "lower one of two). `>` and `<` where the targets end before or begin after that.",
     "compression_at_loss_lowest": "The lowest of all seeds.",
@@ -100,13 +100,15 @@ class Standing:
     """The strategies of a comparison from the best on, those that could not be ranked last.
 
     ``ends`` are the compressions, or speedups, between which curves count; None where there is one
-    target, or nothing between them.
+    target, or nothing between them. ``of_means`` says that losses are against the mean of unpruned
+    networks, at mean compressions, which is all that the CSV of a leaderboard has.
     """
 
     comparison: Comparison
     places: tuple[Place, ...]
     ends: tuple[float, float] | None
     loss_at_most: float
+    of_means: bool = False
 
 
 def standing(
@@ -148,7 +150,9 @@ def standing(
     sign = -1 if higher else 1
     places.sort(key=lambda place: sign * place.score.mean if place.rank else math.inf)
     counts = len(trials.targets) > 1 and ends[0] < ends[1]
-    return Standing(trials.comparison, tuple(places), ends if counts else None, loss_at_most)
+    return Standing(
+        trials.comparison, tuple(places), ends if counts else None, loss_at_most, trials.by_order
+    )
 
 
 def standing_table(standings: Sequence[Standing]) -> pd.DataFrame:
@@ -393,6 +397,11 @@ def _notes(found: Standing) -> list[str]:
             f"{found.ends[1]:.3g}× (area under the curve), ± half of its 95 % interval"
         )
     notes.append("rank: with 95 % all are within these at once")
+    if found.of_means:
+        notes.append(
+            f"≤ {_loss(found)} lost: against the mean unpruned network, at the mean compression: the "
+            "CSV of a leaderboard has no others"
+        )
     first = found.places[0]
     if len(found.places) > 1 and first.rank and first.rank.worst == len(found.places):
         notes.append("With so few seeds even the first may be the last.")

@@ -38,11 +38,13 @@ class Trials:
     ``runs`` has a row for each with the columns ``strategy`` (what tables call it), ``target`` (as
     tables write it), ``seed``, ``quality`` and ``dense`` (the metric by which they are compared, of
     the pruned and of the unpruned network), ``compression`` (achieved, of the whole network) and
-    ``reached`` (what :func:`along` says).
+    ``reached`` (what :func:`along` says). Where they are ``by_order`` seeds are places in the order
+    of seeds, and all but ``quality`` are means over seeds: the CSV of a leaderboard has no more.
     """
 
     comparison: Comparison
     runs: pd.DataFrame
+    by_order: bool = False
 
     @cached_property
     def strategies(self) -> list[str]:
@@ -54,6 +56,10 @@ class Trials:
         """The targets as tables write them, ascending."""
         _, rows = self.comparison.methods()[0]
         return [cells.target(row) for _, row in rows.iterrows()]
+
+    def in_order(self) -> Trials:
+        """The runs as far as the CSV of their leaderboard would have them."""
+        return Trials(self.comparison, _runs_of_rows(self.comparison), by_order=True)
 
     def table(self, column: str, strategy: str) -> pd.DataFrame:
         """A column of a strategy's runs: seeds down, targets across, NaN where there is no run."""
@@ -91,7 +97,7 @@ def trials(place: Place, labels: Mapping[str, str]) -> list[Trials]:
     if not everything:
         raise UsageError(f"no run in {place} has finished")
     if table:
-        return [Trials(each, _runs_of_rows(each)) for each in everything]
+        return [Trials(each, _runs_of_rows(each), by_order=True) for each in everything]
     groups: dict[tuple[Key, TargetKind], list[tuple[Point, Outcome]]] = {}
     for outcome in outcomes:
         point = point_of(outcome.experiment).as_shown()

@@ -111,6 +111,23 @@ def test_a_csv_gives_the_same_as_the_records_where_no_seed_is_missing(run_of, tm
     pd.testing.assert_frame_equal(one, other, rtol=1e-4)
 
 
+def test_a_csv_is_paired_with_records_by_the_order_of_seeds_and_that_is_said(
+    run_of, tmp_path, capsys
+):
+    folder, table = run_of(by=0.05, seeds=(1, 2, 3)), tmp_path / "leaderboard.csv"
+    write_csv(leaderboard([folder]), table)
+    said = "Seeds are paired by their order"
+    for places in ((folder, table), (table, folder), (table, table)):
+        found = compare_table(runs_compared(*(trials(place, {}) for place in places), "t"))
+        assert found["pairs"].tolist() == [3] * 4
+        assert set(found["verdict"]) == {"the same numbers"}
+        assert main(["compare", *map(str, places)]) == 0
+        assert said in capsys.readouterr().out
+    assert main(["compare", str(folder), str(folder)]) == 0
+    assert main(["compare", "A", "B", "--runs", str(table)]) == 0
+    assert said not in capsys.readouterr().out
+
+
 def test_a_csv_of_negative_numbers_is_read(make_record, tmp_path):
     records = [
         make_record(

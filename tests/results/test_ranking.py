@@ -79,6 +79,14 @@ def test_the_compression_at_a_loss_is_that_of_single_seeds(run_of):
     assert str(far.limits[1]) == "> 16×"
 
 
+def test_of_a_csv_the_loss_is_said_to_be_that_of_means(run_of, tmp_path):
+    folder, table = run_of(), tmp_path / "leaderboard.csv"
+    write_csv(leaderboard([folder]), table)
+    said = "≤ 1 point lost: against the mean unpruned network"
+    assert said in standing_as_text(only(table))
+    assert said not in standing_as_text(only(folder))
+
+
 def test_one_target_is_ranked_by_quality_itself(run_of):
     found = only(
         run_of(compressions=(4,), losses={name: lost[2:] for name, lost in LOSSES.items()})
