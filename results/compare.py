@@ -13,7 +13,7 @@ from ..quality import Quality
 from .comparison import Comparison
 from .naming import named
 from .statistics.bootstrap import LEAST_VALUES
-from .statistics.paired import LEVEL, Paired, Test, compare, holm, least_p
+from .statistics.paired import LEVEL, MOST_EXACT, Paired, Test, compare, holm, least_p
 from .text_table import text_table
 from .trials import Trials, key_of
 
@@ -31,7 +31,8 @@ COMPARE_COLUMNS: dict[str, str] = {
     "pairs": "Seeds that both have finished.",
     "difference": "Mean over these of b minus a.",
     "difference_ci95_low": "Lower end of its 95 % interval: Student's for the test `t`, that of "
-    "the studentised bootstrap for `sign-flip`, which needs 5 pairs.",
+    "the studentised bootstrap for `sign-flip`, which needs 5 pairs. Empty where all differences "
+    "are equal, which say nothing of their spread.",
     "difference_ci95_high": "Upper end of the same.",
     "p": "Probability of so large a difference by chance, two-sided.",
     "p_adjusted": "The same with Holm's correction over all rows of the table.",
@@ -158,8 +159,9 @@ def verdict(found: Paired, p: float, metric: Quality) -> str:
     if p <= LEVEL:
         winner = SECOND if (found.difference > 0) == metric.higher_is_better else FIRST
         size = metric.written(abs(found.difference))
-        margin = "" if math.isnan(found.low) else f" ± {metric.written(found.half_width)}"
-        return f"{winner} better by {size}{margin}{_unit(metric)}"
+        if not math.isnan(found.low):
+            size = " ± ".join(metric.written_with(abs(found.difference), found.half_width))
+        return f"{winner} better by {size}{_unit(metric)}"
     if math.isnan(found.low):
         return f"{_counted(found.pairs)} cannot show p < {least_p(found.pairs):.3g}"
     sure = "not sure among so many rows" if found.low * found.high > 0 else "cannot be told apart"
@@ -169,12 +171,18 @@ def verdict(found: Paired, p: float, metric: Quality) -> str:
 def _range(found: Paired, metric: Quality) -> str:
     """What the difference may be, said of B."""
     low, high = (found.low, found.high) if metric.higher_is_better else (-found.high, -found.low)
-    sizes = [metric.written(abs(end)) for end in (low, high)]
+    sizes = _alike(metric, (abs(low), abs(high)))
     if low > 0:
         return f"{SECOND} {sizes[0]} to {sizes[1]} better"
     if high < 0:
         return f"{SECOND} {sizes[1]} to {sizes[0]} worse"
     return f"{SECOND} {sizes[0]} worse to {sizes[1]} better"
+
+
+def _alike(metric: Quality, values: Sequence[float]) -> list[str]:
+    """Numbers to as many places after the point, those of the largest."""
+    largest = max(values, key=abs)
+    return [metric.written_with(largest, value)[1] for value in values]
 
 
 def _unit(metric: Quality) -> str:
@@ -276,7 +284,7 @@ def _section(title: str, metric: str, rows: Sequence[tuple[Cell, float]]) -> str
 def _line(cell: Cell, p: float, several: bool) -> list[str]:
     found, metric = cell.found, cell.comparison.metric
     values = (cell.a_mean, cell.b_mean)
-    written = zip(values, metric.written_with(*values), strict=True)
+    written = zip(values, _alike(metric, values), strict=True)
     means = ["—" if math.isnan(value) else text for value, text in written]
     effect = "—" if math.isnan(found.effect_size) else f"{found.effect_size:+.1f}".replace("-", "−")
     line = [cell.target, *means, _signed(metric, found.difference), _probability(p), effect]
@@ -313,8 +321,9 @@ def _notes(found: Sequence[Cell], test: Test) -> list[str]:
                 f"cannot show p < {least_p(fewest):.3g}."
             )
     else:
+        exact = "exact " if all(each.found.pairs <= MOST_EXACT for each in found) else ""
         notes.append(
-            f"p: exact sign-flip test, Holm's correction over {tests}; ±: 95 % of the bootstrap-t"
+            f"p: {exact}sign-flip test, Holm's correction over {tests}; ±: 95 % of the bootstrap-t"
         )
         if fewest < LEAST_VALUES:
             notes.append(f"There is no such interval of fewer than {LEAST_VALUES} pairs.")

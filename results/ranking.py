@@ -361,9 +361,10 @@ def _row(found: Standing, place: Place) -> dict[str, Any]:
 def _line(comparison: Comparison, place: Place) -> list[str]:
     score = "—"
     if place.rank:
-        margin = place.score.ci95_high - place.score.mean
-        score = cells.number(comparison, place.score.mean)
-        score += "" if math.isnan(margin) else f" ± {cells.number(comparison, margin)}"
+        mean, margin = place.score.mean, place.score.ci95_high - place.score.mean
+        score = cells.number(comparison, mean)
+        if not math.isnan(margin):
+            score = " ± ".join(comparison.metric.written_with(mean, margin))
     fronts = [f"{on}/{of}" for on, of in place.fronts.values()]
     rank = str(place.rank) if place.rank else "—"
     return [rank, place.strategy, score, _limit_of_seeds(place.limits), *fronts]
@@ -399,8 +400,8 @@ def _notes(found: Standing) -> list[str]:
     notes.append("rank: with 95 % all are within these at once")
     if found.of_means:
         notes.append(
-            f"≤ {_loss(found)} lost: against the mean unpruned network, at the mean compression: the "
-            "CSV of a leaderboard has no others"
+            f"≤ {_loss(found)} lost: against the mean unpruned network, at the mean compression: "
+            "the CSV of a leaderboard has no others"
         )
     first = found.places[0]
     if len(found.places) > 1 and first.rank and first.rank.worst == len(found.places):

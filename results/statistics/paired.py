@@ -28,7 +28,9 @@ Test = Literal["t", "sign-flip"]
 LEVEL = 0.05
 """The probability below which chance is taken for no explanation."""
 
-_MOST_EXACT = 16
+MOST_EXACT = 16
+"""Of more pairs ways to turn signs are drawn."""
+
 _FLIPS = 65_535
 _SEED = 19350101
 _ROUNDING = 1e-9
@@ -68,6 +70,8 @@ def compare(first: Sequence[float], second: Sequence[float], test: Test = "t") -
     values = values[np.isfinite(values)]
     found = describe(values.tolist())
     interval = (found.ci95_low, found.ci95_high) if test == "t" else bootstrap_interval(values)
+    if _is_constant(values):
+        interval = math.nan, math.nan
     return Paired(
         pairs=len(values),
         difference=found.mean,
@@ -89,12 +93,20 @@ def t_test(differences: NDArray[Any]) -> float:
     count = len(differences)
     if count < 2:
         return math.nan
-    mean, std = float(differences.mean()), float(differences.std(ddof=1))
-    if std <= _ROUNDING * abs(mean) or std == 0:
+    if _is_constant(differences):
         return sign_flip_test(differences)
+    mean, std = float(differences.mean()), float(differences.std(ddof=1))
     from scipy.special import stdtr  # scipy.stats has the same, and takes a second to import
 
     return float(2 * stdtr(count - 1, -abs(mean) / (std / math.sqrt(count))))
+
+
+def _is_constant(differences: NDArray[Any]) -> bool:
+    """Whether differences are equal but for rounding: they have no spread to be held against."""
+    if len(differences) < 2:
+        return False
+    std = float(differences.std(ddof=1))
+    return std == 0 or std <= _ROUNDING * abs(float(differences.mean()))
 
 
 def sign_flip_test(differences: NDArray[Any]) -> float:
@@ -105,7 +117,7 @@ def sign_flip_test(differences: NDArray[Any]) -> float:
     count = len(differences)
     if count == 0:
         return math.nan
-    if count <= _MOST_EXACT:
+    if count <= MOST_EXACT:
         ways = 1 - 2 * (np.arange(2**count)[:, None] >> np.arange(count) & 1)
     else:
         drawn = np.random.default_rng(_SEED).integers(2, size=(_FLIPS, count))
@@ -128,11 +140,9 @@ def effect_size(differences: NDArray[Any]) -> float:
     for fewer than three pairs, and where all differences are equal.
     """
     count = len(differences)
-    if count < 3:
+    if count < 3 or _is_constant(differences):
         return math.nan
     mean, std = float(differences.mean()), float(differences.std(ddof=1))
-    if std <= _ROUNDING * abs(mean) or std == 0:
-        return math.nan
     freedom = count - 1
     logarithm = math.lgamma(freedom / 2) - math.lgamma((freedom - 1) / 2)
     return mean / std * math.exp(logarithm) * math.sqrt(2 / freedom)

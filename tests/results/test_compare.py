@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
@@ -178,6 +179,35 @@ def test_rows_of_a_csv_that_lack_a_seed_are_no_pairs(run_of, tmp_path):
 )
 def test_the_verdict_says_in_words_what_can_be_concluded(first, second, p, test, expected):
     assert verdict(compare(first, second, test), p, PERCENT) == expected
+
+
+def test_equal_differences_have_no_interval_and_no_verdict_of_it():
+    found = compare([0.9, 0.91, 0.92], [0.95, 0.96, 0.97])
+    assert np.isnan([found.low, found.high, found.effect_size]).all()
+    assert found.p == 0.25
+    assert verdict(found, found.p, PERCENT) == "three pairs cannot show p < 0.25"
+    found = compare(np.arange(6) / 10, np.arange(6) / 10 + 0.05)
+    assert verdict(found, found.p, PERCENT) == "B better by 5.00 points"
+
+
+def test_numbers_that_stand_together_are_written_to_as_many_places():
+    perplexity = Quality("lower", "Perplexity")
+    found = compare([19.0, 19.5, 20.0], [23.2, 23.71, 24.22])
+    assert verdict(found, 0.01, perplexity) == "A better by 4.210 ± 0.025"
+    assert verdict(found, 0.2, perplexity).endswith("B 4.185 to 4.235 worse")
+
+
+def test_the_sign_flip_test_is_called_exact_as_far_as_it_is(make_record, tmp_path, capsys):
+    for count, said in ((16, "p: exact sign-flip test"), (17, "p: sign-flip test")):
+        records = [
+            make_record(strategy=strategy, seed=seed, top1=0.9 + seed % 3 / 100 + place / 10)
+            for place, strategy in enumerate("AB")
+            for seed in range(count)
+        ]
+        write_records(records, tmp_path / "runs")
+        command = ["compare", "--runs", str(tmp_path / "runs"), "A", "B", "--test", "sign-flip"]
+        assert main(command) == 0
+        assert said in capsys.readouterr().out
 
 
 def test_where_lower_is_better_the_verdict_turns():

@@ -79,6 +79,17 @@ def test_the_compression_at_a_loss_is_that_of_single_seeds(run_of):
     assert str(far.limits[1]) == "> 16×"
 
 
+def test_a_margin_is_written_to_as_many_places_as_the_mean(make_record, tmp_path):
+    records = [
+        make_record(strategy=strategy, seed=seed, quality={"perplexity": "lower"},
+                    final={"perplexity": value + seed / 100}, dense={"perplexity": 19.0})
+        for strategy, value in (("A", 41.19), ("B", 19.889))
+        for seed in range(3)
+    ]  # fmt: skip
+    write_records(records, tmp_path / "runs")
+    assert "  41.20 ± 0.02  " in standing_as_text(only(tmp_path / "runs"))
+
+
 def test_of_a_csv_the_loss_is_said_to_be_that_of_means(run_of, tmp_path):
     folder, table = run_of(), tmp_path / "leaderboard.csv"
     write_csv(leaderboard([folder]), table)
