@@ -33,6 +33,7 @@ _LATEX = {
     "^": r"\textasciicircum{}",
     "<": r"\textless{}",
     ">": r"\textgreater{}",
+    "|": r"\textbar{}",
     "×": r"$\times$",
     "±": r"$\pm$",
     "≥": r"$\geq$",
@@ -42,6 +43,7 @@ _LATEX = {
     "—": "---",
     "–": "--",
 }
+_EXPONENT = re.compile(r"e([+-][0-9]+)$")
 
 
 class _Cell(NamedTuple):
@@ -158,8 +160,9 @@ def _latex(table: _Table) -> str:
     def cell(each: _Cell) -> str:
         if not each.mean[:1].isdigit() and not each.mean.startswith("-"):
             return _in_latex(each.mean + each.marks)
-        mean = rf"\mathbf{{{each.mean}}}" if each.is_best else each.mean
-        number = rf"${mean} \pm {each.std}$" if each.std else f"${mean}$"
+        mean, std = map(_power_of_ten, (each.mean, each.std))
+        mean = rf"\mathbf{{{mean}}}" if each.is_best else mean
+        number = rf"${mean} \pm {std}$" if std else f"${mean}$"
         return number + _in_latex(each.marks)
 
     caption = ". ".join(filter(None, [table.title, table.conditions, table.caption, *table.notes]))
@@ -181,6 +184,10 @@ def _latex(table: _Table) -> str:
             r"\end{table}",
         ]
     )
+
+
+def _power_of_ten(number: str) -> str:
+    return _EXPONENT.sub(lambda found: rf" \times 10^{{{int(found[1])}}}", number)
 
 
 def _in_latex(text: str) -> str:

@@ -84,6 +84,19 @@ def test_where_lower_is_better_the_lowest_is_bold(make_sweep):
         assert re.findall(r"(\w+) & \$\\mathbf", as_latex(leaderboard(records))) == [best]
 
 
+def test_large_and_small_numbers_have_powers_of_ten_in_latex(make_record):
+    for factor, shown in (
+        (1e6, r"$2.5 \times 10^{6} \pm 7.071 \times 10^{5}$"),
+        (1e-5, r"$2.5 \times 10^{-5} \pm 7.071 \times 10^{-6}$"),
+    ):
+        records = [
+            make_record(seed=seed, quality={"perplexity": "lower"},
+                        final={"perplexity": factor * (2 + seed)}, dense={"perplexity": 1.0})
+            for seed in (0, 1)
+        ]  # fmt: skip
+        assert shown in as_latex(leaderboard(records))
+
+
 def test_of_one_seed_nothing_is_bold(make_sweep):
     frame = leaderboard(make_sweep(seeds=(0,)))
     assert "mathbf" not in as_latex(frame)
@@ -93,7 +106,9 @@ def test_of_one_seed_nothing_is_bold(make_sweep):
 def test_latex_is_balanced_and_escapes_all_that_it_would_obey(frame):
     latex = as_latex(frame)
     assert r"Own(name='a\_b \& 50\% \#1 \{x\}" in latex
-    assert r"\textless{}b\textgreater{}\$y\$ \textasciitilde{}\textasciicircum{}" in latex
+    assert (
+        r"\textbar{} \textless{}b\textgreater{}\$y\$ \textasciitilde{}\textasciicircum{}" in latex
+    )
     assert latex.count(r"\begin{tabular}{lrr}") == latex.count(r"\end{tabular}") == 1
     bare = re.sub(r"\\[\\{}$&%#_]", "", latex)
     assert bare.count("{") == bare.count("}")
