@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from .naming import digest
-from .points import point_of
+from .points import Point, point_of, point_of_row
 from .record import Outcome
 from .targets import TARGET_COLUMNS, TARGETS
 
@@ -36,9 +36,17 @@ SEED_COLUMNS: dict[str, str] = {
 """Column → definition, in the order of the table."""
 
 
-def single_seeds(records: Iterable[Outcome]) -> pd.DataFrame:
-    """A row for each record, in the order of the leaderboard and then of the seeds."""
+def single_seeds(records: Iterable[Outcome], rows: pd.DataFrame | None = None) -> pd.DataFrame:
+    """A row for each record, in the order of the leaderboard and then of the seeds.
+
+    Given some rows of the leaderboard, in any order, those records that are behind them, in theirs.
+    """
     ordered = sorted(records, key=lambda each: (point_of(each.experiment), _seed(each)))
+    if rows is not None:
+        behind: dict[Point, list[Outcome]] = {point_of_row(row): [] for _, row in rows.iterrows()}
+        for each in ordered:
+            behind.get(point_of(each.experiment).as_shown(), []).append(each)
+        ordered = [each for records in behind.values() for each in records]
     qualities = list(dict.fromkeys(name for record in ordered for name in record.quality))
     columns = [name for name in SEED_COLUMNS if "<quality>" not in name]
     columns += [each for name in qualities for each in (name, f"{name}_dense")]

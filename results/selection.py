@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from ..errors import UsageError, suggestion
-from .targets import TARGET_COLUMNS
 
 _CONDITION = re.compile(r"\s*([^<>=!]+?)\s*(<=|>=|!=|==|=|<|>)\s*(.*?)\s*", re.DOTALL)
 _ORDERS: dict[str, Callable[[Any, float], Any]] = {
@@ -21,7 +20,6 @@ _ORDERS: dict[str, Callable[[Any, float], Any]] = {
     ">=": operator.ge,
 }
 _MOST_SHOWN = 40
-_METHOD = ["dataset", "model", "settings", "strategy", "strategy_source"]
 
 
 def selected(frame: pd.DataFrame, conditions: Iterable[str]) -> pd.DataFrame:
@@ -59,21 +57,6 @@ def in_order(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     names = [_column(frame, column.removeprefix("-"), "--sort") for column in columns]
     ascending = [not column.startswith("-") for column in columns]
     return frame.sort_values(names, ascending=ascending, kind="stable", ignore_index=True)
-
-
-def of_rows(seeds: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
-    """The single runs that are behind the rows of a leaderboard, in its order."""
-    place = {key: number for number, key in enumerate(_points(frame))}
-    of_each = pd.Series([place.get(key) for key in _points(seeds)], seeds.index, dtype="float64")
-    kept = seeds.assign(_place=of_each).dropna(subset="_place")
-    return kept.sort_values("_place", kind="stable", ignore_index=True).drop(columns="_place")
-
-
-def _points(frame: pd.DataFrame) -> list[tuple[str, ...]]:
-    """What tells the rows apart, as texts."""
-    targets = frame[list(TARGET_COLUMNS)].astype("float64")
-    texts = pd.concat([frame[_METHOD].fillna(""), targets], axis="columns").astype(str)
-    return list(texts.itertuples(index=False, name=None))
 
 
 def _holds(frame: pd.DataFrame, condition: str) -> pd.Series[Any]:

@@ -69,7 +69,7 @@ def execute(options: argparse.Namespace) -> int:
     from ...results import leaderboard, write_csv
     from ...results.formats import FORMATS
     from ...results.naming import labels_of, with_labels
-    from ...results.selection import in_order, of_rows, selected
+    from ...results.selection import in_order, selected
 
     layout = None
     if options.panel or options.colour or options.line:
@@ -106,7 +106,7 @@ def execute(options: argparse.Namespace) -> int:
         from ...results.gathering import gathered
         from ...results.seeds import single_seeds
 
-        write_csv(of_rows(single_seeds(gathered(places)), frame), options.seeds)
+        write_csv(single_seeds(gathered(places), frame), options.seeds)
         print(options.seeds)
     if options.report:
         from ...results.gathering import whole_records

@@ -9,7 +9,7 @@ from prunebench.errors import UsageError
 from prunebench.results import Store, as_text, leaderboard
 from prunebench.results.record_file import RECORDS_FILE, write_records
 from prunebench.results.seeds import single_seeds
-from prunebench.results.selection import in_order, of_rows, selected
+from prunebench.results.selection import in_order, selected
 
 NESTED = "GlobalMagnitude(allocation=Global(minimum=1, minimum_density=0.1), structure=Filters)"
 
@@ -89,10 +89,24 @@ def test_a_table_of_all_rows_does_not_depend_on_how_targets_are_ordered(frame):
 def test_single_seeds_are_those_of_the_rows_that_are_left(make_sweep):
     records = [*make_sweep(seeds=range(3)), *make_sweep(seeds=range(3), sparsity=0.5, rounds=2)]
     part = selected(leaderboard(records), ["rounds=1", "strategy=Random", "compression>=2"])
-    seeds = of_rows(single_seeds(records), part)
+    seeds = single_seeds(records, part)
     means = seeds.groupby("target_compression")["top1"].mean()
     assert len(seeds) == 6
     assert np.allclose(means, part.sort_values("target_compression")["top1_mean"])
+
+
+def test_single_seeds_of_another_version_of_a_network_are_left_out(make_record, tmp_path):
+    records = [
+        make_record(model="net.py:Net", seed=seed, sources={"model": digest}, comparison="ab12cd34")
+        for digest in ("1" * 64, "2" * 64)
+        for seed in range(2)
+    ]
+    file = tmp_path / "runs"
+    write_records(records, file)
+    chosen = ["--where", f"model_source=sha256:{'2' * 64}", "--seeds", str(tmp_path / "seeds.csv")]
+    assert main(["leaderboard", str(file), *chosen]) == 0
+    found = set(pd.read_csv(tmp_path / "seeds.csv")["id"])
+    assert found == {f"sha256:{record.id}" for record in records[2:]}
 
 
 def save(records, folder):
