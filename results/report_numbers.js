@@ -33,8 +33,11 @@ class Numbers {
     return this.section.qualities.flatMap((metric, n) => {
       const mean = (row) => row.cell(`${metric.name}_mean`), change = (row) => row.cell(`${metric.name}_change_mean`);
       const own = { title: heading(metric), value: mean, text: (row) => quality(metric, row), up: !metric.higher };
-      const sign = (value) => (value > 0 ? "+" : value < 0 ? "−" : "") + written(metric, Math.abs(value));
-      const other = { title: "Change", value: change, text: (row) => (change(row) === null ? NOTHING : sign(change(row))), up: !metric.higher };
+      const signed = (row) => {
+        const [, size] = writtenWith(metric, mean(row), Math.abs(change(row)));
+        return (Number(size) === 0 ? "" : change(row) > 0 ? "+" : "−") + size;
+      };
+      const other = { title: "Change", value: change, text: (row) => (change(row) === null ? NOTHING : signed(row)), up: !metric.higher };
       return n === 0 ? [own, other] : [own];
     });
   }

@@ -110,11 +110,11 @@ class Section {
     };
     const axes = this.data.axes.map((axis) => [axis.column, axis.title]);
     if (this.targets.length === 1) axes.unshift(["rows", "Strategies, best first"]);
-    const spread = this.metric.factor === 100 ? ["logit", "Logit"] : ["log", "Logarithmic"];
+    const spread = this.metric.factor === 100 ? [["logit", "Logit"]] : this.isPositive ? [["log", "Logarithmic"]] : [];
     const focused = document.activeElement?.closest("label")?.firstChild?.textContent;
     this.bar.replaceChildren(
       choice("Quality", this.qualities.map((metric, n) => [n, heading(metric)]), choices.quality, (value) => set("quality")(Number(value))),
-      choice("Its scale", [["linear", "Linear"], spread], this.scale, set("scale")),
+      choice("Its scale", [["linear", "Linear"], ...spread], this.scale, set("scale")),
       choice("Against", axes, choices.x, set("x")),
       ...(choices.x === "rows" ? [] : [choice("Scale", [["linear", "Linear"], ["log", "Logarithmic"]], this.xScale, set("xScale"))]),
       choice("Intervals", [["std", "± standard deviation"], ["ci95", "95 % confidence"], ["none", "None"]], choices.intervals, set("intervals")));
@@ -125,9 +125,15 @@ class Section {
     return this.qualities[this.choices.quality];
   }
 
-  /** Fractions spread out towards 0 and 100; what grows as networks get worse on a logarithm. */
+  /** Whether all values of the metric have a logarithm. */
+  get isPositive() {
+    const { name, dense } = this.metric;
+    return [dense, ...this.rows.map((row) => row.cell(`${name}_mean`))].every((value) => value === null || value > 0);
+  }
+
+  /** Fractions spread out towards 0 and 100; what grows as networks get worse on a logarithm, if there is one. */
   get scale() {
-    return this.choices.scale || (this.metric.factor === 100 ? "logit" : this.metric.higher ? "linear" : "log");
+    return this.choices.scale || (this.metric.factor === 100 ? "logit" : this.metric.higher || !this.isPositive ? "linear" : "log");
   }
 
   get axis() {

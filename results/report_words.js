@@ -6,9 +6,35 @@ const heading = (metric) => (metric.unit ? `${metric.title} (${metric.unit})` : 
 const percent = (share) => `${Number((100 * share).toPrecision(3))}`;
 const significant = (value, digits) => String(Number(value.toPrecision(digits)));
 
+const HALF = `5${"0".repeat(24)}`;
+
+/** A rounded number; what was halfway goes to the even digit, as in all other tables. */
+const even = (text, halfway) => (halfway && Number(text.at(-1)) % 2 ? text.slice(0, -1) + (Number(text.at(-1)) - 1) : text);
+const fixed = (value, places) => even(value.toFixed(places), value.toFixed(places + 25).endsWith(HALF));
+
+/** The digits and the power of ten of a number that is rounded to four digits. */
+function parts(value) {
+  const [digits, ten] = value.toExponential(3).split("e"), [all] = value.toExponential(28).split("e");
+  return [even(digits, all.endsWith(HALF)), Number(ten)];
+}
+
+/** A number to four digits, with a power of ten where all other tables have one. */
+function short(value) {
+  const [digits, ten] = parts(value);
+  if (ten >= -4 && ten < 4) return String(Number(`${digits}e${ten}`));
+  return `${Number(digits)}e${ten < 0 ? "-" : "+"}${String(Math.abs(ten)).padStart(2, "0")}`;
+}
+
 /** A value of a metric as tables have it, and with all digits of the CSV file. */
-const written = (metric, value) => (metric.factor === 100 ? (100 * value).toFixed(2) : significant(value, 4));
+const written = (metric, value) => (metric.factor === 100 ? fixed(100 * value, 2) : short(value));
 const exact = (metric, value) => significant(metric.factor * value, 6);
+
+/** A value and one beside it, such as its spread, both to as many places after the point. */
+function writtenWith(metric, value, spread) {
+  const places = 3 - parts(value)[1];
+  if (metric.factor === 100 || places < 0 || places > 6) return [written(metric, value), written(metric, spread)];
+  return [fixed(value, places), fixed(spread, places)];
+}
 
 /** How numbers of an axis are written: beside it, in tables, and in full. */
 const KINDS = {
@@ -41,5 +67,5 @@ function quality(metric, row) {
   if (!seeds) return row.cell("seeds_failed") ? "failed" : NOTHING;
   if (mean === null) return "not finite";
   const marks = (row.cell("seeds_collapsed") ? "†" : "") + (absent ? ` (${seeds}/${seeds + absent})` : "");
-  return written(metric, mean) + (std === null ? "" : ` ± ${written(metric, std)}`) + marks;
+  return (std === null ? written(metric, mean) : writtenWith(metric, mean, std).join(" ± ")) + marks;
 }

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from prunebench.results import leaderboard
+from prunebench.results import as_text, leaderboard
 from prunebench.results.record import Epoch, Layer
 from prunebench.results.report import report
 
@@ -159,6 +159,48 @@ def test_every_point_says_the_numbers_of_the_csv_file(opened, path, frame):
         assert f"{row['compression_mean']:g}×" in text
     page.keyboard.press("Escape")
     assert page.locator(".explorer .tip:visible").count() == 0
+
+
+def page_of(tmp_path, name, values, dense):
+    """A page of a metric of which less is better, with its leaderboard."""
+    from .conftest import _make_record
+
+    records = [
+        _make_record(strategy=strategy, seed=seed, quality={name: "lower"},
+                     final={name: value}, dense={name: dense})
+        for strategy, of_seeds in zip(STRATEGIES, values, strict=True)
+        for seed, value in enumerate(of_seeds)
+    ]  # fmt: skip
+    frame = leaderboard(records)
+    report(frame, tmp_path / "report.html", records)
+    return tmp_path / "report.html", frame
+
+
+def test_numbers_are_written_as_in_the_tables_without_scripts(opened, tmp_path):
+    values = [(45.6, 45.58, 45.65), (1234.5, 1234.5), (1.5e6, 2.5e6), (19.859, 19.859)]
+    path, frame = page_of(tmp_path, "perplexity", values, 19.0)
+    page = opened(path)
+    shown = [text.replace("\u202f", " ") for text in column(page, ".all", 3)]
+    assert shown == [
+        line.removeprefix(name).strip()
+        for name in STRATEGIES
+        for line in as_text(frame).splitlines()
+        if line.startswith(name)
+    ]
+    static = page.locator(".matrix tbody td").all_text_contents()
+    for change, text in zip(column(page, ".all", 4), static, strict=True):
+        assert text.strip().endswith(change)
+
+
+def test_values_without_a_logarithm_have_a_linear_scale(opened, tmp_path):
+    path, _ = page_of(tmp_path, "score", [(-1.5, -1.4), (-1.0, -1.1), (0.0, 0.1), (0.5, 0.4)], -2)
+    page = opened(path)
+    assert chosen(page, "Its scale").locator("option").all_inner_texts() == ["Linear"]
+    places = page.locator(".explorer g.line .marker").evaluate_all(
+        "(nodes) => nodes.map((node) => node.getAttribute('transform'))"
+    )
+    assert len(set(places)) == len(STRATEGIES)
+    assert "-1" in page.locator(".explorer .tick").all_text_contents()
 
 
 def test_a_pointer_over_a_marker_brings_its_line_out_and_dims_all_others(opened, path):
