@@ -68,10 +68,16 @@ def suggestion(name: str, allowed: Iterable[str], meant: Sequence[str] = ()) -> 
     """
     names = sorted(allowed)
     near = list(meant) or difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    if not near:  # "lenet5" for "LeNet5" differs in too many letters for the line above
-        near = [candidate for candidate in names if candidate.lower() == name.lower()]
+    if not near:  # "cifar-10" and "lenet5" differ from ours in too many letters for the line above
+        plain = {_plain(candidate): candidate for candidate in names}
+        near = [plain[each] for each in difflib.get_close_matches(_plain(name), plain, n=1)]
     listing = f"(allowed: {', '.join(names) or 'none'})"
     return f"did you mean {' or '.join(map(repr, near))}? {listing}" if near else listing
+
+
+def _plain(name: str) -> str:
+    """A name in small letters, without what people put between words."""
+    return re.sub(r"[-_ ]", "", name).lower()
 
 
 _OPTIONS_ELSEWHERE = {
@@ -94,11 +100,11 @@ def option_suggestion(option: str, allowed: Sequence[str]) -> str:
     prefix, dot, name = given.rpartition(".")
     name = _OPTIONS_ELSEWHERE.get(name, name)
     # Of options of a recipe the recipe's name is no part of what they are like.
-    endings = {each.lstrip("-").removeprefix(prefix + dot): each for each in allowed}
-    near = [each for each in allowed if each.lstrip("-").rpartition(".")[2] == name]
+    whole = {each: each.lstrip("-").removeprefix(prefix + dot) for each in allowed}
+    last = {each: whole[each].rpartition(".")[2] for each in allowed}
+    close = difflib.get_close_matches(name, {*whole.values(), *last.values()}, n=1, cutoff=0.7)
+    near = [each for each in allowed if {whole[each], last[each]} & {*close}]
     near = [each for each in near if each.startswith(f"--{prefix}{dot}")] or near
-    close = difflib.get_close_matches(name, endings, n=1, cutoff=0.7)
-    near = near or [endings[each] for each in close]
     return f"; did you mean {' or '.join(near)}?" if near else ""
 
 

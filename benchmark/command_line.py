@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn, Protocol
 
 from .. import __version__
-from ..errors import UsageError, option_suggestion, shown, tell
+from ..errors import UsageError, option_suggestion, shown, suggestion, tell
 from .commands import (
     break_even,
     check,
@@ -153,6 +153,12 @@ class _Parser(argparse.ArgumentParser):
             hint = option_suggestion(unknown[0], flags) if unknown[0].startswith("-") else ""
             self.error(f"unrecognized arguments: {' '.join(map(shown, unknown))}{hint}")
         return namespace, unknown
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """As argparse does, but with the nearest of the choices."""
+        if action.choices is not None and value not in action.choices:
+            hint = suggestion(str(value), map(str, action.choices))
+            raise argparse.ArgumentError(action, f"invalid choice: {shown(value)}: {hint}")
 
     def error(self, message: str) -> NoReturn:
         """One sentence in place of the usage and a line."""

@@ -133,6 +133,10 @@ def test_a_batch_that_no_memory_holds_is_refused_before_anything_is_timed(
         (["--pretraining.foo", "1"], "unrecognized arguments: '--pretraining.foo'; see"),
         (["--epochs", "3"], "did you mean --pretraining.epochs or --finetuning.epochs?"),
         (["--worker-s", "2"], "did you mean --workers?"),
+        (
+            ["--learning-rat", "1"],
+            "did you mean --pretraining.learning-rate or --finetuning.learning-rate?",
+        ),
         (["--xyzzy"], "--xyzzy'; see 'prunebench run --help'"),
     ],
 )
@@ -173,6 +177,11 @@ def test_a_model_of_another_library_is_answered_with_its_name_there(capsys):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
+        (["runn"], "invalid choice: 'runn': did you mean 'run'? (allowed: break-even, check, "),
+        (["breakeven"], "did you mean 'break-even'?"),
+        (["suite", "lst"], "did you mean 'list'?"),
+        (["run", *flags(dataset="cifar-10")], "did you mean 'CIFAR10'?"),
+        (["run", *flags(dataset="mnst")], "did you mean 'MNIST'?"),
         (["list", "SNIP"], "did you mean 'prunebench list strategies SNIP'?"),
         (["list", "--prune-only", "foo"], "--prune-except need --model and --dataset"),
         (["list", "models", "--model", "LeNet5"], "models is not allowed beside --model"),
