@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -166,7 +166,9 @@ class FromFile(Initialisation):
     experiment's identity is the contents of the file.
 
     Args:
-        path: the file; a dict that has the weights under ``state_dict`` or ``model`` will do.
+        path: the file; a dict that has the weights under ``state_dict``, ``model_state_dict`` or
+            ``model`` will do, and so will names that DataParallel or torch.compile have begun with
+            ``module.`` or ``_orig_mod.``.
     """
 
     draws = False
@@ -179,7 +181,8 @@ class FromFile(Initialisation):
         Raises:
             UsageError: the file cannot be read, or its weights are not those of the model.
         """
-        load_state(model, _state_of(Path(self.path)), f"initialisation FromFile: {self.path}")
+        state = _unwrapped(_state_of(Path(self.path)), model.state_dict().keys())
+        load_state(model, state, f"initialisation FromFile: {self.path}")
 
     def fill(self, weight: Tensor) -> None:
         """Leave the weight as it is."""
@@ -226,6 +229,13 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor], source: str) -> No
         ) from None
 
 
+_KEYS = ("state_dict", "model_state_dict", "model")
+"""Under which of these a dict may have the weights."""
+
+_WRAPPERS = ("module.", "_orig_mod.")
+"""What DataParallel and torch.compile put before all names."""
+
+
 @cache
 def _digest(path: Path, changed: int) -> str:
     """SHA-256 of a file that was last changed at that time; it is read once."""
@@ -260,13 +270,32 @@ def _state_of(path: Path) -> dict[str, Tensor]:
     except Exception:  # other files make torch raise all kinds, and advise to execute what is there
         raise UsageError(
             f"initialisation FromFile: {path} holds no weights that can be read: give a state dict "
-            "as safetensors (with that suffix) or as torch.save writes it, of tensors alone"
+            "as safetensors (with that suffix) or as torch.save writes it, of tensors alone, such "
+            "as model.state_dict() and not the model"
         ) from None
-    for key in ("state_dict", "model"):
+    for key in _KEYS:
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
     if not isinstance(content, dict) or not all(
         isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in content.items()
     ):
-        raise UsageError(f"initialisation FromFile: {path} holds no state dict")
+        raise UsageError(
+            f"initialisation FromFile: {path} holds no state dict: save model.state_dict() alone, "
+            f"or in a dict under {', '.join(_KEYS[:-1])} or {_KEYS[-1]}"
+        )
     return content
+
+
+def _unwrapped(state: dict[str, Tensor], own: Iterable[str]) -> dict[str, Tensor]:
+    """A state dict without what wrappers have put before each of its names.
+
+    Args:
+        state: as it was saved.
+        own: the names that the network has itself.
+    """
+    while state and state.keys().isdisjoint(own):
+        shared = [each for each in _WRAPPERS if all(name.startswith(each) for name in state)]
+        if not shared:
+            break
+        state = {name.removeprefix(shared[0]): tensor for name, tensor in state.items()}
+    return state

@@ -29,7 +29,7 @@ def load(path, model=None):
 
 
 @pytest.mark.parametrize("suffix", ["safetensors", "pt", "pth"])
-@pytest.mark.parametrize("key", [None, "state_dict", "model"])
+@pytest.mark.parametrize("key", [None, "state_dict", "model_state_dict", "model"])
 def test_a_state_dict_is_loaded_bit_by_bit(tmp_path, suffix, key):
     path, network = tmp_path / f"weights.{suffix}", nn.Linear(3, 2)
     if suffix == "safetensors":
@@ -37,6 +37,30 @@ def test_a_state_dict_is_loaded_bit_by_bit(tmp_path, suffix, key):
     else:
         torch.save({key: network.state_dict()} if key else network.state_dict(), path)
     assert torch.equal(load(path).weight, network.weight)
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod."])
+def test_what_wrappers_put_before_all_names_is_left_out(tmp_path, prefix):
+    path, network = tmp_path / "weights.pt", nn.Linear(3, 2)
+    torch.save({f"{prefix}{name}": each for name, each in network.state_dict().items()}, path)
+    assert torch.equal(load(path).weight, network.weight)
+
+
+def test_a_network_with_a_layer_called_module_keeps_its_names(tmp_path):
+    path, network = tmp_path / "weights.pt", nn.ModuleDict({"module": nn.Linear(3, 2)})
+    torch.save({"module.weight": network.module.weight.detach()}, path)
+    with pytest.raises(UsageError, match=r"it lacks module\.bias$"):
+        load(path, network)
+    torch.save(nn.DataParallel(network).state_dict(), path)
+    loaded = load(path, nn.ModuleDict({"module": nn.Linear(3, 2)}))
+    assert torch.equal(loaded.module.weight, network.module.weight)
+
+
+@pytest.mark.parametrize("content", [nn.Linear(3, 2), {"net": nn.Linear(3, 2).state_dict()}])
+def test_what_holds_no_state_dict_is_told_what_to_save(tmp_path, content):
+    torch.save(content, tmp_path / "weights.pt")
+    with pytest.raises(UsageError, match=r"model\.state_dict\(\)"):
+        load(tmp_path / "weights.pt")
 
 
 def _zip(path):
