@@ -20,7 +20,9 @@ from .task import Dataset, Task, register
 class Digits(Dataset):
     """1,797 images of 8×8 pixels in 10 classes (UCI Optical Recognition, in scikit-learn).
 
-    Held out from the 1,797: ``test`` examples, then ``validation`` examples.
+    Args:
+        test: examples held out from the 1,797.
+        validation: examples held out from the others.
     """
 
     test: Annotated[int, Field(ge=1)] = 360

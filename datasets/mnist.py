@@ -16,13 +16,14 @@ from .task import Dataset, Task, register
 
 @dataclass(frozen=True)
 class _LikeMNIST(Dataset):
-    """``validation`` examples are held out from the 60,000 for training.
+    """What the three have in common.
 
-    Of the others ``training`` are trained on, drawn at random and always the same ones; all of them
-    if there is no number.
-
-    With the ``scaling`` ``standardised`` pixels have mean 0 and standard deviation 1 over those
-    trained on, with ``unit`` they are in [0, 1].
+    Args:
+        validation: examples held out from the 60,000 for training.
+        scaling: with ``standardised`` pixels have mean 0 and standard deviation 1 over those
+            trained on, with ``unit`` they are in [0, 1].
+        training: how many of the others are trained on, drawn at random and always the same ones;
+            all of them if there is no number.
     """
 
     validation: Annotated[int, Field(ge=1, lt=60_000)] = 5_000

@@ -75,8 +75,10 @@ class LeNet5Classic(nn.Module):
 class LeNetDropout(nn.Module):
     """The network of PyTorch's MNIST example: convolutions 10-20 (5×5), linear 50-classes, dropout.
 
-    Dropout stands on the feature maps of the second convolution and on the hidden layer.
     21,840 parameters and 480,500 multiply–adds on 1×28×28 inputs with 10 classes.
+
+    Args:
+        dropout: on the feature maps of the second convolution and on the hidden layer.
     """
 
     def __init__(

@@ -18,7 +18,11 @@ class Perceptron(nn.Module):
     """A perceptron with hidden layers of ReLU units, four of 50 by default, and dropout if asked.
 
     47,410 parameters and 47,200 multiply–adds with four times 50 units on 28×28 inputs with 10
-    classes. Dropout stands on the hidden layers.
+    classes.
+
+    Args:
+        hidden: units of each hidden layer.
+        dropout: on the hidden layers.
     """
 
     def __init__(

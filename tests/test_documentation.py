@@ -11,13 +11,16 @@ import pytest
 from ruamel.yaml import YAML
 
 import prunebench
-from prunebench.benchmark.catalogue.components import methods_as_markdown
+from prunebench.benchmark.catalogue.components import all_answers, methods_as_markdown
 from prunebench.benchmark.catalogue.description import ENTRIES, description
+from prunebench.benchmark.catalogue.shipped import SHIPPED
 from prunebench.benchmark.command_line import main
 from prunebench.benchmark.experiment import Experiment
 from prunebench.benchmark.grid import grid, read_settings
+from prunebench.datasets import DATASETS
 from prunebench.hyperparameters import hyperparameters
-from prunebench.metrics import Protocol
+from prunebench.metrics import METRICS, RUNTIMES, Protocol
+from prunebench.models import INITIALISATIONS, MODELS
 from prunebench.results import (
     COLUMNS,
     Store,
@@ -44,6 +47,7 @@ from prunebench.strategies import (
     CURVATURES,
     PENALTIES,
     RECOVERIES,
+    SCHEDULES,
     STRATEGIES,
     STRUCTURES,
     TIMINGS,
@@ -280,14 +284,47 @@ def test_a_strategy_documents_formula_source_use_cost_and_every_hyperparameter(n
 
 @pytest.mark.parametrize(
     "registry",
-    [ALLOCATIONS, STRUCTURES, CURVATURES, TIMINGS, RECOVERIES, PENALTIES],
+    [
+        ALLOCATIONS,
+        STRUCTURES,
+        CURVATURES,
+        SCHEDULES,
+        TIMINGS,
+        RECOVERIES,
+        PENALTIES,
+        INITIALISATIONS,
+        MODELS,
+        DATASETS,
+        METRICS,
+        RUNTIMES,
+    ],
     ids=lambda registry: registry.kinds,
 )
-def test_what_goes_into_a_method_documents_its_hyperparameters(registry):
+def test_every_other_component_documents_its_hyperparameters(registry):
     for name in registry.names():
         known = description(registry.find(name))
         assert known.summary.endswith(".")
-        assert set(hyperparameters(registry.find(name))) - {"minimum"} <= set(known.arguments), name
+        given = {"minimum", *registry.given}
+        assert set(hyperparameters(registry.find(name))) - given <= set(known.arguments), name
+
+
+def test_a_description_has_all_lines_of_a_lone_argument_and_no_markup():
+    class Documented:
+        """Like :class:`~prunebench.models.LeNet5`, ``pip install`` or :meth:`score`.
+
+        Args:
+            first: ``a``
+                or b.
+        """
+
+    known = description(Documented)
+    assert known.summary == "Like `LeNet5`, `pip install` or `score`."
+    assert known.arguments == {"first": "`a` or b."}
+
+
+def test_nothing_that_is_listed_has_markup_of_docstrings():
+    texts = [text for (kind, _), text in all_answers().items() if kind not in SHIPPED]
+    assert not [text for text in texts if "``" in text or re.search(r":\w+:`", text)]
 
 
 def test_the_experiment_on_all_strategies_names_them_all():

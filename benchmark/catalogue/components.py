@@ -110,7 +110,7 @@ def methods_as_markdown() -> str:
             continue
         parts.append(f"## {kinds.capitalize()}")
         parts += [_section(other, name) for name in other.names()]
-    return "\n\n".join(parts).replace("``", "`") + "\n"
+    return "\n\n".join(parts) + "\n"
 
 
 _PAGE_HEAD = """\

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import inspect
 import re
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
 
 ENTRIES = ("Formula", "Source", "Use", "Cost")
 
+# Code and cross-references of reStructuredText; of one that begins with ~ the last name is meant.
+_MARKUP = re.compile(r":[\w:]+:`(?:~(?:\w+\.)*)?([^`]+)`|``([^`]+)``")
+
 
 @dataclass(frozen=True)
 class Description:
-    """A docstring, taken apart.
+    """A docstring, taken apart; code in it is in single backticks, as in Markdown.
 
     Attributes:
         summary: its first line.
@@ -44,14 +48,14 @@ def description(factory: type) -> Description:
 
 
 def _taken_apart(docstring: str) -> Description:
-    text = inspect.cleandoc(docstring)
+    text = _MARKUP.sub(r"`\1\2`", inspect.cleandoc(docstring))
     summary, _, rest = text.partition("\n")
     before, _, after = rest.partition("Args:\n")
     first_entry = re.search(rf"^({'|'.join(ENTRIES)}): ", before, re.MULTILINE)
     prose = before[: first_entry.start()] if first_entry else before
     entries = before[first_entry.start() :] if first_entry else ""
     prose, _, _ = prose.partition("Attributes:\n")
-    arguments = inspect.cleandoc(after.partition("\n\n")[0])
+    arguments = textwrap.dedent(after.partition("\n\n")[0])
     return Description(
         summary=summary,
         prose=prose.strip(),

@@ -156,8 +156,8 @@ class CoupledChannels(Filters):
     """Channels with all that belongs to them, so that the network can be made smaller.
 
     The filter, its bias and normalisation, the columns of every layer that reads the channel, and
-    where outputs are added up the filters of all of them; heads of attention are channels too. See
-    :mod:`.coupling`. Every group of channels keeps one at least, and the output layer stays.
+    where outputs are added up the filters of all of them; heads of attention are channels too.
+    Every group of channels keeps one at least, and the output layer stays.
     """
 
     removes = "channels"
