@@ -9,14 +9,16 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, is_dataclass
+from enum import Enum
 from functools import cache
+from pathlib import PurePath
 from types import MappingProxyType, NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, create_model
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from .errors import UsageError
-from .notation import written
+from .notation import noted, written
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Parameter:
     default: Any
 
     def __str__(self) -> str:
-        default = "" if self.default is inspect.Parameter.empty else f" = {self.default!r}"
+        default = "" if self.default is inspect.Parameter.empty else f" = {noted(self.default)!r}"
         return f"{self.name}: {_hint_as_text(self.annotation)}{default}"
 
 
@@ -43,6 +45,8 @@ def _hint_as_text(hint: Any) -> str:
         return " | ".join(map(repr, arguments))
     if origin in (Union, UnionType):
         return " | ".join(map(_hint_as_text, arguments))
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return " | ".join(repr(noted(member)) for member in hint)
     if arguments:
         return f"{hint.__name__}[{', '.join(map(_hint_as_text, arguments))}]"
     return hint.__name__ if isinstance(hint, type) else str(hint)
@@ -101,12 +105,24 @@ def _hyperparameters(factory: type) -> Mapping[str, Parameter]:
     )
 
 
+def _as_it_is_written(hint: Any) -> Any:
+    """A type hint by which an Enum may be its value, and a path a text, as they are written."""
+    if isinstance(hint, type) and issubclass(hint, Enum | PurePath):
+        return Annotated[hint, Field(strict=False)]
+    origin, inner = get_origin(hint), tuple(map(_as_it_is_written, get_args(hint)))
+    if origin in (Union, UnionType):
+        return Union[inner]  # noqa: UP007 # of as many as there are
+    if origin is Annotated:
+        return Annotated[(inner[0], *hint.__metadata__)]
+    return origin[inner] if origin in (list, tuple, set, frozenset, dict) else hint
+
+
 @cache
 def checker(factory: type[Any], names: tuple[str, ...]) -> type[BaseModel]:
     """A pydantic model that checks the named arguments of ``factory`` against its type hints."""
     fields: dict[str, Any] = {
         name: (
-            parameter.annotation,
+            _as_it_is_written(parameter.annotation),
             ... if parameter.default is inspect.Parameter.empty else parameter.default,
         )
         for name, parameter in hyperparameters(factory).items()

@@ -10,6 +10,8 @@ import ast
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import Enum
+from pathlib import PurePath
 from typing import Any
 
 from .errors import UsageError, shown
@@ -141,12 +143,32 @@ def quoted(text: str, reference: str) -> str:
 
 def written(reference: str, arguments: Mapping[str, Any]) -> str:
     """The text of a component, given its arguments that are not at their default."""
-    inner = ", ".join(f"{name}={mapped(v, _ordered)!r}" for name, v in arguments.items())
+    inner = ", ".join(f"{name}={noted(value)!r}" for name, value in arguments.items())
     return f"{reference}({inner})" if inner else reference
 
 
-def _ordered(part: Any) -> Any:
-    """What is no list or mapping, a set always in one order: Python's differs between processes."""
+def noted(value: Any) -> Any:
+    """An argument as what has a notation: an Enum as its value, a path as its text.
+
+    A set is always in one order: Python's differs between processes.
+    """
+    return mapped(value, _noted)
+
+
+def _noted(part: Any) -> Any:
+    if isinstance(part, Enum):
+        return noted(part.value)
+    if isinstance(part, PurePath):
+        return str(part)
     if not isinstance(part, set | frozenset) or not part:
         return part
-    return Verbatim(f"{{{', '.join(sorted(map(repr, part)))}}}")
+    return Verbatim(f"{{{', '.join(sorted(repr(noted(each)) for each in part))}}}")
+
+
+def is_literal(value: Any) -> bool:
+    """Whether an argument can be read again from its notation."""
+    try:
+        ast.literal_eval(repr(noted(value)))
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return False
+    return True

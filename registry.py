@@ -30,7 +30,7 @@ from pydantic import ValidationError
 
 from .errors import UsageError, message_of, sentence_of, shown, suggestion
 from .hyperparameters import Configured, Parameter, checker, hyperparameters
-from .notation import Call, Verbatim, mapped, parse, quoted, written
+from .notation import Call, Verbatim, is_literal, mapped, parse, quoted, written
 from .protocols import MadeFromFile, declared
 from .user_code import ask, imported, is_from_file, source_of
 
@@ -323,6 +323,12 @@ class Registry(Generic[T]):
             for name, parameter in parameters.items()
             if getattr(checked, name) != parameter.default
         )
+        for name, value in changed:
+            if not is_literal(mapped(value, _without_component)):
+                raise UsageError(
+                    f"{self.kind} {reference}: {name}: {shown(value)} cannot be written into a "
+                    "record: give numbers, texts, paths, members of an Enum, or components"
+                )
         return Component(reference, factory, changed)
 
     def _reference(self, cls: type[T]) -> str:
@@ -370,6 +376,10 @@ def _inside(value: Any) -> list[Component[Any]]:
 def _created(value: Any) -> Any:
     """An argument, with instances in place of components."""
     return mapped(value, lambda part: part.create() if isinstance(part, Component) else part)
+
+
+def _without_component(part: Any) -> Any:
+    return None if isinstance(part, Component) else part
 
 
 def _identified(part: Any) -> Any:

@@ -1,5 +1,6 @@
 """How hyperparameters are written for people."""
 
+from enum import Enum
 from typing import Annotated, Any, Literal, Optional, Union
 
 import pytest
@@ -9,6 +10,11 @@ from prunebench.hyperparameters import Parameter, hyperparameters
 from prunebench.strategies import SNIP
 
 
+class Colour(Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
 @pytest.mark.parametrize(
     ("hint", "text"),
     [
@@ -16,6 +22,7 @@ from prunebench.strategies import SNIP
         (float | None, "float | None"),
         (Union[int, str], "int | str"),  # noqa: UP007 # as users of older Python write it
         (Optional[Literal["a", 2]], "'a' | 2 | None"),  # noqa: UP045
+        (Colour | int, "'red' | 'blue' | int"),
         (tuple[int, ...], "tuple[int, ...]"),
         (dict[str, Any] | None, "dict[str, Any] | None"),
         (Annotated[int, Field(ge=1)] | None, "int | None"),

@@ -3,6 +3,9 @@
 import re
 import sys
 from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum, IntEnum
+from pathlib import Path
 from typing import Annotated
 
 import pytest
@@ -187,6 +190,61 @@ def test_a_set_is_written_in_one_order_and_read_again():
     assert str(made) == f"Pattern(names={{{inner}}}, loose={{{inner}}})"
     assert SHAPES.component(str(made)) == made
     assert made.create() == Pattern(names=frozenset(letters), loose=set(letters))
+
+
+class Colour(Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+class Size(IntEnum):
+    SMALL = 1
+    LARGE = 2
+
+
+@SHAPES.register
+@dataclass(frozen=True)
+class Drawing(Shape):
+    """Has values that have no notation of their own."""
+
+    colour: Colour = Colour.RED
+    size: Size | None = None
+    palette: tuple[Colour, ...] = ()
+    file: Path | None = None
+    when: datetime | None = None
+
+
+@pytest.mark.parametrize(
+    ("made", "text"),
+    [
+        (Drawing(), "Drawing"),
+        (Drawing(colour=Colour.BLUE), "Drawing(colour='blue')"),
+        (Drawing(size=Size.LARGE), "Drawing(size=2)"),
+        (Drawing(palette=(Colour.BLUE, Colour.RED)), "Drawing(palette=('blue', 'red'))"),
+        (Drawing(file=Path("a/b c.txt")), "Drawing(file='a/b c.txt')"),
+    ],
+)
+def test_an_enum_is_written_as_its_value_and_a_path_as_a_text(made, text):
+    component = SHAPES.component(made)
+    assert str(component) == repr(made) == text
+    assert SHAPES.component(text) == component
+    assert SHAPES.component(text).create() == made
+
+
+@pytest.mark.parametrize(
+    ("shape", "complaint"),
+    [
+        ("Drawing(colour='green')", "colour: 'green' is not allowed: input should be 'red' or"),
+        ("Drawing(file=3)", "file: 3 is not allowed: input is not a valid path"),
+        (
+            Drawing(when=datetime(2026, 1, 1)),
+            "when: datetime.date...6, 1, 1, 0, 0) cannot be written",
+        ),
+    ],
+)
+def test_what_cannot_be_read_from_a_record_is_refused(shape, complaint):
+    with pytest.raises(UsageError, match=re.escape(f"shape Drawing: {complaint}")):
+        SHAPES.component(shape)
 
 
 def test_a_built_in_component_counts_by_its_text():
