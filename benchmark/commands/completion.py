@@ -54,8 +54,13 @@ def _names() -> Mapping[str, list[str]]:
     """The names of what there is to choose from, by kind."""
     from ..catalogue.memory import answers
 
+    known = answers()
+    if not known:  # where there are plug-ins nothing is remembered
+        from ..catalogue.components import all_answers
+
+        known = all_answers()
     names: dict[str, list[str]] = {}
-    for kind, name in answers():
+    for kind, name in known:
         if kind and name:
             names.setdefault(kind, []).append(name)
     return names

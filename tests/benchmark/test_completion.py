@@ -1,5 +1,6 @@
 """What a shell completes: commands, options, and the names of what there is to choose from."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -84,3 +85,22 @@ def test_without_what_writes_the_script_a_sentence_says_how_to_get_it(monkeypatc
     monkeypatch.setitem(sys.modules, "shtab", None)
     with pytest.raises(UsageError, match=r"shtab not installed: pip install '\.\[completion\]'"):
         COMMANDS["completion"].execute(None)
+
+
+@pytest.mark.slow
+def test_plug_ins_are_offered_like_what_comes_along(tmp_path):
+    folder = tmp_path / "plug_in-1.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: plug-in\nVersion: 1.0\n")
+    entry = "[prunebench.strategies]\nPlugged = prunebench.strategies:GlobalMagnitude\n"
+    (folder / "entry_points.txt").write_text(entry)
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, "-m", "prunebench", "completion", "bash"],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert {"Plugged", "SNIP", "digits"} <= set(re.split(r"[^\w.-]+", done.stdout))
