@@ -232,7 +232,7 @@ class Registry(Generic[T]):
             name = self._spelled(reference)
             if name in self._plug_ins:
                 ask(self._plug_ins[name].value, None)
-                self._classes[name] = self._plug_ins[name].load()
+                self._classes[name] = self._loaded(self._plug_ins[name])
             found = self._classes.get(name)
             library, _, rest = reference.partition("/")
             if found is None and library in self._libraries:
@@ -364,6 +364,18 @@ class Registry(Generic[T]):
                 )
             points[point.name] = point
         return points
+
+    def _loaded(self, point: EntryPoint) -> type[T]:
+        try:
+            loaded: type[T] = point.load()
+        except (UsageError, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # whatever a distribution raises as it is imported
+            raise UsageError(
+                f"the installed plug-in {point.value}, which gives the {self.kind} {point.name!r}, "
+                f"cannot be loaded: {type(error).__name__}: {message_of(error)}"
+            ) from error
+        return loaded
 
 
 def _inside(value: Any) -> list[Component[Any]]:

@@ -5,6 +5,7 @@ import sys
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, IntEnum
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
@@ -378,6 +379,17 @@ def test_an_installed_plug_in_is_found_by_its_name(monkeypatch):
     try:
         assert registry.names() == ["Star"]
         assert registry.component("Star").factory is plug_in
+    finally:
+        Registry._all.remove(registry)
+
+
+def test_a_plug_in_that_cannot_be_loaded_is_named(monkeypatch):
+    points = [metadata.EntryPoint("Star", "prunebench.errors:Missing", "prunebench.shapes")]
+    monkeypatch.setattr("prunebench.registry.entry_points", lambda group: points)
+    registry = Registry("shape", "shapes", Shape, home="prunebench.errors")
+    try:
+        with pytest.raises(UsageError, match="prunebench.errors:Missing.*shape 'Star'.*Attribute"):
+            registry.component("Star")
     finally:
         Registry._all.remove(registry)
 
