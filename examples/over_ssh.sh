@@ -1,5 +1,5 @@
 #!/bin/bash
-# Runs the cells of a file on several machines that share nothing, and brings the records home:
+# Runs the cells of a file on several machines that share nothing, and brings the records home.
 #
 #     HOSTS="alice bob carol" examples/over_ssh.sh digits
 #

@@ -4,7 +4,7 @@
 #SBATCH --cpus-per-task=1
 #SBATCH --time=08:00:00
 #
-# Runs the cells of a file as a job array of Slurm, in sixteen parts that know nothing of each other:
+# Runs the cells of a file as a job array of Slurm, in sixteen parts that know nothing of each other.
 #
 #     sbatch examples/slurm_array.sh digits
 #

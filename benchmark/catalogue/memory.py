@@ -19,7 +19,7 @@ Asked = tuple[str | None, str | None]
 
 _SOURCES = ("*.py", "benchmark/catalogue/*.py", "datasets/**/*.py", "metrics/**/*.py",
             "models/**/*.py", "strategies/**/*.py", "experiments/*.yaml",
-            "examples/*.py")  # fmt: skip
+            "examples/*.py", "examples/*.sh")  # fmt: skip
 
 
 def answers() -> Mapping[Asked, str]:

@@ -9,16 +9,20 @@ from pathlib import Path
 from ...errors import UsageError, suggestion, tell
 
 _ROOT = Path(__file__).resolve().parents[2]
-_PATTERNS = {"experiments": "*.yaml", "examples": "*.py", "suites": "*.yaml"}
+_ENDINGS = {"experiments": (".yaml",), "examples": (".py", ".sh"), "suites": (".yaml",)}
 _SENTENCE_END = re.compile(r"(?<! [A-Z])\.(?= [A-Z`]|$)")  # initials end no sentence
 
-SHIPPED = tuple(_PATTERNS)
+SHIPPED = tuple(_ENDINGS)
 """The kinds of files that come with prunebench."""
 
 
 def shipped(kind: str) -> dict[str, Path]:
     """The files of a kind, by name."""
-    return {path.stem: path for path in sorted((_ROOT / kind).glob(_PATTERNS[kind]))}
+    return {
+        path.stem: path
+        for path in sorted((_ROOT / kind).iterdir())
+        if path.suffix in _ENDINGS[kind]
+    }
 
 
 def overview(kind: str) -> str:
@@ -82,7 +86,8 @@ def _summary(path: Path) -> str:
         text = ast.get_docstring(ast.parse(text)) or ""
     else:
         comment = re.match(r"(?:#.*\n)*", text)
-        text = re.sub(r"^# ?", "", comment[0] if comment else "", flags=re.MULTILINE)
+        lines = comment[0].splitlines() if comment else []
+        text = "\n".join(line[2:] for line in lines if line[:2] in ("#", "# ")).strip()  # not #!
     words = " ".join(text.split("\n\n")[0].split())
     end = _SENTENCE_END.search(words)
     return words[: end.end()] if end else words

@@ -16,12 +16,12 @@ def _elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.parametrize(("kind", "ending"), [("experiments", ".yaml"), ("examples", ".py")])
-def test_all_files_are_listed_each_with_a_whole_sentence(kind, ending, capsys):
+@pytest.mark.parametrize(("kind", "files"), [("experiments", "*.yaml"), ("examples", "*.*")])
+def test_all_files_are_listed_each_with_a_whole_sentence(kind, files, capsys):
     assert main(["list", kind]) == 0
     lines = capsys.readouterr().out.splitlines()
     names, sentences = lines[::2], lines[1::2]
-    assert names == [f"  {path.stem}" for path in sorted((ROOT / kind).glob(f"*{ending}"))]
+    assert names == [f"  {path.stem}" for path in sorted((ROOT / kind).glob(files))]
     for sentence in sentences:
         assert sentence.endswith(".")
         assert len(sentence) > 30
