@@ -388,7 +388,7 @@ def test_a_plug_in_that_cannot_be_loaded_is_named(monkeypatch):
     monkeypatch.setattr("prunebench.registry.entry_points", lambda group: points)
     registry = Registry("shape", "shapes", Shape, home="prunebench.errors")
     try:
-        with pytest.raises(UsageError, match="prunebench.errors:Missing.*shape 'Star'.*Attribute"):
+        with pytest.raises(UsageError, match=r"prunebench.errors:Missing.*shape 'Star'.*Attribute"):
             registry.component("Star")
     finally:
         Registry._all.remove(registry)
