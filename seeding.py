@@ -8,9 +8,10 @@ whenever it runs.
 from __future__ import annotations
 
 import hashlib
+import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
@@ -31,9 +32,10 @@ def generator(seed: int, *purpose: object) -> torch.Generator:
 
 @contextmanager
 def seeded(seed: int, *purpose: object, device: torch.device | None = None) -> Iterator[None]:
-    """Seed torch's global generators inside the block and restore them afterwards.
+    """Seed the global generators inside the block and restore them afterwards.
 
-    For the code that offers no choice of generator: weight initialisation and dropout.
+    They are torch's, numpy's and Python's, for the code that offers no choice of generator: weight
+    initialisation, dropout, and whatever users write.
 
     Args:
         seed: the experiment's.
@@ -41,6 +43,7 @@ def seeded(seed: int, *purpose: object, device: torch.device | None = None) -> I
         device: whose generator is seeded beside the CPU's; the generators of others stay as they
             are, and a GPU that is not in use is not woken.
     """
+    import numpy as np
     import torch
 
     derived = derived_seed(seed, *purpose)
@@ -48,6 +51,8 @@ def seeded(seed: int, *purpose: object, device: torch.device | None = None) -> I
     try:
         # Without a GPU torch.manual_seed would remember each call, with its stack.
         torch.default_generator.manual_seed(derived)
+        np.random.seed(derived % 2**32)
+        random.seed(derived)
         if _draws(device):
             torch.get_device_module(device).manual_seed(derived)
         yield
@@ -55,23 +60,31 @@ def seeded(seed: int, *purpose: object, device: torch.device | None = None) -> I
         set_random_state(before, device)
 
 
-def random_state(device: torch.device | None = None) -> dict[str, torch.Tensor]:
-    """The states of torch's global generators, of the CPU and of a device."""
+def random_state(device: torch.device | None = None) -> dict[str, Any]:
+    """The states of the global generators, of torch's on the CPU and on a device, as plain data."""
+    import numpy as np
     import torch
 
-    states = {"cpu": torch.get_rng_state()}
+    name, key, *place = np.random.get_state()
+    states = {
+        "cpu": torch.get_rng_state(),
+        "numpy": (name, key.tolist(), *place),
+        "python": random.getstate(),
+    }
     if device is not None and _draws(device):
         states[device.type] = torch.get_device_module(device).get_rng_state()
     return states
 
 
-def set_random_state(
-    states: Mapping[str, torch.Tensor], device: torch.device | None = None
-) -> None:
-    """Have the generators of the CPU and of a device as they were when ``states`` was asked for."""
+def set_random_state(states: Mapping[str, Any], device: torch.device | None = None) -> None:
+    """Have the global generators as they were when ``states`` was asked for."""
+    import numpy as np
     import torch
 
     torch.set_rng_state(states["cpu"])
+    if "numpy" in states:  # checkpoints of before have torch's alone
+        np.random.set_state(states["numpy"])
+        random.setstate(states["python"])
     if device is not None and _draws(device):
         torch.get_device_module(device).set_rng_state(states[device.type])
 

@@ -182,6 +182,11 @@ def _loads_weights(record: Record) -> bool:
     return untrained and (loaded or "pretrained=True" in str(experiment["model"]))
 
 
+def _is_users(experiment: Settings) -> bool:
+    """Whether the network or its data are a user's."""
+    return any(":" in str(experiment[part]) for part in ("dataset", "model"))
+
+
 def _may_have_groups(record: Record) -> bool:
     return "MobileNet" in str(record.experiment["model"]) or _is_of_others(record)
 
@@ -321,6 +326,11 @@ CHANGES: tuple[Change, ...] = (
     Change(
         "an answer of a network that gives no numbers is never right, and none is certain",
         lambda record: "ZeroShot" in str(record.experiment.get("metrics")),
+    ),
+    Change(
+        "what users' code draws at random, beside generators, is the same in every process",
+        lambda record: bool(record.experiment.get("sources")),
+        _is_users,
     ),
 )
 """All changes so far, the oldest first; new ones are added at the end."""

@@ -15,6 +15,7 @@ from ...datasets import Task
 from ...errors import UsageError
 from ...registry import Component
 from ...results import Record, Store
+from ...seeding import seeded
 from ..experiment import Experiment
 from . import distributed
 from .checkpoint import Checkpoints
@@ -140,7 +141,9 @@ class _Wanted:
 def _loaded(wanted: _Wanted, device: str) -> Task:
     if device != "cpu":
         return _loaded(wanted, "cpu").to(torch.device(device))
-    task: Task = wanted.dataset.create().load(wanted.data)
+    # A split that is drawn without a generator is the same for all cells and in every process.
+    with seeded(0, "data"):
+        task: Task = wanted.dataset.create().load(wanted.data)
     return task
 
 

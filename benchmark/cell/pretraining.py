@@ -30,7 +30,7 @@ from ..experiment import Experiment
 from . import distributed
 from .checkpoint import Checkpoints
 from .epochs import Purpose, Training, epochs
-from .evaluation import quality
+from .evaluation import drawing_alike, quality
 from .training import copy_of_state, train
 
 _Make = Callable[[], None]
@@ -162,7 +162,10 @@ class Pretrained:
             model = build(self._experiment, self._task)
             model.load_state_dict(self.state())
             subject = Subject(model, model, self._task, prunable)
-            found = [each.create().measure(subject) for each in metrics]
+            found = []
+            for each in metrics:
+                with drawing_alike(self._task.device):
+                    found.append(each.create().measure(subject))
             _write(path, json.dumps(dict(ChainMap(*reversed(found)))).encode())
 
         self._ensure({path: _read_measured}, measure)

@@ -26,6 +26,7 @@ from ...strategies import Strategy, collapsed, weight_class
 from ..experiment import Experiment
 from .digests import digest_of_calibration, digest_of_weights
 from .environment import environment
+from .evaluation import drawing_alike
 from .pretraining import Pretrained, build, least_dense_quality
 from .rounds import Pruned, copies, shrunk
 from .target import weights_to_prune
@@ -169,7 +170,8 @@ def _subjects(
 def _all(metrics: Iterable[Metric], subject: Subject) -> Measurements:
     measured: Measurements = {}
     for metric in metrics:
-        measured |= metric.measure(subject)
+        with drawing_alike(subject.task.device):
+            measured |= metric.measure(subject)
     return measured
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -15,7 +15,7 @@ from ...devices import finish
 from ...errors import UsageError
 from ...metrics import Measurements, peak_within
 from ...results import Calibration, Epoch, Round
-from ...seeding import generator
+from ...seeding import generator, seeded
 from ...strategies import (
     Capabilities,
     Context,
@@ -129,12 +129,9 @@ class _Rounds:
         selected = weights_to_prune(experiment, self._strategy, model, example)
         self._target = target_of(experiment, self._strategy, model, example, selected.names)
         self._steps = _steps(experiment, self._target)
-        self._model = self._strategy.adapt(
-            model,
-            selected.names,
-            self._steps[-1].density,
-            generator(experiment.seed, "adapting"),
-        )
+        lots = generator(experiment.seed, "adapting")
+        with self._noise("adapting"):
+            self._model = self._strategy.adapt(model, selected.names, self._steps[-1].density, lots)
         if self._model is not model:
             adapted = find_prunable(self._model, example)
             names = self._strategy.removable(self._model, adapted)
@@ -227,7 +224,7 @@ class _Rounds:
         )
         device = next(self._model.parameters()).device
         notes: _Notes = {"seconds": 0.0, "peaks": []}
-        with peak_within(device) as peak, _timed(notes, "seconds"):
+        with self._noise("scoring", number), peak_within(device) as peak, _timed(notes, "seconds"):
             sparsity = self._strategy.prune(context, self._steps[number - 1].kept)
             finish(device)
         _note_costs(notes, peak.bytes, scoring)
@@ -239,6 +236,10 @@ class _Rounds:
             distributed.broadcast([*masks.values(), *self._model.state_dict().values()])
             sparsity.restore(masks)
         return sparsity
+
+    def _noise(self, *purpose: object) -> AbstractContextManager[None]:
+        """What methods and networks draw that take no generator, whatever was run before."""
+        return seeded(self._experiment.seed, "noise", *purpose, device=self._task.device)
 
     def _scoring(self) -> SharedScoring:
         """The dense network's, which all cells share that prune it by the same method."""
@@ -265,7 +266,9 @@ class _Rounds:
         before, self._by_class = quality_in_detail(model, task, "test")
         after, validation = before, None
         history = _History(self._experiment, task, self._pretrained, number)
-        if (start := self._recovery.start(history)) is not None:
+        with self._noise("recovery", number):
+            start = self._recovery.start(history)
+        if start is not None:
             model.load_state_dict(start)
             sparsity.apply()
         if self._recovery.trains:

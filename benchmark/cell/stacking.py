@@ -21,7 +21,7 @@ from torch.func import functional_call, vmap
 
 from ...datasets import Batch
 from ...devices import finish
-from ...seeding import generator
+from ...seeding import generator, seeded
 from ...strategies import GradualTraining, SparseTraining
 from . import distributed
 from .epochs import EpochDone, Training, TrainingSteps, clip_gradients
@@ -88,9 +88,11 @@ def train_together(trainings: Sequence[Training]) -> list[Trained]:
     with _Stack(trainings) as stack:
         for epoch in range(first_epoch, recipe.epochs + 1):
             order = generator(purpose.seed, purpose.name, "order", epoch)
-            for batch in task.training_batches(recipe.batch_size, order):
-                stack.step(batch)
-                advance(len(trainings) / task.steps(recipe.batch_size))
+            # Networks that draw train alone; batches may.
+            with seeded(purpose.seed, purpose.name, "noise", epoch, device=task.device):
+                for batch in task.training_batches(recipe.batch_size, order):
+                    stack.step(batch)
+                    advance(len(trainings) / task.steps(recipe.batch_size))
             with stack.averaged():
                 for each, loss in zip(best, stack.mean_losses(), strict=True):
                     each.look(EpochDone(epoch, loss))

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import random
 import subprocess
 from collections import Counter
 from pathlib import Path
@@ -549,3 +550,85 @@ def test_metrics_have_lists_for_arguments_and_sources_of_their_own(experiment, r
     assert record.final["above_a"] == record.final["above_b"] > 0
     assert len(set(made.sources.values())) == 2
     assert experiment_of(record, trust=True).id == made.id
+
+
+DRAWING = """
+import random
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.data import random_split
+
+from prunebench.datasets import Digits
+from prunebench.metrics import Metric
+from prunebench.strategies import Recovery, ScoredStrategy
+
+
+@dataclass(frozen=True)
+class Part(Digits):
+    def load(self, folder):
+        task = super().load(folder)
+        task.order = [*random_split(range(9), (4, 5))[0], *np.random.permutation(9)]
+        task.order.append(random.random())
+        return task
+
+
+class Noisy(nn.Module):
+    def __init__(self, input_shape, classes):
+        super().__init__()
+        self.first, self.last = nn.Linear(64, 16), nn.Linear(16, classes)
+
+    def forward(self, images):
+        hidden = F.relu(self.first(images.flatten(1)))
+        return self.last(F.dropout(hidden, 0.5, training=True))
+
+
+@dataclass(frozen=True)
+class Lottery(ScoredStrategy):
+    def score(self, context):
+        return {name: torch.rand_like(w) + np.random.rand() for name, w in context.weights.items()}
+
+
+@dataclass(frozen=True)
+class Anew(Recovery):
+    def start(self, history):
+        return {name: torch.randn_like(w) for name, w in history.fresh().items()}
+
+
+@dataclass(frozen=True)
+class Drawn(Metric):
+    definitions = {"drawn": "a number"}
+
+    def measure(self, subject):
+        return {"drawn": torch.rand(()).item() + random.random()}
+"""
+
+
+def test_what_users_draw_without_a_generator_depends_on_nothing_that_ran_before(
+    experiment, tmp_path
+):
+    path = tmp_path / "drawing.py"
+    path.write_text(DRAWING)
+    found = []
+    for number in range(2):
+        torch.manual_seed(number)
+        random.seed(number)
+        np.random.seed(number)
+        made = experiment(
+            dataset=f"{path}:Part",
+            model=f"{path}:Noisy",
+            strategy=f"{path}:Lottery",
+            recovery=f"{path}:Anew",
+            metrics=[f"{path}:Drawn"],
+            measurements=["Size"],
+            least_dense_quality=0.0,
+            rounds=2,
+        )
+        folder = tmp_path / str(number)  # in which the data are loaded anew
+        record = prunebench.run(made, runs=folder, data=folder)
+        order = load_task(made.dataset, folder).order
+        found.append((record.dense, record.rounds, record.final, record.digests, order))
+    assert found[0] == found[1]

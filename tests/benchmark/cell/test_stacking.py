@@ -82,6 +82,21 @@ def test_each_network_ends_where_it_ends_alone(model, recipe, digits):
             assert all(not weights[n][~mask].any() for n, mask in ours.sparsity.masks.items())
 
 
+def test_batches_that_draw_without_a_generator_are_those_of_each_network_alone(digits, monkeypatch):
+    def noisy(batch_size, generator):
+        for images, labels in digits.batches("train", batch_size, generator):
+            yield images + torch.rand_like(images), labels
+
+    monkeypatch.setattr(digits, "training_batches", noisy, raising=False)
+    together, alone = (
+        trainings(digits, MODELS["linear"], RECIPES["SGD"]) for _ in ("together", "alone")
+    )
+    train_together(together)
+    for ours, theirs in zip(together, alone, strict=True):
+        train(theirs)
+        assert close(ours.model, theirs.model)
+
+
 def test_a_training_may_begin_at_a_later_epoch(digits):
     recipe = RECIPES["Adam"]
     (ours, *_), (theirs, *_) = (trainings(digits, LeNetSmall, recipe, epoch=2) for _ in range(2))
