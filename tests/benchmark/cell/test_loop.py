@@ -552,6 +552,28 @@ def test_metrics_have_lists_for_arguments_and_sources_of_their_own(experiment, r
     assert experiment_of(record, trust=True).id == made.id
 
 
+KINDS = """
+from torch import nn
+
+
+class Volumes(nn.Module):
+    def __init__(self, input_shape, classes):
+        super().__init__()
+        self.flat, self.deep = nn.Conv2d(1, 8, 3, padding=1), nn.Conv3d(1, 2, 3, padding=1)
+        self.last = nn.Linear(2 * 8, classes)
+
+    def forward(self, images):
+        volumes = self.deep(self.flat(images).relu().unsqueeze(1)).relu()
+        return self.last(volumes.mean((3, 4)).flatten(1))
+"""
+
+
+def test_a_network_may_have_convolutions_of_two_and_of_three_dimensions(experiment, runs, tmp_path):
+    (tmp_path / "kinds.py").write_text(KINDS)
+    made = experiment(model=f"{tmp_path}/kinds.py:Volumes", least_dense_quality=0.0)
+    assert prunebench.run(made, runs=runs).finished
+
+
 DRAWING = """
 import random
 from dataclasses import dataclass
