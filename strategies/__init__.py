@@ -75,6 +75,7 @@ from .evidence.prunable import (
     output_weights,
     outputs_first,
     prunable_weights,
+    require_shapes,
     weight_class,
 )
 from .evidence.scorings import Scorings, SharedScoring
@@ -256,6 +257,7 @@ __all__ = [
     "outputs_first",
     "prunable_weights",
     "register",
+    "require_shapes",
     "shrink",
     "try_shrinking",
     "twice_differentiable",

@@ -25,7 +25,7 @@ from ...results import Epoch, Store
 from ...results.changes import CHANGES, Change, moved_dense
 from ...results.naming import shown
 from ...seeding import seeded
-from ...strategies import State
+from ...strategies import State, require_shapes
 from ..experiment import Experiment
 from . import distributed
 from .checkpoint import Checkpoints
@@ -352,12 +352,14 @@ def build(experiment: Experiment, task: Task, purpose: str = "initialisation") -
     are the same on every device.
 
     Raises:
-        UsageError: the model takes another token than the task's for what fills texts up.
+        UsageError: the model takes another token than the task's for what fills texts up, or has
+            parameters without a shape.
     """
     with seeded(experiment.seed, purpose, device=task.device):
         model: nn.Module = experiment.model.create(
             input_shape=task.input_shape, classes=task.classes
         )
+        require_shapes(model)
         experiment.initialisation.create()(model)
     _require_its_filling(experiment, task, model)
     if any(parameter.ndim == 4 for parameter in model.parameters()):

@@ -68,7 +68,10 @@ def weights_to_prune(
     names = strategy.removable(model, found)
     able = set(strategy.scorable(model, names))
     if not able:
-        raise UsageError(f"{experiment.strategy} finds nothing to prune in {experiment.model}")
+        raise UsageError(
+            f"{experiment.strategy} finds nothing to prune in {experiment.model}: `prunebench list "
+            "--model … --dataset …` says of each parameter whether it is prunable, and why not"
+        )
     if unable := [name for name in names if name not in able]:
         others = f" and {len(unable) - 1} more" if unable[1:] else ""
         raise UsageError(

@@ -16,8 +16,11 @@ from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrize import is_parametrized
+from torch.nn.utils.prune import BasePruningMethod
 from torch.nn.utils.rnn import PackedSequence
+from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 from torch.utils._pytree import tree_map
 
@@ -99,6 +102,21 @@ def find_prunable(model: nn.Module, example: Tensor, choice: Choice = Choice()) 
         elif _matches(name, choice.spared):
             spared[name] = "named by prune_except"
     return Prunable(tuple(name for name in candidates if name not in spared), outputs, spared)
+
+
+def require_shapes(model: nn.Module) -> None:
+    """Make sure that all parameters and buffers have a shape.
+
+    Raises:
+        UsageError: one has none, as in lazy modules that were not called yet.
+    """
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if is_lazy(tensor):
+            raise UsageError(
+                f"{name} of {type(model).__name__} has no shape, as in lazy modules before they "
+                "are called: have the network call them when it is made, on zeros of its "
+                "input_shape"
+            )
 
 
 def output_weights(model: nn.Module, example: Tensor | None = None) -> tuple[str, ...]:
@@ -189,9 +207,9 @@ def _last_used(
         outputs: list[Tensor] = []
         _mapped(model(example), outputs.append)
         reached = [each.sum() for each in outputs if each.requires_grad]
-        if not reached:
-            return []
         sources = [*(leaf for leaf, _ in cuts), *(each for each in weights if each.requires_grad)]
+        if not reached or not sources:
+            return []
         slopes = torch.autograd.grad(sum(reached, torch.zeros(())), sources, allow_unused=True)
     used = [source for source, slope in zip(sources, slopes, strict=True) if slope is not None]
     direct = [each for each in used if isinstance(each, nn.Parameter)]
@@ -236,7 +254,7 @@ def _why_not(
         return "frozen"
     if isinstance(model.get_submodule(name.rpartition(".")[0]), _NORMALISATION):
         return "normalisation"
-    return "no weight by its name" if parameter.ndim >= 2 else "no matrix or kernel"
+    return "its name has no 'weight'" if parameter.ndim >= 2 else "no matrix or kernel"
 
 
 def _weight_matrices(model: nn.Module, *, shared: bool = False) -> dict[str, nn.Parameter]:
@@ -244,6 +262,7 @@ def _weight_matrices(model: nn.Module, *, shared: bool = False) -> dict[str, nn.
 
     With ``shared`` those that several modules use are there under each of their names.
     """
+    require_shapes(model)
     for name, module in model.named_modules():
         _refuse_computed(name, module)
     return {
@@ -274,10 +293,18 @@ def _refuse_computed(name: str, module: nn.Module) -> None:
 
 def _computed(module: nn.Module) -> Iterator[tuple[str, str, list[nn.Parameter]]]:
     """Tensors that a module computes, each with what ends that and the parameters it is made of."""
+    own = list(module.parameters(recurse=False))
     for hook in module._forward_pre_hooks.values():
         if isinstance(hook, WeightNorm):
-            remove = "torch.nn.utils.remove_weight_norm(module)"
-            yield hook.name, remove, list(module.parameters(recurse=False))
+            yield hook.name, "torch.nn.utils.remove_weight_norm(module)", own
+        elif isinstance(hook, SpectralNorm):
+            yield hook.name, "torch.nn.utils.remove_spectral_norm(module)", own
+        elif isinstance(hook, BasePruningMethod):
+            yield (
+                hook._tensor_name,
+                f"torch.nn.utils.prune.remove(module, '{hook._tensor_name}')",
+                own,
+            )
     if is_parametrized(module):
         remove = "torch.nn.utils.parametrize.remove_parametrizations(module, '{}')"
         for tensor, parametrised in cast("nn.ModuleDict", module.parametrizations).items():

@@ -8,6 +8,7 @@ import torchvision
 from contexts import context_of
 from torch import nn
 
+import prunebench
 from prunebench.errors import UsageError
 from prunebench.strategies import (
     NM,
@@ -60,6 +61,30 @@ def test_a_lone_layer_is_prunable():
     assert prunable_weights(nn.Linear(2, 2)) == ["weight"]
 
 
+def test_a_network_without_a_weight_by_its_name_has_nothing_to_prune():
+    class Lists(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.matrices = nn.ParameterList([nn.Parameter(torch.ones(2, 3))])
+
+        def forward(self, inputs):
+            return inputs @ self.matrices[0]
+
+    nothing = found(Lists(), torch.ones(1, 2))
+    assert nothing.names == nothing.outputs == ()
+    assert nothing.spared == {"matrices.0": "its name has no 'weight'"}
+
+
+def test_a_lazy_module_is_to_be_called_before(experiment, tmp_path):
+    with pytest.raises(UsageError, match=r"^1.weight of Sequential has no shape, as in lazy"):
+        found(nn.Sequential(nn.Flatten(), nn.LazyLinear(3)), torch.ones(1, 2))
+    path = tmp_path / "lazy.py"
+    path.write_text("import torch\n\nclass Lazy(torch.nn.LazyLinear):\n    pass\n")
+    model = f"{path}:Lazy(out_features=10)"
+    with pytest.raises(UsageError, match=r"^weight of Lazy has no shape, as in lazy"):
+        prunebench.run(experiment(model=model, strategy="SynFlow"), runs=tmp_path)
+
+
 def test_the_output_layer_is_the_last_one_and_can_be_left_out():
     model = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 3), nn.Linear(3, 2))
     assert output_weights(model) == ("2.weight",)
@@ -90,6 +115,8 @@ PARAMETRISED = {
     "weight normalisation": nn.utils.parametrizations.weight_norm,
     "weight normalisation by a hook": nn.utils.weight_norm,
     "spectral normalisation": nn.utils.parametrizations.spectral_norm,
+    "spectral normalisation by a hook": nn.utils.spectral_norm,
+    "pruning by torch": lambda layer: nn.utils.prune.l1_unstructured(layer, "weight", amount=0.5),
 }
 
 
