@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -36,6 +37,17 @@ def wheel_of(source: Path, folder: Path) -> Path:
         capture_output=True,
     )  # fmt: skip
     return next(folder.glob("*.whl"))
+
+
+def sdist_of(source: Path, folder: Path) -> Path:
+    subprocess.run(
+        [sys.executable, "-c", "import sys; from setuptools import build_meta\n"
+         "build_meta.build_sdist(sys.argv[1])", folder],
+        cwd=source,
+        check=True,
+        capture_output=True,
+    )  # fmt: skip
+    return next(folder.glob("*.tar.gz"))
 
 
 def names_in(wheel: Path) -> set[str]:
@@ -84,6 +96,15 @@ def test_a_package_within_a_room_is_in_the_wheel_without_being_listed(source, wh
     (tmp_path / "wheel").mkdir()
     names = names_in(wheel_of(nested, tmp_path / "wheel"))
     assert names - names_in(wheel) == {f"prunebench/{name}" for name in added}
+
+
+def test_a_source_distribution_makes_the_same_wheel_and_has_no_half_of_the_tests(
+    source, wheel, tmp_path
+):
+    sdist = sdist_of(source, tmp_path)
+    with tarfile.open(sdist) as file:
+        assert not [name for name in file.getnames() if "/tests" in name]
+    assert names_in(wheel_of(sdist, tmp_path)) == names_in(wheel)
 
 
 def test_the_installed_wheel_works_away_from_the_checkout(wheel, tmp_path):
