@@ -54,6 +54,23 @@ def test_every_command_of_a_guide_is_understood(page, tmp_path, monkeypatch, cap
             assert main([name, *arguments]) == 0, arguments
 
 
+@pytest.mark.slow
+def test_tables_of_the_lecturers_page_have_the_headings_of_its_commands(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs/for-lecturers.md").read_text()
+    found = re.findall(r"```console\n\$ prunebench ([^`]*)```\n\n```\n(strategy .*)\n", page)
+    assert len(found) == 3
+    for command, headings in found:
+        quick = ["--seed", "0", "--pretraining.epochs", "1", "--least-dense-quality", "0"]
+        assert main([*shlex.split(command.replace("\\\n", "")), *quick]) == 0
+        (shown,) = (
+            line for line in capsys.readouterr().out.splitlines() if line.startswith("strategy ")
+        )
+        assert re.split(" {2,}", shown) == re.split(" {2,}", headings)
+
+
 @pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.stem)
 def test_code_of_a_guide_is_python(page):
     for block in blocks(page, "python"):
