@@ -170,7 +170,9 @@ def classes(records: Iterable[Record]) -> pd.DataFrame:
     if not finished:
         raise UsageError("no record says of which class its weights are: run the experiment again")
     rows = []
-    for line, target, group in _grouped(finished, _lines(finished, _settings_of_masks)):
+    for line, target, runs in _grouped(finished, _lines(finished, _settings_of_masks)):
+        # Runs of one seed that differ in what came after the masks have the same ones.
+        group = list({int(run.experiment["seed"]): run for run in runs}.values())
         counts = [_counts(record) for record in group]
         sparsity = describe(_values(group, "final", "prunable_sparsity")).mean
         rows += [

@@ -300,6 +300,18 @@ def test_all_methods_stand_side_by_side_above_each_class_at_the_sparsities_asked
     assert len(classes_figure(table[table["target"] == "50 %"]).axes) == 2
 
 
+def test_a_seed_counts_once_in_a_class_however_often_its_masks_were_trained(scheme):
+    ways = ("FineTune", "NoRecovery", "RewindLearningRate")
+    records = [
+        with_classes(record, layer=4 + seed)
+        for recovery in ways
+        for seed in range(3)
+        for record in scheme(sparsities=[0.5], seeds=(seed,), recovery=recovery)
+    ]
+    (row,) = study.classes(records).itertuples()
+    assert (row.pruned, row.pruned_std) == (pytest.approx(0.5), pytest.approx(0.1))
+
+
 def test_masks_of_more_rounds_are_not_averaged_with_those_made_at_once(scheme):
     records = [
         *(with_classes(each, layer=5) for each in scheme(sparsities=[0.5])),
