@@ -90,15 +90,31 @@ def t_test(differences: NDArray[Any]) -> float:
     Equal differences have no spread to be held against; of them the p is that of the sign-flip
     test, which is never 0. Of one pair it is NaN.
     """
-    count = len(differences)
-    if count < 2:
-        return math.nan
-    if _is_constant(differences):
-        return sign_flip_test(differences)
-    mean, std = float(differences.mean()), float(differences.std(ddof=1))
+    return float(means_and_p(differences[None], "t")[1][0])
+
+
+def means_and_p(differences: NDArray[Any], test: Test) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The mean and the p of each of several samples of differences.
+
+    Args:
+        differences: a row for each, of which what is not finite is left out.
+        test: how they are judged.
+    """
     from scipy.special import stdtr  # scipy.stats has the same, and takes a second to import
 
-    return float(2 * stdtr(count - 1, -abs(mean) / (std / math.sqrt(count))))
+    finite = np.isfinite(differences)
+    count = finite.sum(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        mean = np.where(finite, differences, 0).sum(axis=1) / count
+        squares = np.where(finite, differences - mean[:, None], 0) ** 2
+        std = np.sqrt(squares.sum(axis=1) / (count - 1))
+        p = 2 * stdtr(count - 1, -np.abs(mean) / (std / np.sqrt(count)))
+        has_no_spread = std <= _ROUNDING * np.abs(mean)
+    p[count < 2] = math.nan
+    signs = np.full(len(p), True) if test == "sign-flip" else has_no_spread & (count > 1)
+    for row in np.flatnonzero(signs):
+        p[row] = sign_flip_test(differences[row][finite[row]])
+    return mean, p
 
 
 def _is_constant(differences: NDArray[Any]) -> bool:

@@ -17,6 +17,7 @@ from prunebench.results.statistics.paired import (
     effect_size,
     holm,
     least_p,
+    means_and_p,
     sign_flip_test,
     t_test,
 )
@@ -28,6 +29,19 @@ REPETITIONS = 2000
 
 def split(sample):
     return [a for a, _ in sample], [b for _, b in sample]
+
+
+@pytest.mark.parametrize("test", ["t", "sign-flip"])
+def test_many_samples_at_once_are_judged_as_each_alone(test):
+    drawn = np.random.default_rng(0).normal(0.3, 1, (40, 5))
+    drawn[:10, 0] = math.nan
+    drawn[:2, 1:4] = math.nan
+    drawn[30:35] = 0.25
+    drawn[35:] = 0
+    means, p_values = means_and_p(drawn, test)
+    alone = [compare([0.0] * 5, row, test) for row in drawn]
+    np.testing.assert_allclose(means, [each.difference for each in alone])
+    np.testing.assert_allclose(p_values, [each.p for each in alone])
 
 
 @given(pairs)
