@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable
-from contextlib import AbstractContextManager
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from textwrap import fill
 from typing import Any, NamedTuple, TypeAlias
@@ -109,9 +110,15 @@ def _look(place: int, colours: tuple[str, ...], markers: tuple[str, ...]) -> Loo
     )
 
 
-def in_our_style() -> AbstractContextManager[None]:
-    """Within it figures are made and written that look like all of ours."""
-    return context(["default", _STYLE])
+@contextmanager
+def in_our_style() -> Iterator[None]:
+    """Within it figures are made and written that look like all of ours.
+
+    Characters that the font lacks are no reason for warnings: a page shows them in another one.
+    """
+    with context(["default", _STYLE]), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        yield
 
 
 def save_figure(figure: Figure, path: Path) -> None:

@@ -17,6 +17,7 @@ from prunebench.results import leaderboard, write_csv
 from prunebench.results.drawing import looks
 from prunebench.results.plots import (
     LAYOUT,
+    as_svg,
     plot_quality,
     quality_figure,
 )
@@ -32,6 +33,14 @@ def size_of(path):
     content = path.read_bytes()
     assert content.startswith(b"\x89PNG\r\n\x1a\n")
     return struct.unpack(">II", content[16:24])
+
+
+def test_characters_that_the_font_lacks_bring_no_warnings(make_record, tmp_path, recwarn):
+    frame = leaderboard([make_record(strategy="mine.py:日本語")])
+    plot_quality(frame, tmp_path / "plot.png", COMPRESSION)
+    (found,) = as_svg(frame)
+    assert "日本語" in found["compression"]
+    assert [str(each.message) for each in recwarn if "Glyph" in str(each.message)] == []
 
 
 @pytest.mark.slow
