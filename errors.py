@@ -151,14 +151,22 @@ def sentence_of(error: ValidationError, model: type[BaseModel]) -> str:
         return f"{'.'.join(location)} is missing: {_lower(message)}"
     if not location:
         return message
-    message = _way_out(first["type"], first["input"], first.get("ctx", {})) or message
-    return f"{'.'.join(location)}: {shown(first['input'])} is not allowed: {_lower(message)}"
+    given = first["input"]
+    of_setting = model.model_fields[location[0]].description
+    if of_setting and len(location) == 2 and isinstance(given, list) and given:
+        recipe, name = location
+        several = ", ".join(f"{{{name}: {value}}}" for value in given[:2])
+        message = f"several recipes make a grid, such as {recipe}: [{several}]"
+    message = _way_out(first["type"], given, first.get("ctx", {})) or message
+    return f"{'.'.join(location)}: {shown(given)} is not allowed: {_lower(message)}"
 
 
 def _way_out(complaint: str, value: object, context: Mapping[str, Any]) -> str:
     """What to write in place of a value, where pydantic's words do not say; else empty."""
     if complaint == "tuple_type":
-        return "give a list, such as [a, b]"
+        return f"give a list, such as [{'a, b' if isinstance(value, Mapping) else value}]"
+    if complaint == "model_type":
+        return "give settings by their names, such as {epochs: 2}"
     if complaint == "bool_type":
         return "give true or false"
     if complaint == "less_than" and context["lt"] == 1:
@@ -168,15 +176,18 @@ def _way_out(complaint: str, value: object, context: Mapping[str, Any]) -> str:
         if re.fullmatch(r"\d+-\d+", value):
             parts = ["0", "1", "2"]
         if len(parts) > 1 and all(re.fullmatch(r"[\d.]+", part) for part in parts):
-            return (
-                f"several values stand apart, such as {' '.join(parts)}, and in a file as "
-                f"[{', '.join(parts)}]"
-            )
+            return apart(parts)
         what = "a whole number" if complaint == "int_type" else "a number"
         if value.endswith("%"):
             return f"give {what}, percentages as fractions, such as 0.9"
         return f"give {what} without a unit or quotes"
     return ""
+
+
+def apart(parts: Sequence[str]) -> str:
+    """The end of a sentence about several values that were written as one."""
+    in_file = f"[{', '.join(parts)}]"
+    return f"several values stand apart, such as {' '.join(parts)}, and in a file as {in_file}"
 
 
 def _fields_at(model: type[BaseModel], path: list[str]) -> list[str]:

@@ -28,7 +28,7 @@ from typing import Annotated, Any, ClassVar, Generic, TypeVar, get_args, get_ori
 
 from pydantic import ValidationError
 
-from .errors import UsageError, message_of, sentence_of, shown, suggestion
+from .errors import UsageError, apart, message_of, sentence_of, shown, suggestion
 from .hyperparameters import Configured, Parameter, checker, hyperparameters
 from .notation import Call, Verbatim, is_literal, mapped, parse, quoted, written
 from .protocols import MadeFromFile, declared
@@ -238,7 +238,11 @@ class Registry(Generic[T]):
             if found is None and library in self._libraries:
                 found = self._libraries[library](rest)
             if found is None:
-                hint = suggestion(reference, self.names(), self._meant(reference))
+                parts = [part.strip() for part in reference.split(",")]
+                if len(parts) > 1 and {*map(self._spelled, parts)} <= {*self.names()}:
+                    hint = apart(parts)
+                else:
+                    hint = suggestion(reference, self.names(), self._meant(reference))
                 raise UsageError(f"unknown {self.kind} {shown(reference)}: {hint}")
         if not (isinstance(found, type) and issubclass(found, self.base)):
             raise UsageError(f"{self.kind} {reference!r} {self._unsuitable(found, module)}")

@@ -37,12 +37,19 @@ def grid(**settings: Any) -> list[Experiment]:
         UsageError: a setting is unknown, missing, or has a value that is not allowed.
     """
     axes = {
-        name: value if isinstance(value, list | tuple) and name not in LISTS else [value]
+        name: value if isinstance(value, list | tuple | range) and name not in LISTS else [value]
         for name, value in settings.items()
     }
     for name, values in axes.items():
         if not values:
             raise UsageError(f"{name}: an empty list leaves nothing to run")
+    for name in settings.keys() & LISTS:
+        given = settings[name]
+        if isinstance(given, list | tuple) and any(isinstance(v, list | tuple) for v in given):
+            raise UsageError(
+                f"{name}: {shown(given)} is not allowed: it is one list, of which no grid is made; "
+                "run another grid for another list"
+            )
     if "seed" in axes:
         axes = {"seed": axes["seed"], **axes}
     cells = math.prod(map(len, axes.values()))

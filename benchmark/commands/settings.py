@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, get_origin
 
 if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
     from ..experiment import Experiment
 
 _NULLS = ("null", "Null", "NULL", "~")
@@ -15,7 +17,6 @@ _NULLS = ("null", "Null", "NULL", "~")
 def add_settings(parser: argparse.ArgumentParser) -> None:
     """An option for each setting of an experiment, and for each of its recipes."""
     from ..experiment import Experiment
-    from ..grid import LISTS
     from ..recipe import Recipe
 
     settings = parser.add_argument_group(
@@ -31,13 +32,17 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         # Python 3.10 takes dict[str, str] for a type.
         if isinstance(recipe, type) and not get_origin(recipe) and issubclass(recipe, Recipe):
             for part, part_field in recipe.model_fields.items():
-                default = f" (default: {part_field.default})"
+                default = f" (default: {_usual(part_field)})"
                 add(f"{name}.{part}", f"{part_field.description}{default}")
         else:
             optional = not field.is_required() and field.default not in (None, ())
-            usual = " ".join(field.default) if name in LISTS else field.default
-            default = f" (default: {usual})" if optional else ""
+            default = f" (default: {_usual(field)})" if optional else ""
             add(name, f"{field.description}{default}")
+
+
+def _usual(field: FieldInfo) -> Any:
+    """A setting's default, as it is written on the command line."""
+    return " ".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
 
 
 def overlaid(settings: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
@@ -45,6 +50,7 @@ def overlaid(settings: dict[str, Any], options: argparse.Namespace) -> dict[str,
     from ...results.targets import TARGET_NAMES
     from ..experiment import Experiment
     from ..grid import LISTS
+    from ..recipe import Recipe
 
     settings = dict(settings)
     for option, given in vars(options).items():
@@ -53,6 +59,10 @@ def overlaid(settings: dict[str, Any], options: argparse.Namespace) -> dict[str,
             continue
         values = [_value(text) for text in given]
         if part:
+            # Of one that is a list itself lists make a grid, and plain values are one list.
+            is_list = isinstance(Recipe.model_fields[part].default, tuple)
+            if is_list and not any(isinstance(value, list) for value in values):
+                values = [values]
             settings[name] = _with_part(settings.get(name, {}), part, values)
         else:
             settings[name] = values if len(values) > 1 or name in LISTS else values[0]

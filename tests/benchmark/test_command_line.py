@@ -118,6 +118,19 @@ def test_one_record_is_shown_by_the_beginning_of_its_id(runs, capsys):
 
 
 @pytest.mark.parametrize(
+    ("drops", "cells"),
+    [(["0.5", "0.75"], 1), (["0.5"], 1), (["[0.5, 0.75]"], 1), (["[0.5]", "[0.5, 0.75]"], 2)],
+)
+def test_values_of_a_setting_that_is_a_list_are_one_list_and_lists_a_grid(
+    drops, cells, tmp_path, capsys
+):
+    flags = ["--strategy", "Random", "--compression", "2", "--finetuning.learning-rate-schedule"]
+    arguments = ["run", *QUICK, *flags, "step", "--finetuning.learning-rate-drops", *drops]
+    assert main([*arguments, "--dry-run", "--runs", str(tmp_path)]) == 0
+    assert f"{cells} cell" in capsys.readouterr().out.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
     ("kind", "expected"),
     [
         ("strategies", "GlobalGradientMagnitude("),

@@ -241,6 +241,11 @@ def test_measurements_that_are_none_are_refused(experiment, measurements, words)
         experiment(measurements=measurements)
 
 
+def test_a_range_is_an_axis_of_a_grid():
+    settings = {"dataset": "Digits", "model": "LeNetSmall", "strategy": "Random", "compression": 2}
+    assert [each.seed for each in prunebench.grid(**settings, seed=range(3))] == [0, 1, 2]
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -250,6 +255,15 @@ def test_measurements_that_are_none_are_refused(experiment, measurements, words)
         (
             {"compression": "2,4.5"},
             "several values stand apart, such as 2 4.5, and in a file as",
+        ),
+        ({"strategy": "Random,snip"}, "unknown strategy 'Random,snip': several values stand apart"),
+        ({"metrics": "Accuracy"}, "metrics: 'Accuracy' is not allowed: give a list, such as [Acc"),
+        ({"metrics": [["Size"], ["BLEU"]]}, "metrics: [['Size'], ['BLEU']] is not allowed: it is"),
+        ({"prune_only": [["conv1"]]}, "prune_only: [['conv1']] is not allowed: it is one list, of"),
+        ({"finetuning": 3}, "finetuning: 3 is not allowed: give settings by their names, such as"),
+        (
+            {"finetuning": {"epochs": [1, 2]}},
+            "several recipes make a grid, such as finetuning: [{epochs: 1}, {epochs: 2}]",
         ),
         ({"seed": "0-2"}, "'0-2' is not allowed: several values stand apart, such as 0 1 2"),
         ({"prune_classifier": "no"}, "prune_classifier: 'no' is not allowed: give true or false"),
