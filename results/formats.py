@@ -29,6 +29,8 @@ _LATEX = {
     "_": r"\_",
     "{": r"\{",
     "}": r"\}",
+    "[": "{[}",  # at the start of a row it would be the argument of the line break before it
+    "]": "{]}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     "<": r"\textless{}",
@@ -73,7 +75,7 @@ def as_markdown(frame: pd.DataFrame) -> str:
 
 def as_latex(frame: pd.DataFrame) -> str:
     """A leaderboard as LaTeX, with a table for each comparison; it takes the package booktabs."""
-    tables = [_latex(_table(each)) for each in comparisons(frame)]
+    tables = [_latex(_table(each), place) for place, each in enumerate(comparisons(frame), 1)]
     return "\n\n".join(["% \\usepackage{booktabs}", *tables])
 
 
@@ -156,7 +158,9 @@ def _in_markdown(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]<>|#~])", r"\\\1", text)
 
 
-def _latex(table: _Table) -> str:
+def _latex(table: _Table, place: int) -> str:
+    """A table as LaTeX, whose label has its place among those that are written beside it."""
+
     def cell(each: _Cell) -> str:
         if not each.mean[:1].isdigit() and not each.mean.startswith("-"):
             return _in_latex(each.mean + each.marks)
@@ -171,6 +175,7 @@ def _latex(table: _Table) -> str:
             r"\begin{table}",
             r"  \centering",
             rf"  \caption{{{_in_latex(caption)}.}}",
+            rf"  \label{{tab:prunebench-{place}}}",
             rf"  \begin{{tabular}}{{l{'r' * len(table.targets)}}}",
             r"    \toprule",
             f"    Strategy & {' & '.join(map(_in_latex, table.targets))} \\\\",

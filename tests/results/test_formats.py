@@ -118,6 +118,18 @@ def test_latex_is_balanced_and_escapes_all_that_it_would_obey(frame):
     assert latex.isascii()
 
 
+def test_each_latex_table_has_a_label_of_its_own(make_sweep):
+    records = [*make_sweep(compressions=(2,)), *make_sweep(compressions=(2,), model="LeNetSmall")]
+    latex = as_latex(leaderboard(records))
+    assert re.findall(r"\\label\{(.*)\}", latex) == ["tab:prunebench-1", "tab:prunebench-2"]
+    assert latex.count(r"\begin{table}") == 2
+
+
+def test_a_name_in_brackets_is_no_argument_of_the_line_break_before_it(make_sweep):
+    records = make_sweep(strategies=["[A]", "Random"], compressions=(2,))
+    assert re.search(r"^ +\{\[\}A\{\]\} & ", as_latex(leaderboard(records)), re.MULTILINE)
+
+
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="there is no LaTeX here")
 def test_latex_compiles(frame, tmp_path):
     text = f"\\documentclass{{article}}\\usepackage{{booktabs}}\\begin{{document}}{as_latex(frame)}"
