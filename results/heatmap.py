@@ -45,6 +45,8 @@ def plot_heatmaps(frame: pd.DataFrame, title: str, path: str | Path) -> None:
             layout="constrained",
         )
         figure.suptitle(literal(fill(title, 90)), fontsize=11, fontweight="bold")
+        figure.supxlabel("Column of the weight, usually an input", fontsize=9)
+        figure.supylabel("Row of the weight, usually an output", fontsize=9)
         drawn = []
         for place, (name, blocks) in enumerate(weights, start=1):
             axes = figure.add_subplot(down, across, place)
@@ -60,7 +62,7 @@ def plot_heatmaps(frame: pd.DataFrame, title: str, path: str | Path) -> None:
                 interpolation="nearest",
                 extent=(0.0, right, bottom, 0.0),
             )
-            axes.set_title(literal(f"{name}, {_share(blocks):.0%} kept"), fontsize=7.5)
+            axes.set_title(literal(f"{name}, {100 * _share(blocks):.0f} % kept"), fontsize=7.5)
             axes.tick_params(labelsize=6.5, colors=FAINT_INK)
             axes.grid(visible=False)
             drawn.append(axes)

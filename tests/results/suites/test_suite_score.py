@@ -98,6 +98,16 @@ def test_methods_are_held_against_8_bits_at_as_many_bytes_between_their_points()
     assert INT8 in {handle.get_text().split(",")[0] for handle in legend_of(curves_figure(found))}
 
 
+def test_curves_are_drawn_above_the_grid_and_say_along_what():
+    methods = [rows(name, lambda *_: 0.5) for name in "ABCDEFGH"]
+    figure = curves_figure(score(TASKS, frame(*methods)))
+    panel = figure.axes[0]
+    assert len(panel.lines) == 8
+    assert min(line.zorder for line in panel.lines) > panel.xaxis.get_zorder()
+    visible = [axes for axes in figure.axes if axes.get_visible()]
+    assert [axes.get_xlabel() for axes in visible] == [""] + ["Compression"] * 4
+
+
 def legend_of(figure):
     return figure.legends[0].get_texts()
 
