@@ -8,9 +8,11 @@ from typing import Annotated
 
 import torch
 from pydantic import Field
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..datasets import Split, Task
+from ..errors import UsageError
 from ..quality import ACCURACY
 from .metric import LEARNED, Measurements, Metric, Subject, register
 from .modes import inference
@@ -39,6 +41,22 @@ class Accuracy(Metric):
         """Sums over batches divided by the number of examples, so that batch sizes do not weigh."""
         return self.in_detail(subject)[0]
 
+    def check(self, task: Task, model: nn.Module) -> None:
+        """The network gives a number for each class; see :meth:`.Metric.check`."""
+        with inference(model):
+            logits = model(task.inputs(1))
+        if not isinstance(logits, Tensor):
+            given = f"a {type(logits).__name__}"
+        elif logits.ndim == 2 and logits.shape[1] >= task.classes:
+            return
+        else:
+            given = f"{'×'.join(map(str, logits.shape))} numbers"
+        raise UsageError(
+            f"Accuracy cannot score {type(model).__name__} on {type(task).__name__}: for one "
+            f"example it gives {given}, and not 1×{task.classes} logits; have the network give "
+            "these, or the task name another metric as its quality"
+        )
+
     def by_class(self, subject: Subject) -> Measurements:
         """Of the examples of each class the fraction whose highest logit is that of the class."""
         return self.in_detail(subject)[1]
@@ -61,6 +79,11 @@ class Accuracy(Metric):
                 counts += labels.bincount(minlength=task.classes).cpu()
                 right += labels[hit[:, 0]].bincount(minlength=task.classes).cpu()
         examples = task.size(subject.split)
+        if (seen := int(counts.sum())) != examples:
+            raise UsageError(
+                f"the task {type(task).__name__} gives {seen:,} examples of the {subject.split} "
+                f"split, and its size() says {examples:,}"
+            )
         measured = {"top1": hits[0].item() / examples, "loss": loss / examples}
         if top == 5:
             measured["top5"] = hits.sum().item() / examples

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ...datasets import Batch, Task
+from ...errors import UsageError
 from ...seeding import generator, random_state, seeded, set_random_state
 from ...strategies import SparseTraining
 from ..recipe import Recipe
@@ -96,7 +97,7 @@ def epochs(
         # Processes that share the batches draw their own noise for their own examples.
         process = [distributed.rank()] if distributed.rank() else []
         with seeded(purpose.seed, purpose.name, "noise", epoch, *process, device=device):
-            batches = enumerate(task.training_batches(recipe.batch_size, order), 1)
+            batches = enumerate(batches_of_epoch(task, recipe.batch_size, order), 1)
             if saved is not None:
                 for _ in islice(batches, batches_done):
                     pass
@@ -112,6 +113,23 @@ def epochs(
         distributed.broadcast(model.buffers())
         with steps.averaged():
             yield EpochDone(epoch, steps.mean_loss())
+
+
+def batches_of_epoch(task: Task, batch_size: int, order: torch.Generator) -> Iterator[Batch]:
+    """The batches that a task trains on in an epoch.
+
+    Raises:
+        UsageError: they are not as many as the task says, by which learning rates and masks go.
+    """
+    count, said = 0, task.steps(batch_size)
+    for batch in task.training_batches(batch_size, order):
+        count += 1
+        yield batch
+    if count != said:
+        raise UsageError(
+            f"the task {type(task).__name__} gives {count:,} batches in a pass over the training "
+            f"split, and its steps({batch_size}) says {said:,}: have steps() say how many there are"
+        )
 
 
 class TrainingSteps:

@@ -30,7 +30,7 @@ from ..experiment import Experiment
 from . import distributed
 from .checkpoint import Checkpoints
 from .epochs import Purpose, Training, epochs
-from .evaluation import drawing_alike, quality
+from .evaluation import measured, quality
 from .training import copy_of_state, train
 
 _Make = Callable[[], None]
@@ -144,12 +144,12 @@ class Pretrained:
             metrics: the metrics; one from a user's file counts by its contents.
             prunable: names of the weights that may be pruned, which change no quality.
         """
-        measured: Measurements = {}
+        found: Measurements = {}
         for metric in metrics:
             if metric.factory.quality:
-                measured |= self._measured([metric], ())
+                found |= self._measured([metric], ())
         others = [metric for metric in metrics if not metric.factory.quality]
-        return measured | self._measured(others, prunable)
+        return found | self._measured(others, prunable)
 
     def _measured(
         self, metrics: Sequence[Component[Metric]], prunable: tuple[str, ...]
@@ -162,10 +162,7 @@ class Pretrained:
             model = build(self._experiment, self._task)
             model.load_state_dict(self.state())
             subject = Subject(model, model, self._task, prunable)
-            found = []
-            for each in metrics:
-                with drawing_alike(self._task.device):
-                    found.append(each.create().measure(subject))
+            found = [measured(each.create(), subject) for each in metrics]
             _write(path, json.dumps(dict(ChainMap(*reversed(found)))).encode())
 
         self._ensure({path: _read_measured}, measure)
@@ -313,8 +310,8 @@ def _read_report(path: Path) -> Report:
 
 
 def _read_measured(path: Path) -> Measurements:
-    measured: Measurements = dict(json.loads(path.read_bytes()))
-    return measured
+    found: Measurements = dict(json.loads(path.read_bytes()))
+    return found
 
 
 def _write(path: Path, content: bytes) -> None:

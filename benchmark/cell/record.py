@@ -26,7 +26,7 @@ from ...strategies import Strategy, collapsed, weight_class
 from ..experiment import Experiment
 from .digests import digest_of_calibration, digest_of_weights
 from .environment import environment
-from .evaluation import drawing_alike
+from .evaluation import measured
 from .pretraining import Pretrained, build, least_dense_quality
 from .rounds import Pruned, copies, shrunk
 from .target import weights_to_prune
@@ -168,16 +168,12 @@ def _subjects(
 
 
 def _all(metrics: Iterable[Metric], subject: Subject) -> Measurements:
-    measured: Measurements = {}
-    for metric in metrics:
-        with drawing_alike(subject.task.device):
-            measured |= metric.measure(subject)
-    return measured
+    return {name: each for metric in metrics for name, each in measured(metric, subject).items()}
 
 
-def _measured_of(metric: Metric, measured: Mapping[str, object]) -> dict[str, Quality]:
+def _measured_of(metric: Metric, found: Mapping[str, object]) -> dict[str, Quality]:
     """Those of a metric's numbers of quality that were measured."""
-    return {name: each for name, each in metric.qualities().items() if name in measured}
+    return {name: each for name, each in metric.qualities().items() if name in found}
 
 
 def _times(metrics: Iterable[Metric], subject: Subject) -> tuple[Measurements, dict[str, str]]:
@@ -186,8 +182,8 @@ def _times(metrics: Iterable[Metric], subject: Subject) -> tuple[Measurements, d
     doubts: dict[str, str] = {}
     for metric in metrics:
         if metric.timing:
-            measured, reasons = metric.measure_and_doubt(subject)
-            times, doubts = {**times, **measured}, {**doubts, **reasons}
+            found, reasons = metric.measure_and_doubt(subject)
+            times, doubts = {**times, **found}, {**doubts, **reasons}
     return times, doubts
 
 

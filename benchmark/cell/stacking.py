@@ -24,7 +24,7 @@ from ...devices import finish
 from ...seeding import generator, seeded
 from ...strategies import GradualTraining, SparseTraining
 from . import distributed
-from .epochs import EpochDone, Training, TrainingSteps, clip_gradients
+from .epochs import EpochDone, Training, TrainingSteps, batches_of_epoch, clip_gradients
 from .interrupts import raise_interrupt
 from .optimisation import WeightAverage, make_optimizer, make_scheduler
 from .progress import advance
@@ -90,7 +90,7 @@ def train_together(trainings: Sequence[Training]) -> list[Trained]:
             order = generator(purpose.seed, purpose.name, "order", epoch)
             # Networks that draw train alone; batches may.
             with seeded(purpose.seed, purpose.name, "noise", epoch, device=task.device):
-                for batch in task.training_batches(recipe.batch_size, order):
+                for batch in batches_of_epoch(task, recipe.batch_size, order):
                     stack.step(batch)
                     advance(len(trainings) / task.steps(recipe.batch_size))
             with stack.averaged():

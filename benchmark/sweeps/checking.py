@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from torch import cuda
+from torch import Tensor, cuda
 from torch.backends import mps
 
 from ...errors import UsageError
@@ -81,6 +81,12 @@ def _fault(experiment: Experiment, data: Path, shrinks: bool) -> BaseException |
             model = build(experiment, task)
             strategy = experiment.strategy.create()
             example = task.inputs(1)
+            if not isinstance(example, Tensor):
+                raise UsageError(
+                    f"dataset {experiment.dataset}: {type(task).__name__}.inputs() gives a "
+                    f"{type(example).__name__}, where a tensor is to be: an example is one tensor, "
+                    "which the network may take apart"
+                )
             strategy.check(load_calibration(experiment, data), model)
             names = weights_to_prune(experiment, strategy, model, example).names
             target_of(experiment, strategy, model, example, names)

@@ -365,3 +365,20 @@ def test_the_effective_multiply_adds_of_an_lstm_leave_out_its_zeros(digits):
     measured = Flops().measure(subject_of(model, digits))
     assert measured["flops"] == 8 * 4 * 16 * (8 + 16)
     assert measured["effective_flops"] == 8 * 4 * 16 * 8
+
+
+@pytest.mark.parametrize(
+    ("model", "given"),
+    [
+        (nn.Conv2d(1, 5, 3), "1×5×1×1 numbers, and not 1×5 logits"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(9, 4)), "1×4 numbers, and not 1×5 logits"),
+        (nn.LSTM(3, 5), "a tuple, and not 1×5 logits"),
+    ],
+)
+def test_accuracy_asks_for_a_logit_of_each_class(model, given):
+    task = task_of(20, classes=5)
+    if isinstance(model, nn.LSTM):
+        task.inputs = lambda batch_size: torch.zeros(batch_size, 1, 3)
+    with pytest.raises(UsageError, match=f"for one example it gives {given}"):
+        Accuracy().check(task, model)
+    Accuracy().check(task_of(20, classes=5), nn.Sequential(nn.Flatten(), nn.Linear(9, 7)))

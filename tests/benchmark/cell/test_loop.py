@@ -654,3 +654,103 @@ def test_what_users_draw_without_a_generator_depends_on_nothing_that_ran_before(
         order = load_task(made.dataset, folder).order
         found.append((record.dense, record.rounds, record.final, record.digests, order))
     assert found[0] == found[1]
+
+
+MEASURING = """
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from prunebench.datasets import Digits
+from prunebench.metrics import Metric
+
+
+@dataclass(frozen=True)
+class Mine(Metric):
+    kind: str
+
+    definitions = {"half": "a half"}
+    quality = {"half": "higher"}
+
+    def measure(self, subject):
+        return {
+            "tensor": {"half": torch.tensor([0.5])},
+            "numpy": {"half": np.float32(0.5)},
+            "none": {"half": None},
+            "other": {"Half": 0.5},
+        }[self.kind]
+
+
+@dataclass(frozen=True)
+class Data(Digits):
+    what: str = "steps"
+
+    def load(self, folder):
+        task = super().load(folder)
+        if self.what == "steps":
+            whole = task.training_batches
+            task.training_batches = lambda *arguments: list(whole(*arguments))[:-1]
+        elif self.what == "size":
+            task.size = lambda split: 6
+        else:
+            task.inputs = lambda size: {"left": torch.ones(size, 1, 8, 8)}
+        return task
+"""
+
+
+@pytest.fixture
+def measuring(tmp_path):
+    path = tmp_path / "measuring.py"
+    path.write_text(MEASURING)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["tensor", "numpy"])
+def test_a_metric_may_give_numbers_of_torch_and_numpy(experiment, runs, measuring, kind):
+    made = experiment(metrics=[f"{measuring}:Mine(kind={kind!r})"])
+    record = prunebench.run(made, runs=runs)
+    assert record.dense["half"] == record.final["half"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        (
+            {"metrics": ["{path}:Mine(kind='none')"]},
+            "metric Mine: measure() gives half as a NoneType, and not as a number, nan where there "
+            "is none",
+        ),
+        (
+            {"metrics": ["{path}:Mine(kind='other')"]},
+            "metric Mine: measure() gives no half, which its quality names first; it gives Half",
+        ),
+        (
+            {"dataset": "{path}:Data(what='steps')"},
+            "gives 19 batches in a pass over the training split, and its steps(64) says 20",
+        ),
+        (
+            {"dataset": "{path}:Data(what='size')", "pretraining": {"epochs": 0}},
+            "gives 180 examples of the validation split, and its size() says 6",
+        ),
+    ],
+)
+def test_numbers_of_users_that_do_not_fit_fail_by_name(
+    experiment, runs, measuring, settings, sentence
+):
+    def there(value):
+        return value.format(path=measuring) if isinstance(value, str) else value
+
+    settings = {
+        name: [there(each) for each in value] if isinstance(value, list) else there(value)
+        for name, value in settings.items()
+    }
+    record = prunebench.run(experiment(**settings), runs=runs)
+    assert record.error.type == "UsageError"
+    assert sentence in record.error.message
+
+
+def test_an_example_is_one_tensor(experiment, runs, measuring):
+    made = experiment(dataset=f"{measuring}:Data(what='dict')")
+    with pytest.raises(prunebench.UsageError, match=r"inputs\(\) gives a dict, where a tensor"):
+        prunebench.run(made, runs=runs)
