@@ -87,7 +87,17 @@ def imported(module: str, reference: str) -> ModuleType:
         raise UsageError(
             f"cannot load {reference!r}: importing {module} failed with "
             f"{type(error).__name__}: {message_of(error)}"
+            + (
+                "; name it by its import path, as package.module:Name"
+                if _is_relative(error)
+                else ""
+            )
         ) from error
+
+
+def _is_relative(error: BaseException) -> bool:
+    """Whether a file asked for another of its package, of which it is none if loaded by a path."""
+    return isinstance(error, ImportError) and "no known parent package" in str(error)
 
 
 class _Contents(SourceLoader):

@@ -356,6 +356,12 @@ def test_a_class_that_fails_when_it_is_made_is_reported(file):
         SHAPES.component(f"{file}:Impossible").create()
 
 
+def test_a_file_that_imports_from_its_package_is_to_be_named_by_its_import_path(tmp_path):
+    (tmp_path / "mine.py").write_text("from .beside import something\n")
+    with pytest.raises(UsageError, match=r"name it by its import path, as package\.module:Name$"):
+        STRATEGIES.component(f"{tmp_path}/mine.py:Mine")
+
+
 def test_a_file_that_fails_when_it_is_imported_is_reported(tmp_path):
     path = tmp_path / "broken.py"
     path.write_text("1 / 0")

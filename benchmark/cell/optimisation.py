@@ -30,7 +30,11 @@ _OPTIMIZERS: dict[str, Any] = {
 def make_optimizer(parameters: Iterable[Tensor], recipe: Recipe) -> Optimizer:
     """The recipe's optimizer of those parameters that are trained."""
     trained = [parameter for parameter in parameters if parameter.requires_grad]
-    settings = {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay, "fused": True}
+    settings = {
+        "lr": recipe.learning_rate,
+        "weight_decay": recipe.weight_decay,
+        "fused": all(each.is_floating_point() for each in trained),  # complex ones cannot be
+    }
     if recipe.optimizer == "SGD":
         settings |= {"momentum": recipe.momentum, "nesterov": recipe.nesterov}
     optimizer: Optimizer = _OPTIMIZERS[recipe.optimizer](trained, **settings)

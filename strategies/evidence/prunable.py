@@ -65,14 +65,18 @@ class Prunable(NamedTuple):
 def prunable_weights(model: nn.Module) -> list[str]:
     """Names of the trained weight matrices and kernels of any module.
 
-    Biases and normalisation are left out, and so are frozen parameters. A parameter shared by
+    Biases and normalisation are left out, and so are frozen and complex parameters. A parameter shared by
     several modules is named once.
 
     Raises:
         UsageError: a trained weight is computed from other parameters, as by weight normalisation,
             so that it is no parameter that could be pruned.
     """
-    return [name for name, weight in _weight_matrices(model).items() if weight.requires_grad]
+    return [
+        name
+        for name, weight in _weight_matrices(model).items()
+        if weight.requires_grad and not weight.is_complex()
+    ]
 
 
 def find_prunable(model: nn.Module, example: Tensor, choice: Choice = Choice()) -> Prunable:
@@ -251,7 +255,7 @@ def _why_not(
 ) -> str:
     """Why a parameter is no trained weight matrix or kernel."""
     if name in matrices:
-        return "frozen"
+        return "complex" if parameter.requires_grad else "frozen"
     if isinstance(model.get_submodule(name.rpartition(".")[0]), _NORMALISATION):
         return "normalisation"
     return "its name has no 'weight'" if parameter.ndim >= 2 else "no matrix or kernel"

@@ -12,6 +12,11 @@ from torch import Tensor, nn
 from ...errors import UsageError
 from .context import Context
 
+_OWN_DOING = (
+    "; a buffer that the network changes itself whenever it is run is to be changed only where "
+    "self.training is true"
+)
+
 
 @contextmanager
 def left_untouched(context: Context, strategy: str) -> Iterator[None]:
@@ -38,10 +43,12 @@ def left_untouched(context: Context, strategy: str) -> Iterator[None]:
         if name not in sums or not _same(sums[name], after)
     ]
     if changed:
+        buffers = {f"{name} of the network" for name, _ in context.model.named_buffers()}
+        hint = "" if buffers.isdisjoint(changed) else _OWN_DOING
         more = f" and {len(changed) - 1} more" if changed[1:] else ""
         raise UsageError(
             f"strategy {strategy}: scoring changes {changed[0]}{more} in place, with which "
-            "everything goes on; compute on copies, as weight.abs() and mask.clone() are"
+            f"everything goes on; compute on copies, as weight.abs() and mask.clone() are{hint}"
         )
 
 

@@ -75,6 +75,38 @@ def test_a_network_without_a_weight_by_its_name_has_nothing_to_prune():
     assert nothing.spared == {"matrices.0": "its name has no 'weight'"}
 
 
+COMPLEX = """
+import torch
+from torch import nn
+
+
+class Complex(nn.Module):
+    def __init__(self, input_shape, classes):
+        super().__init__()
+        self.first = nn.Linear(64, 16, dtype=torch.complex64)
+        self.last = nn.Linear(16, classes)
+
+    def forward(self, images):
+        return self.last(self.first(images.flatten(1).to(torch.complex64)).abs())
+"""
+
+
+@pytest.mark.parametrize("optimizer", ["Adam", "SGD"])
+def test_complex_weights_are_trained_and_not_pruned(experiment, tmp_path, optimizer):
+    (tmp_path / "complex.py").write_text(COMPLEX)
+    recipe = {"epochs": 1, "optimizer": optimizer, "momentum": 0.9 * (optimizer == "SGD")}
+    made = experiment(
+        model=f"{tmp_path}/complex.py:Complex",
+        compression=1.1,
+        pretraining=recipe,
+        finetuning=recipe,
+        least_dense_quality=0.0,
+    )
+    record = prunebench.run(made, runs=tmp_path)
+    assert record.finished, record.error
+    assert [layer.name for layer in record.layers if layer.density < 1] == ["last.weight"]
+
+
 def test_a_lazy_module_is_to_be_called_before(experiment, tmp_path):
     with pytest.raises(UsageError, match=r"^1.weight of Sequential has no shape, as in lazy"):
         found(nn.Sequential(nn.Flatten(), nn.LazyLinear(3)), torch.ones(1, 2))

@@ -87,6 +87,25 @@ def test_a_score_that_writes_to_what_it_is_given_is_refused_by_name(kind, what, 
         strategy.prune(context_of(model, digits, strategy=strategy, masks=masks), 1_000)
 
 
+class Counting(torch.nn.Module):
+    """Counts its passes in evaluation too."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(64, 10)
+        self.register_buffer("passes", torch.zeros(()))
+
+    def forward(self, images):
+        self.passes += 1
+        return self.layer(images.flatten(1))
+
+
+def test_a_network_that_changes_its_buffers_in_evaluation_is_told_so(digits):
+    strategy = STRATEGIES.component("Wanda").create()
+    with pytest.raises(UsageError, match=r"changes passes of the .*where self\.training is true"):
+        strategy.prune(context_of(Counting(), digits, strategy=strategy), 300)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", STRATEGIES.names())
 def test_no_strategy_of_ours_is_suspected_in_the_first_round_or_the_second(name, digits, frugal):
