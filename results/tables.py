@@ -65,7 +65,8 @@ def read_csv(content: bytes) -> pd.DataFrame:
 
 
 def _no_formula(cell: Any) -> Any:
-    is_formula = isinstance(cell, str) and cell.startswith(_FORMULAS) and not _is_numbers(cell)
+    is_formula = isinstance(cell, str) and cell.startswith(_FORMULAS)
+    is_formula = is_formula and not (cell.startswith("-") and _is_numbers(cell))
     return f"'{cell}" if is_formula else cell
 
 

@@ -144,6 +144,11 @@ def _loaded(wanted: _Wanted, device: str) -> Task:
     # A split that is drawn without a generator is the same for all cells and in every process.
     with seeded(0, "data"):
         task: Task = wanted.dataset.create().load(wanted.data)
+    if not isinstance(task, Task):
+        raise UsageError(
+            f"dataset {wanted.dataset}: load() gives a {type(task).__name__}, where a Task is to "
+            "be; see `prunebench list examples own_model_and_data`"
+        )
     return task
 
 

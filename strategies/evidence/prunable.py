@@ -65,8 +65,8 @@ class Prunable(NamedTuple):
 def prunable_weights(model: nn.Module) -> list[str]:
     """Names of the trained weight matrices and kernels of any module.
 
-    Biases and normalisation are left out, and so are frozen and complex parameters. A parameter shared by
-    several modules is named once.
+    Biases and normalisation are left out, and so are frozen and complex parameters. A parameter
+    shared by several modules is named once.
 
     Raises:
         UsageError: a trained weight is computed from other parameters, as by weight normalisation,

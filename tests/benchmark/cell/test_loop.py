@@ -750,6 +750,18 @@ def test_numbers_of_users_that_do_not_fit_fail_by_name(
     assert sentence in record.error.message
 
 
+def test_loading_data_gives_a_task(experiment, tmp_path):
+    path = tmp_path / "loaders.py"
+    path.write_text(
+        "from prunebench.datasets import Dataset\n"
+        "class Loaders(Dataset):\n"
+        "    def load(self, folder):\n"
+        "        return [], [], []\n"
+    )
+    with pytest.raises(prunebench.UsageError, match=r"load\(\) gives a tuple, where a Task is"):
+        prunebench.run(experiment(dataset=f"{path}:Loaders"), runs=tmp_path)
+
+
 def test_an_example_is_one_tensor(experiment, runs, measuring):
     made = experiment(dataset=f"{measuring}:Data(what='dict')")
     with pytest.raises(prunebench.UsageError, match=r"inputs\(\) gives a dict, where a tensor"):
