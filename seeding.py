@@ -65,7 +65,8 @@ def random_state(device: torch.device | None = None) -> dict[str, Any]:
     import numpy as np
     import torch
 
-    name, key, *place = np.random.get_state()
+    numbers: Any = np.random.get_state()
+    name, key, *place = numbers
     states = {
         "cpu": torch.get_rng_state(),
         "numpy": (name, key.tolist(), *place),
