@@ -40,7 +40,7 @@ def write_csv(frame: pd.DataFrame, path: str | Path) -> None:
 def as_csv(frame: pd.DataFrame) -> bytes:
     """A table as CSV: UTF-8, ``\\n`` line ends, six significant digits.
 
-    Texts that a spreadsheet would take for formulas, and that are no numbers, get an apostrophe
+    Texts that a spreadsheet would take for formulas, but for negative numbers, get an apostrophe
     before them (OWASP, CSV injection); line ends and the like are written as escapes.
     """
     frame = printable_texts(frame)
@@ -65,8 +65,7 @@ def read_csv(content: bytes) -> pd.DataFrame:
 
 
 def _no_formula(cell: Any) -> Any:
-    is_formula = isinstance(cell, str) and cell.startswith(_FORMULAS)
-    is_formula = is_formula and not (cell.startswith("-") and _is_numbers(cell))
+    is_formula = isinstance(cell, str) and cell.startswith(_FORMULAS) and not _is_negative(cell)
     return f"'{cell}" if is_formula else cell
 
 
@@ -74,13 +73,13 @@ def _as_it_was(cell: Any) -> Any:
     return _ESCAPED.sub("", cell) if isinstance(cell, str) else cell
 
 
-def _is_numbers(text: str) -> bool:
-    """Whether a text is numbers with spaces between, as the values of seeds are."""
+def _is_negative(text: str) -> bool:
+    """Whether a text is a negative number and others after it, as the values of seeds may be."""
     try:
         list(map(float, text.split()))
     except ValueError:
         return False
-    return True
+    return text.startswith("-")
 
 
 def as_text(frame: pd.DataFrame, width: int = cells.WIDTH) -> str:
