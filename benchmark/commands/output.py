@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from ...errors import tell
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+    from ...results import Record, Store
     from ...results.layout import Layout
 
 
@@ -24,6 +25,24 @@ def draw_quality_plots(
     for sentence in drawn.left_out:
         tell(sentence)
     return drawn.paths
+
+
+def tell_failures(records: Iterable[Record], store: Store) -> int:
+    """Say of each failed run why it failed.
+
+    Returns:
+        The exit status.
+    """
+    from ...results.brief import title
+
+    status = 0
+    for record in records:
+        if record.error is not None:
+            kept = "; its finished record stays" if store.is_finished(record.id) else ""
+            reason = f"{record.error.type}: {record.error.message}{kept}"
+            tell(f"failed: {title(record.experiment)} ({record.id}): {reason}")
+            status = 1
+    return status
 
 
 def write_table_and_plot(frame: DataFrame, plot: Callable[..., None], stem: Path) -> int:

@@ -19,7 +19,7 @@ from .options import (
     positive_or_zero,
     shard,
 )
-from .output import draw_quality_plots
+from .output import draw_quality_plots, tell_failures
 from .ray_options import add_ray, chosen_ray
 from .settings import add_settings, chosen_labels, overlaid
 
@@ -213,7 +213,6 @@ def tell_estimate(experiments: Sequence[Experiment], options: argparse.Namespace
 def _report(records: Sequence[Record], runs: Place, labels: Mapping[str, str]) -> int:
     """Print what was run, write and draw all that is in its folder, and say what is amiss."""
     from ...results import Store, as_text, leaderboard, write_csv
-    from ...results.brief import title
     from ...results.changes import staleness
     from ...results.naming import labels_among, with_labels
     from ...results.points import point_of
@@ -238,8 +237,7 @@ def _report(records: Sequence[Record], runs: Place, labels: Mapping[str, str]) -
     for name, table in frames.items():
         write_csv(table, folder / name)
     frame = frames[LEADERBOARD_FILE]
-    failures = [record for record in records if record.error is not None]
-    if len(failures) < len(records):
+    if any(record.finished for record in records):
         print(as_text(shown))
         print(f"\nleaderboard: {folder / LEADERBOARD_FILE}")
         print(f"single runs: {folder / SEEDS_FILE}")
@@ -252,13 +250,7 @@ def _report(records: Sequence[Record], runs: Place, labels: Mapping[str, str]) -
         print(f"records:     {runs}/??/*.json")
     for sentence in staleness(records):
         tell(f"stale results, {sentence}; --force runs them again")
-    for record in failures:
-        failure = record.error
-        assert failure is not None  # these are the records that have one
-        kept = "; its finished record stays" if store.is_finished(record.id) else ""
-        reason = f"{failure.type}: {failure.message}{kept}"
-        tell(f"failed: {title(record.experiment)} ({record.id}): {reason}")
-    return 1 if failures else 0
+    return tell_failures(records, store)
 
 
 def _left_out(record_id: str, error: UsageError) -> None:

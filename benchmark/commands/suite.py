@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import UsageError, tell
 from .options import add_data, add_runs, folder_path, place, positive
+from .output import tell_failures
 from .run import INTERRUPTED, tell_estimate
 
 if TYPE_CHECKING:
@@ -156,12 +157,11 @@ def _run(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         tell("interrupted: give the same command again to go on")
         return INTERRUPTED
-    for record in records:
-        if record.error is not None:
-            tell(f"failed: {record!r}")
+    store = Store(options.runs)
+    status = tell_failures(records, store)
     outcomes = _outcomes([options.runs], beside)
-    _report(found, division, studies, outcomes, Store(options.runs).folder, power=False)
-    return 1 if any(record.error for record in records) else 0
+    _report(found, division, studies, outcomes, store.folder, power=False)
+    return status
 
 
 def _divisions(options: argparse.Namespace, most: int) -> list[str]:
