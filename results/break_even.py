@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 from textwrap import fill
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -167,14 +167,19 @@ def plot_inference(frame: pd.DataFrame, path: str | Path) -> None:
     _write_panels(_panels(frame, "strategy"), "theoretical_speedup", Path(path))
 
 
-_Panel = tuple[str, str, int, pd.DataFrame]
+class _Panel(NamedTuple):
+    """A network at a batch size, and ``what`` was pruned of it, or by what."""
+
+    title: str
+    what: str
+    batch: int
+    rows: pd.DataFrame
 
 
 def _panels(frame: pd.DataFrame, what: str) -> list[_Panel]:
-    """The network, what was pruned or by what, the batch size, and the rows of each panel."""
     groups = frame.groupby(["network_title", what, "batch_size"], sort=False)
     return [
-        (
+        _Panel(
             str(rows["network_title"].iloc[0]),
             str(rows[what].iloc[0]),
             int(rows["batch_size"].iloc[0]),
@@ -188,8 +193,8 @@ def _write_panels(panels: list[_Panel], x: str, path: Path) -> None:
     places = list(
         dict.fromkeys(
             place
-            for *_, rows in panels
-            for place in zip(rows["runtime"], rows["network"], strict=True)
+            for panel in panels
+            for place in zip(panel.rows["runtime"], panel.rows["network"], strict=True)
             if place[1] != "dense"
         )
     )
@@ -214,14 +219,13 @@ def _write_panels(panels: list[_Panel], x: str, path: Path) -> None:
 
 
 def _draw_panel(axes: Axes, panel: _Panel, places: list[tuple[str, str]], x: str) -> None:
-    title, what, batch, rows = panel
-    measured = rows.dropna(subset=["speedup"]).sort_values(x)
+    measured = panel.rows.dropna(subset=["speedup"]).sort_values(x)
     pruned = measured[measured["network"] != "dense"]
     doubts = pruned.get("doubt", pd.Series("", index=pruned.index))
     doubted = doubts.notna() & (doubts != "")
     axes.set_yscale("log", base=2)
     axes.axhline(1, color=INK, lw=1.0)
-    theory = rows[rows["network"] != "dense"].sort_values(x)
+    theory = panel.rows[panel.rows["network"] != "dense"].sort_values(x)
     alone = "." if theory[x].nunique() == 1 else ""  # a point, of which a line shows nothing
     axes.plot(
         theory[x],
@@ -245,22 +249,28 @@ def _draw_panel(axes: Axes, panel: _Panel, places: list[tuple[str, str]], x: str
         label = f"{runtime}, {network}"
         axes.plot(line[x], sure["speedup"], color=colour, marker=marker, label=label, **LINE)
         axes.scatter(unsure[x], unsure["speedup"], marker=marker, **_UNSURE, edgecolors=colour)
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
-    examples = "1 example" if batch == 1 else f"{batch} examples"
+    examples = "1 example" if panel.batch == 1 else f"{panel.batch} examples"
     subtitle = f"{examples} in a batch"
     if doubted.any():
         subtitle += f" · hollow: no verdict, {int(doubted.sum())} of {len(pruned)} are in doubt"
+    if x != "sparsity":
+        subtitle = f"{panel.what} · {subtitle}"
+    _label(axes, panel, x, subtitle)
+
+
+def _label(axes: Axes, panel: _Panel, x: str, subtitle: str) -> None:
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
     if x == "sparsity":
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
-        axes.set_xlabel(f"Sparsity ({what})")
+        axes.set_xlabel(f"Sparsity ({panel.what})")
     else:
         axes.set_xscale("log", base=2)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
         axes.set_xlabel(SPEEDUP.axis)
-        subtitle = f"{what} · {subtitle}"
     axes.set_ylabel("Measured speedup")
-    axes.set_title(literal(fill(title, _TITLE_CHARACTERS)), fontsize=11, fontweight="bold", pad=20)
+    title = literal(fill(panel.title, _TITLE_CHARACTERS))
+    axes.set_title(title, fontsize=11, fontweight="bold", pad=20)
     axes.annotate(
         literal(subtitle),
         xy=(0, 1),
