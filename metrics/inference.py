@@ -214,19 +214,8 @@ def _at_batch_size(
     protocol: Protocol,
     memory_format: torch.memory_format,
 ) -> Iterator[InferenceTime]:
-    runs: dict[_Place, Run] = {}
-    differences: dict[_Place, float] = {}
-    reasons: dict[_Place, str] = {}
-    for runtime in runtimes:
-        runtime.forget()
-        for kind in _kinds(runtime, networks):
-            place = (runtime, kind)
-            try:
-                runs[place], differences[place] = _prepared(
-                    runtime, networks[kind], inputs, examples
-                )
-            except UnsupportedError as unsupported:
-                reasons[place] = str(unsupported)
+    prepared, reasons = _all_prepared(networks, inputs, examples, runtimes)
+    runs = {place: run for place, (run, _) in prepared.items()}
     baselines = {place: _baseline(place, runs) for place in runs}
     before = processor_times()
     times = interleaved(
@@ -259,7 +248,7 @@ def _at_batch_size(
             iqr_ms=float(upper - lower),
             repeats=len(seconds),
             peak_bytes=_peak(place, runs[place], networks[kind], inputs),
-            difference=differences[place],
+            difference=prepared[place][1],
         )
 
 
@@ -296,6 +285,25 @@ def _baseline(place: _Place, runs: Mapping[_Place, Run]) -> _Place:
     """What a speedup is relative to."""
     same: _Place = (place[0], "dense")
     return same if same in runs else _REFERENCE
+
+
+def _all_prepared(
+    networks: Mapping[_Kind, nn.Module],
+    inputs: Tensor,
+    examples: Tensor | None,
+    runtimes: Sequence[Runtime],
+) -> tuple[dict[_Place, tuple[Run, float]], dict[_Place, str]]:
+    """What runs each network in each runtime, and how far it is off, or why nothing does."""
+    found: dict[_Place, tuple[Run, float]] = {}
+    reasons: dict[_Place, str] = {}
+    for runtime in runtimes:
+        runtime.forget()
+        for kind in _kinds(runtime, networks):
+            try:
+                found[runtime, kind] = _prepared(runtime, networks[kind], inputs, examples)
+            except UnsupportedError as unsupported:
+                reasons[runtime, kind] = str(unsupported)
+    return found, reasons
 
 
 def _prepared(
