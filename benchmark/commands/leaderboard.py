@@ -72,13 +72,13 @@ def execute(options: argparse.Namespace) -> int:
     from ...results.selection import in_order, selected
 
     layout = None
-    if options.panel or options.colour or options.line:
+    if options.plots:
         from ...results.plots import LAYOUT
 
         layout = chosen_layout(options, LAYOUT)
-        if not options.plots:
-            raise UsageError("--panel, --colour and --line arrange plots: give --plots FOLDER too")
-    if options.figures and not options.plots:
+    elif options.panel or options.colour or options.line:
+        raise UsageError("--panel, --colour and --line arrange plots: give --plots FOLDER too")
+    elif options.figures:
         raise UsageError("--figures says how plots are written: give --plots FOLDER too")
     if options.checklist and options.format != "text":
         raise UsageError(f"--checklist is text: leave out --format {options.format}")
