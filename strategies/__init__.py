@@ -69,7 +69,6 @@ from .evidence.derivatives import gradients, hessian_product
 from .evidence.examples import Pass, content
 from .evidence.modes import batch_statistics, evaluation_mode, twice_differentiable
 from .evidence.prunable import (
-    Choice,
     Prunable,
     find_prunable,
     output_weights,
@@ -151,7 +150,6 @@ __all__ = [
     "ChannelStrategy",
     "ChannelTaylor",
     "Channels",
-    "Choice",
     "ClassBlind",
     "ClassDistribution",
     "ClassUniform",

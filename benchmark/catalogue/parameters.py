@@ -9,12 +9,12 @@ from ...datasets import DATASETS
 from ...models import MODELS
 from ...results.text_table import text_table
 from ...seeding import seeded
-from ...strategies import Choice, find_prunable, weight_class
+from ...strategies import find_prunable, weight_class
 from ..cell.loop import load_task
 
 
 def parameters_as_text(
-    model: str, dataset: str, data: Path, only: Sequence[str] = (), spared: Sequence[str] = ()
+    model: str, dataset: str, data: Path, prune_only: Sequence[str], prune_except: Sequence[str]
 ) -> str:
     """A table of all parameters of a network, and a sentence on how many are prunable.
 
@@ -22,8 +22,8 @@ def parameters_as_text(
         model: the network, as an experiment names it.
         dataset: the data set, which says the size of its inputs.
         data: the folder of data sets.
-        only: the experiment's ``prune_only``.
-        spared: the experiment's ``prune_except``.
+        prune_only: as in an experiment.
+        prune_except: the same.
 
     Raises:
         UsageError: there is no such network or data set, or a pattern matches nothing.
@@ -31,7 +31,7 @@ def parameters_as_text(
     task = load_task(DATASETS.component(dataset), data)
     with seeded(0, "initialisation"):
         network = MODELS.component(model).create(input_shape=task.input_shape, classes=task.classes)
-    found = find_prunable(network, task.inputs(1), Choice(only=only, spared=spared))
+    found = find_prunable(network, task.inputs(1), prune_only=prune_only, prune_except=prune_except)
     parameters = dict(network.named_parameters())
     rows = [
         (

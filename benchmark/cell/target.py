@@ -19,7 +19,6 @@ from ...results.targets import (
     TargetKind,
 )
 from ...strategies import (
-    Choice,
     Coupling,
     Prunable,
     Strategy,
@@ -63,8 +62,13 @@ def weights_to_prune(
     Raises:
         UsageError: there is nothing, or something that the strategy cannot prune.
     """
-    choice = Choice(experiment.prune_classifier, experiment.prune_only, experiment.prune_except)
-    found = find_prunable(model, example, choice)
+    found = find_prunable(
+        model,
+        example,
+        prune_classifier=experiment.prune_classifier,
+        prune_only=experiment.prune_only,
+        prune_except=experiment.prune_except,
+    )
     names = strategy.removable(model, found)
     able = set(strategy.scorable(model, names))
     if not able:

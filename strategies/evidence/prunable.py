@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple, cast
 
@@ -31,21 +30,6 @@ from .modes import evaluation_mode
 
 # The kinds of normalisation whose weights may have two dimensions or more.
 _NORMALISATION = (nn.LayerNorm, nn.RMSNorm)
-
-
-@dataclass(frozen=True)
-class Choice:
-    """What an experiment says of the weights to prune.
-
-    Attributes:
-        classifier: whether the output layer is among them.
-        only: patterns, such as ``encoder.*``, of the names of those that are; empty means all.
-        spared: patterns of the names of those that are not.
-    """
-
-    classifier: bool = True
-    only: Sequence[str] = ()
-    spared: Sequence[str] = ()
 
 
 class Prunable(NamedTuple):
@@ -79,31 +63,41 @@ def prunable_weights(model: nn.Module) -> list[str]:
     ]
 
 
-def find_prunable(model: nn.Module, example: Tensor, choice: Choice = Choice()) -> Prunable:
+def find_prunable(
+    model: nn.Module,
+    example: Tensor,
+    *,
+    prune_classifier: bool = True,
+    prune_only: Sequence[str] = (),
+    prune_except: Sequence[str] = (),
+) -> Prunable:
     """The weights of ``model`` that an experiment prunes.
 
     Args:
         model: the network; it is left as it was.
         example: inputs on which it can run, which shows the output layers.
-        choice: what the experiment says of them.
+        prune_classifier: whether the output layer is among them.
+        prune_only: patterns, such as ``encoder.*``, of the names of those that are; empty means
+            all.
+        prune_except: patterns of the names of those that are not.
 
     Raises:
         UsageError: as :func:`prunable_weights`; or a pattern matches no weight.
     """
     candidates = prunable_weights(model)
     outputs = output_weights(model, example)
-    for option, patterns in (("prune_only", choice.only), ("prune_except", choice.spared)):
+    for option, patterns in (("prune_only", prune_only), ("prune_except", prune_except)):
         _require_matches(option, patterns, candidates, type(model).__name__)
     matrices = _weight_matrices(model)
     spared: dict[str, str] = {}
     for name, parameter in model.named_parameters():
         if name not in candidates:
             spared[name] = _why_not(name, parameter, model, matrices)
-        elif not choice.classifier and name in outputs:
+        elif not prune_classifier and name in outputs:
             spared[name] = "output layer, which prune_classifier leaves out"
-        elif choice.only and not _matches(name, choice.only):
+        elif prune_only and not _matches(name, prune_only):
             spared[name] = "not named by prune_only"
-        elif _matches(name, choice.spared):
+        elif _matches(name, prune_except):
             spared[name] = "named by prune_except"
     return Prunable(tuple(name for name in candidates if name not in spared), outputs, spared)
 

@@ -14,7 +14,6 @@ from prunebench.strategies import (
     NM,
     Block,
     Channels,
-    Choice,
     Filters,
     Global,
     GlobalMagnitude,
@@ -43,9 +42,9 @@ class Mixed(nn.Module):
         self.output.weight = self.embedding.weight
 
 
-def found(model, example=None, **choice):
+def found(model, example=None, **settings):
     example = torch.zeros(3, 2) if example is None else example
-    return find_prunable(model, example, Choice(**choice))
+    return find_prunable(model, example, **settings)
 
 
 def test_only_trained_weight_matrices_are_prunable_and_shared_ones_once():
@@ -120,14 +119,14 @@ def test_a_lazy_module_is_to_be_called_before(experiment, tmp_path):
 def test_the_output_layer_is_the_last_one_and_can_be_left_out():
     model = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 3), nn.Linear(3, 2))
     assert output_weights(model) == ("2.weight",)
-    assert found(model, classifier=False).names == ("0.weight", "1.weight")
+    assert found(model, prune_classifier=False).names == ("0.weight", "1.weight")
 
 
 def test_a_frozen_output_layer_is_the_output_layer_still():
     model = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 3), nn.Linear(3, 2).requires_grad_(False))
     assert output_weights(model) == ("2.weight",)
     for classifier in (True, False):
-        assert found(model, classifier=classifier).names == ("0.weight", "1.weight")
+        assert found(model, prune_classifier=classifier).names == ("0.weight", "1.weight")
 
 
 def test_an_output_layer_that_shares_its_weight_goes_by_the_name_of_the_first_that_has_it():
@@ -140,7 +139,7 @@ def test_a_model_may_say_which_its_output_layer_is(named):
     model.output_layer = named
     assert output_weights(model) == (f"{named}.weight",)
     assert found(model).outputs == (f"{named}.weight",)
-    assert f"{named}.weight" not in found(model, classifier=False).names
+    assert f"{named}.weight" not in found(model, prune_classifier=False).names
 
 
 PARAMETRISED = {
@@ -207,7 +206,7 @@ def test_tied_output_embeddings_are_the_output_layer_wherever_they_are_registere
     prunable = found(model, tokens)
     assert prunable.names == ("embedding.weight", "hidden.weight_ih_l0", "hidden.weight_hh_l0")
     assert prunable.outputs == ("embedding.weight",)
-    assert found(model, tokens, classifier=False).names == prunable.names[1:]
+    assert found(model, tokens, prune_classifier=False).names == prunable.names[1:]
 
 
 class Heads(nn.Module):
@@ -237,7 +236,7 @@ class Heads(nn.Module):
 def test_a_network_with_several_heads_has_several_output_layers(give):
     model = Heads(give)
     assert set(found(model).outputs) == {"near.weight", "far.weight"}
-    assert set(found(model, classifier=False).names) == {"body.weight", "first.weight"}
+    assert set(found(model, prune_classifier=False).names) == {"body.weight", "first.weight"}
 
 
 def test_looking_for_heads_leaves_no_trace():
@@ -265,12 +264,12 @@ def test_the_output_layer_of_known_networks_is_the_one_that_tells_classes_apart(
 
 def test_patterns_name_weights_or_layers():
     model = Heads(lambda a, b: (a, b))
-    assert set(found(model, only=["body", "f*"]).names) == {
+    assert set(found(model, prune_only=["body", "f*"]).names) == {
         "body.weight",
         "far.weight",
         "first.weight",
     }
-    chosen = found(model, only=["*ar"], spared=["far.weight"])
+    chosen = found(model, prune_only=["*ar"], prune_except=["far.weight"])
     assert chosen.names == ("near.weight",)
     assert chosen.spared == {
         "near.bias": "no matrix or kernel",
@@ -281,14 +280,14 @@ def test_patterns_name_weights_or_layers():
         "first.weight": "not named by prune_only",
         "first.bias": "no matrix or kernel",
     }
-    for option, choice in (
-        ("prune_only", {"only": ["boddy"]}),
-        ("prune_except", {"spared": ["x*"]}),
+    for option, patterns in (
+        ("prune_only", ["boddy"]),
+        ("prune_except", ["x*"]),
     ):
         with pytest.raises(
             UsageError, match=f"{option}: .* matches none of the prunable weights of"
         ):
-            found(model, **choice)
+            found(model, **{option: patterns})
 
 
 class Conv1D(nn.Module):
