@@ -1,4 +1,4 @@
-"""Two strategies, or two runs of the same ones, compared cell by cell on the same seeds."""
+"""Two strategies, or two runs of the same ones, compared target by target on the same seeds."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ COMPARE_COLUMNS: dict[str, str] = {
 """Column → definition, in the order of the table."""
 
 
-class Cell(NamedTuple):
+class Contrast(NamedTuple):
     """What is compared: a strategy's or two strategies' results at a target.
 
     ``title`` says of what network and data, of both where they are two, and ``by_order`` that seeds
@@ -63,7 +63,7 @@ class Cell(NamedTuple):
     by_order: bool
 
 
-def strategies_compared(found: Sequence[Trials], a: str, b: str, test: Test) -> list[Cell]:
+def strategies_compared(found: Sequence[Trials], a: str, b: str, test: Test) -> list[Contrast]:
     """Two strategies in each comparison that has both.
 
     Args:
@@ -75,12 +75,12 @@ def strategies_compared(found: Sequence[Trials], a: str, b: str, test: Test) -> 
     Raises:
         UsageError: no comparison has both.
     """
-    all_cells = []
+    contrasts = []
     for trials in found:
         names = _named(trials, a), _named(trials, b)
         if names[0] and names[1]:
-            all_cells += _cells(trials, names[0], trials, names[1], test)
-    if not all_cells:
+            contrasts += _contrasts(trials, names[0], trials, names[1], test)
+    if not contrasts:
         known = {name for trials in found for name in trials.strategies}
         missing = [text for text in (a, b) if not any(_named(each, text) for each in found)]
         if missing:
@@ -88,10 +88,10 @@ def strategies_compared(found: Sequence[Trials], a: str, b: str, test: Test) -> 
                 f"{missing[0]!r} is none of the strategies here: {suggestion(missing[0], known)}"
             )
         raise UsageError(f"{a!r} and {b!r} are in no comparison together")
-    return all_cells
+    return contrasts
 
 
-def runs_compared(first: Sequence[Trials], second: Sequence[Trials], test: Test) -> list[Cell]:
+def runs_compared(first: Sequence[Trials], second: Sequence[Trials], test: Test) -> list[Contrast]:
     """The strategies that two runs share, at the targets that both have.
 
     Comparisons of equal settings belong together; of the others those that are the only ones of
@@ -101,22 +101,22 @@ def runs_compared(first: Sequence[Trials], second: Sequence[Trials], test: Test)
     Raises:
         UsageError: the runs have nothing in common.
     """
-    all_cells = []
+    contrasts = []
     for one, other in _matched(first, second):
         if one.by_order or other.by_order:
             one, other = one.in_order(), other.in_order()
         for name in one.strategies:
             if name in other.strategies:
-                all_cells += _cells(one, name, other, name, test)
-    if not all_cells:
+                contrasts += _contrasts(one, name, other, name, test)
+    if not contrasts:
         raise UsageError(
             "the two runs have nothing in common: no strategy, target and metric that is in both"
         )
-    return all_cells
+    return contrasts
 
 
-def compare_table(found: Sequence[Cell]) -> pd.DataFrame:
-    """Compared cells as a table with the columns of :data:`COMPARE_COLUMNS`."""
+def compare_table(found: Sequence[Contrast]) -> pd.DataFrame:
+    """Contrasts as a table with the columns of :data:`COMPARE_COLUMNS`."""
     adjusted = holm([each.found.p for each in found])
     return pd.DataFrame(
         [_row(each, p) for each, p in zip(found, adjusted, strict=True)],
@@ -124,16 +124,16 @@ def compare_table(found: Sequence[Cell]) -> pd.DataFrame:
     )
 
 
-def compare_as_text(found: Sequence[Cell], names: tuple[str, str], test: Test) -> str:
-    """Compared cells as text: a table for each comparison, and what can be concluded at all.
+def compare_as_text(found: Sequence[Contrast], names: tuple[str, str], test: Test) -> str:
+    """Contrasts as text: a table for each comparison, and what can be concluded at all.
 
     Args:
-        found: the cells.
+        found: the contrasts.
         names: what is compared, in words.
         test: how pairs were judged.
     """
     adjusted = holm([each.found.p for each in found])
-    sections: dict[tuple[str, str], list[tuple[Cell, float]]] = {}
+    sections: dict[tuple[str, str], list[tuple[Contrast, float]]] = {}
     for each, p in zip(found, adjusted, strict=True):
         key = each.title, each.comparison.metric.heading
         sections.setdefault(key, []).append((each, p))
@@ -194,8 +194,8 @@ def _counted(pairs: int) -> str:
     return f"{words.get(pairs, pairs)} pairs"
 
 
-def _cells(one: Trials, first: str, other: Trials, second: str, test: Test) -> list[Cell]:
-    """A cell for each target that both have, over the seeds that both have."""
+def _contrasts(one: Trials, first: str, other: Trials, second: str, test: Test) -> list[Contrast]:
+    """A contrast for each target that both have, over the seeds that both have."""
     a, b = one.table("quality", first), other.table("quality", second)
     seeds = a.index.intersection(b.index)
     title, by_order = one.comparison.title, one is not other and one.by_order
@@ -206,8 +206,10 @@ def _cells(one: Trials, first: str, other: Trials, second: str, test: Test) -> l
         values = pd.DataFrame({"a": a[target].loc[seeds], "b": b[target].loc[seeds]}).dropna()
         paired = compare(values["a"].tolist(), values["b"].tolist(), test)
         means = float(values["a"].mean()), float(values["b"].mean())
-        cell = Cell(one.comparison, first, second, str(target), *means, paired, title, by_order)
-        found.append(cell)
+        contrast = Contrast(
+            one.comparison, first, second, str(target), *means, paired, title, by_order
+        )
+        found.append(contrast)
     return found
 
 
@@ -245,18 +247,18 @@ def _named(trials: Trials, text: str) -> str:
     return text if text in trials.strategies else names.get(named(text), "")
 
 
-def _row(cell: Cell, p: float) -> dict[str, Any]:
-    found, metric = cell.found, cell.comparison.metric
+def _row(contrast: Contrast, p: float) -> dict[str, Any]:
+    found, metric = contrast.found, contrast.comparison.metric
     wins = (found.above, found.below) if metric.higher_is_better else (found.below, found.above)
     return {
-        "comparison": cell.title,
-        "quality": cell.comparison.quality,
+        "comparison": contrast.title,
+        "quality": contrast.comparison.quality,
         "better": metric.better,
-        "a": cell.a,
-        "b": cell.b,
-        "target": cell.target,
-        "a_mean": cell.a_mean,
-        "b_mean": cell.b_mean,
+        "a": contrast.a,
+        "b": contrast.b,
+        "target": contrast.target,
+        "a_mean": contrast.a_mean,
+        "b_mean": contrast.b_mean,
         "pairs": found.pairs,
         "difference": found.difference,
         "difference_ci95_low": found.low,
@@ -270,10 +272,10 @@ def _row(cell: Cell, p: float) -> dict[str, Any]:
     }
 
 
-def _section(title: str, metric: str, rows: Sequence[tuple[Cell, float]]) -> str:
+def _section(title: str, metric: str, rows: Sequence[tuple[Contrast, float]]) -> str:
     """The table of a comparison, with a column of strategies where there are several."""
-    several = len({cell.a for cell, _ in rows}) > 1
-    lines = [_line(cell, p, several) for cell, p in rows]
+    several = len({contrast.a for contrast, _ in rows}) > 1
+    lines = [_line(contrast, p, several) for contrast, p in rows]
     headers = ["target", FIRST, SECOND, f"{SECOND} − {FIRST}", "p", "d_z", "verdict"]
     if several:
         headers = ["strategy", *headers]
@@ -281,14 +283,14 @@ def _section(title: str, metric: str, rows: Sequence[tuple[Cell, float]]) -> str
     return f"{title}: {metric}\n\n{table}"
 
 
-def _line(cell: Cell, p: float, several: bool) -> list[str]:
-    found, metric = cell.found, cell.comparison.metric
-    values = (cell.a_mean, cell.b_mean)
+def _line(contrast: Contrast, p: float, several: bool) -> list[str]:
+    found, metric = contrast.found, contrast.comparison.metric
+    values = (contrast.a_mean, contrast.b_mean)
     written = zip(values, _alike(metric, values), strict=True)
     means = ["—" if math.isnan(value) else text for value, text in written]
     effect = "—" if math.isnan(found.effect_size) else f"{found.effect_size:+.1f}".replace("-", "−")
-    line = [cell.target, *means, _signed(metric, found.difference), _probability(p), effect]
-    return [*([cell.a] if several else []), *line, verdict(found, p, metric)]
+    line = [contrast.target, *means, _signed(metric, found.difference), _probability(p), effect]
+    return [*([contrast.a] if several else []), *line, verdict(found, p, metric)]
 
 
 def _signed(metric: Quality, value: float) -> str:
@@ -304,7 +306,7 @@ def _probability(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _notes(found: Sequence[Cell], test: Test) -> list[str]:
+def _notes(found: Sequence[Contrast], test: Test) -> list[str]:
     """What the numbers are, and what so few seeds cannot show."""
     tests = "1 row" if len(found) == 1 else f"{len(found)} rows"
     fewest = min((each.found.pairs for each in found if each.found.pairs > 1), default=0)

@@ -57,7 +57,7 @@ class Paper(_Strict):
     url: _Text
 
 
-class Cell(_Strict):
+class PublishedNumber(_Strict):
     """One published number.
 
     Attributes:
@@ -104,7 +104,7 @@ class Row(_Strict):
     method: _Text
     target: _Text
     unit: _Text
-    cells: Annotated[tuple[Cell, ...], Field(min_length=1)]
+    cells: Annotated[tuple[PublishedNumber, ...], Field(min_length=1)]
     experiment: str = ""
     strategy: str = ""
     where: Mapping[str, str | float | int | None] = {}
@@ -135,11 +135,11 @@ class Row(_Strict):
         """Where it stands, for people."""
         return f"{self.table} · {self.network} on {self.data} · {self.method} · {self.unit}"
 
-    def tolerance_of(self, cell: Cell) -> float | None:
+    def tolerance_of(self, cell: PublishedNumber) -> float | None:
         """How far our mean may be from a number."""
         return self.tolerance if cell.tolerance is None else cell.tolerance
 
-    def values(self, cell: Cell, records: Iterable[Record]) -> list[float]:
+    def values(self, cell: PublishedNumber, records: Iterable[Record]) -> list[float]:
         """What a number is in the records that it concerns, a value for each seed.
 
         Raises:
@@ -154,13 +154,13 @@ class Row(_Strict):
                 raise UsageError(f"{self}: several records of {self.experiment} fit {cell.at}")
         return [value for _, value in sorted(by_seed.items())]
 
-    def _number(self, cell: Cell, record: Record) -> float:
+    def _number(self, cell: PublishedNumber, record: Record) -> float:
         dense, final = record.dense.get("top1"), record.final.get("top1")
         if dense is None or final is None:
             return math.nan
         return UNITS[self.unit](dense if cell.at == DENSE else final, dense)
 
-    def _concerns(self, cell: Cell, experiment: Mapping[str, object]) -> bool:
+    def _concerns(self, cell: PublishedNumber, experiment: Mapping[str, object]) -> bool:
         if self.strategy and experiment["strategy"] != self.strategy:
             return False
         if any(experiment.get(name) != value for name, value in self.where.items()):
@@ -183,7 +183,7 @@ class Register(_Strict):
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Reproduction:
     """A published number beside ours.
 
     Attributes:
@@ -195,7 +195,7 @@ class Comparison:
 
     paper: Paper
     row: Row
-    cell: Cell
+    cell: PublishedNumber
     values: Sequence[float]
 
     @property
@@ -275,7 +275,7 @@ def read_register(path: Path = REGISTER) -> Register:
         raise UsageError(f"{path} is no register of published numbers: {error}") from None
 
 
-def compared(register: Register, published: Path) -> list[Comparison]:
+def compared(register: Register, published: Path) -> list[Reproduction]:
     """Every published number beside ours, in the order of the register.
 
     Args:
@@ -290,7 +290,7 @@ def compared(register: Register, published: Path) -> list[Comparison]:
         for name in dict.fromkeys(row.experiment for row in register.rows if row.experiment)
     }
     return [
-        Comparison(
+        Reproduction(
             register.papers[row.paper], row, cell, row.values(cell, records.get(row.experiment, ()))
         )
         for row in register.rows
@@ -303,12 +303,12 @@ def _records(folder: Path) -> Iterator[Record]:
     return read_records(path) if path.is_file() else iter(())
 
 
-def literature_table(comparisons: Iterable[Comparison]) -> pd.DataFrame:
+def literature_table(reproductions: Iterable[Reproduction]) -> pd.DataFrame:
     """A row for each published number, with the columns of :data:`LITERATURE_COLUMNS`."""
-    return pd.DataFrame([_line(each) for each in comparisons], columns=list(LITERATURE_COLUMNS))
+    return pd.DataFrame([_line(each) for each in reproductions], columns=list(LITERATURE_COLUMNS))
 
 
-def _line(each: Comparison) -> dict[str, object]:
+def _line(each: Reproduction) -> dict[str, object]:
     ours = describe(each.values)
     return {
         **each.paper.model_dump(),

@@ -78,7 +78,7 @@ STANDING_COLUMNS: dict[str, str] = {
 
 
 @dataclass(frozen=True)
-class Place:
+class RankedStrategy:
     """Where a strategy stands; ``score`` is NaN and ``rank`` None where it could not be ranked.
 
     ``unranked`` says why it was not, and is empty if it was. ``limits`` are the compressions at the
@@ -105,7 +105,7 @@ class Standing:
     """
 
     comparison: Comparison
-    places: tuple[Place, ...]
+    places: tuple[RankedStrategy, ...]
     ends: tuple[float, float] | None
     loss_at_most: float
     of_means: bool = False
@@ -136,7 +136,7 @@ def standing(
     fronts = {cost: _front(trials.comparison, COSTS[cost]) for cost in costs}
     most = loss_at_most / trials.comparison.metric.factor
     places = [
-        Place(
+        RankedStrategy(
             strategy=name,
             seeds=int(scores[name].notna().sum()),
             score=describe(scores[name].dropna().tolist()),
@@ -334,7 +334,7 @@ def _front(comparison: Comparison, cost: Cost) -> dict[str, tuple[int, int]]:
     }
 
 
-def _row(found: Standing, place: Place) -> dict[str, Any]:
+def _row(found: Standing, place: RankedStrategy) -> dict[str, Any]:
     low, high = found.ends or (math.nan, math.nan)
     score, rank = place.score, place.rank
     return {
@@ -358,7 +358,7 @@ def _row(found: Standing, place: Place) -> dict[str, Any]:
     }
 
 
-def _line(comparison: Comparison, place: Place) -> list[str]:
+def _line(comparison: Comparison, place: RankedStrategy) -> list[str]:
     score = "—"
     if place.rank:
         mean, margin = place.score.mean, place.score.ci95_high - place.score.mean

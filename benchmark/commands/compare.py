@@ -51,12 +51,12 @@ def execute(options: argparse.Namespace) -> int:
     labels = labels_of(options.label)
     if options.runs:
         found = trials(options.runs, labels)
-        cells = strategies_compared(found, options.a, options.b, options.test)
+        contrasts = strategies_compared(found, options.a, options.b, options.test)
     else:
         first, second = (trials(place(each), labels) for each in (options.a, options.b))
-        cells = runs_compared(first, second, options.test)
-    print(compare_as_text(cells, (options.a, options.b), options.test))
+        contrasts = runs_compared(first, second, options.test)
+    print(compare_as_text(contrasts, (options.a, options.b), options.test))
     if options.output:
-        write_csv(compare_table(cells), options.output)
+        write_csv(compare_table(contrasts), options.output)
         print(f"\n{options.output}")
     return 0
