@@ -151,14 +151,6 @@ PLUG_INS = {
         "    '''Cannot say what it prunes.'''\n"
         "    def removable(self, model, prunable): sys.exit('no such table')\n",
     ),
-    "lazy model": (
-        {"model": "{path}:Lazy"},
-        "from torch import nn\n"
-        "class Lazy(nn.Sequential):\n"
-        "    '''Has no weights before it is run.'''\n"
-        "    def __init__(self, input_shape, classes):\n"
-        "        super().__init__(nn.Flatten(), nn.LazyLinear(classes))\n",
-    ),
 }
 
 
