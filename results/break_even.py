@@ -206,8 +206,10 @@ def _write_panels(panels: list[_Panel], x: str, path: Path) -> None:
             dpi=DOTS_PER_INCH,
             layout="constrained",
         )
+        shared: Axes | None = None  # panels side by side are compared by eye
         for position, panel in enumerate(panels, start=1):
-            _draw_panel(figure.add_subplot(down, across, position), panel, places, x)
+            shared = figure.add_subplot(down, across, position, sharey=shared)
+            _draw_panel(shared, panel, places, x)
         handles, labels = [], []
         for axes in figure.axes:
             for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):

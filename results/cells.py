@@ -34,6 +34,13 @@ def count(seeds: int) -> str:
     return "1 seed" if seeds == 1 else f"{seeds} seeds"
 
 
+def caption(comparison: Comparison) -> str:
+    """What the cells of a comparison's table are, and the same of its dense networks."""
+    seeds = count(comparison.seeds)
+    over = seeds if comparison.seeds == 1 else f"mean ± std of {seeds}"
+    return f"{comparison.metric.heading}, {over}; unpruned {number(comparison, comparison.dense)}"
+
+
 def target(row: pd.Series[Any]) -> str:
     """What was asked for in a row."""
     return next(

@@ -288,15 +288,16 @@ def _line(contrast: Contrast, p: float, several: bool) -> list[str]:
     values = (contrast.a_mean, contrast.b_mean)
     written = zip(values, _alike(metric, values), strict=True)
     means = ["—" if math.isnan(value) else text for value, text in written]
-    effect = "—" if math.isnan(found.effect_size) else f"{found.effect_size:+.1f}".replace("-", "−")
-    line = [contrast.target, *means, _signed(metric, found.difference), _probability(p), effect]
+    effect = _signed(found.effect_size, f"{abs(found.effect_size):.1f}")
+    difference = _signed(found.difference, metric.written(abs(found.difference)))
+    line = [contrast.target, *means, difference, _probability(p), effect]
     return [*([contrast.a] if several else []), *line, verdict(found, p, metric)]
 
 
-def _signed(metric: Quality, value: float) -> str:
+def _signed(value: float, size: str) -> str:
+    """A value with its sign, given its size as it is written; what is written as zero has none."""
     if math.isnan(value):
         return "—"
-    size = metric.written(abs(value))
     return size if float(size) == 0 else f"{'+' if value > 0 else '−'}{size}"
 
 

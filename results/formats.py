@@ -101,15 +101,11 @@ def _table(comparison: Comparison) -> _Table:
         for place in range(len(methods[0][1]))
     ]
     lines = list(map(list, zip(*columns, strict=True)))
-    caption = ""
-    if comparison.quality:
-        caption = f"{comparison.metric.heading}, mean ± std of {cells.count(comparison.seeds)}"
-        caption += f"; unpruned {cells.number(comparison, comparison.dense)}"
     has_best = any(cell.is_best for line in lines for cell in line)
     return _Table(
         title=comparison.title,
         conditions=comparison.conditions,
-        caption=caption,
+        caption=cells.caption(comparison) if comparison.quality else "",
         targets=[cells.target(row) for _, row in methods[0][1].iterrows()],
         rows=[(name, line) for (name, _), line in zip(methods, lines, strict=True)],
         notes=[*([_BOLD] if has_best else []), *cells.legend(comparison)],

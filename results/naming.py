@@ -127,14 +127,15 @@ def labelled(
         if not chosen:
             name = _split(text)[0]
             raise UsageError(
-                f"--label: {text!r} is none of the strategies here: {suggestion(name, names)}"
+                f"the label {label!r} is not allowed: {text!r} is none of the strategies here: "
+                f"{suggestion(name, names)}"
             )
         called |= dict.fromkeys(chosen, label)
     for label in called.values():
         meant = sorted({name for (name, _), each in called.items() if each == label})
         if len(meant) > 1:
             raise UsageError(
-                f"--label: {label!r} is not allowed: it would mean {meant[0]!r} and {meant[1]!r}"
+                f"the label {label!r} is not allowed: it would mean {meant[0]!r} and {meant[1]!r}"
             )
     return called
 

@@ -17,7 +17,7 @@ class Numbers {
       if (this.scroll.scrollTop + 2 * this.scroll.clientHeight > this.scroll.scrollHeight) this.more();
     }, { passive: true });
     host.append(this.count, this.scroll);
-    sortable(heads, this.columns, (compare) => { this.rows.sort(compare); this.show(); }, 0);
+    sortable(heads, this.columns, (compare) => { this.rows.sort(compare); this.show(); });
     this.show();
   }
 
@@ -73,11 +73,10 @@ class Numbers {
 }
 
 /** Put a button into each head that sorts by its column; the better values come first. */
-function sortable(heads, columns, sort, sorted) {
+function sortable(heads, columns, sort) {
   heads.forEach((head, place) => {
     const button = element("button", { type: "button", class: "sort" }, ...head.childNodes);
     head.append(button);
-    if (place === sorted) head.setAttribute("aria-sort", "ascending");
     button.addEventListener("click", () => {
       const { value, up } = columns[place], now = head.getAttribute("aria-sort");
       const rising = now ? now !== "ascending" : up;

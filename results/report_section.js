@@ -86,7 +86,7 @@ class Section {
     const columns = heads.map((_, place) => place === 0
       ? { value: (line) => this.data.methods[line.dataset.method].name, up: true }
       : { value: (line) => values.get(`${line.dataset.method} ${this.targets[place - 1]}`) ?? null, up: metric ? !metric.higher : true });
-    sortable(heads, columns, (compare) => table.tBodies[0].append(...this.lines.sort(compare)), 0);
+    sortable(heads, columns, (compare) => table.tBodies[0].append(...this.lines.sort(compare)));
   }
 
   explorer(host) {

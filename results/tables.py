@@ -96,8 +96,7 @@ def as_text(frame: pd.DataFrame, width: int = cells.WIDTH) -> str:
 def _section(comparison: Comparison, width: int) -> str:
     heading = cells.wrapped(f"{comparison.title} · {comparison.conditions}", width)
     if comparison.quality:
-        what = f"{comparison.metric.heading}, mean ± std of {cells.count(comparison.seeds)}"
-        heading.append(f"{what}; unpruned {cells.number(comparison, comparison.dense)}")
+        heading.append(cells.caption(comparison))
     table = _table(comparison, " ")
     if _width_of(table) > width:
         table = _table(comparison, "")

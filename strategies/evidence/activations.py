@@ -85,11 +85,12 @@ def refuse_unseen(context: Context, names: Iterable[str]) -> None:
 def input_norms(context: Context, batches: int, batch_size: int) -> dict[str, Tensor]:
     """‖x_j‖₂ of what each prunable weight is multiplied with, over the scoring examples.
 
-    Positions of an image or a sequence count as examples do. The tensors broadcast to the shapes of
-    the weights: an input has one norm for all outputs, in a convolution one for each group, input
-    channel and kernel position. A recurrent layer multiplies ``weight_ih`` with its inputs and
-    ``weight_hh`` with its hidden states; an embedding's norm is the square root of how often the
-    row was looked up. That of a layer which the model does not use is zero.
+    Positions of an image or a sequence count as examples do, also those that fill up a shorter one
+    in a batch. The tensors broadcast to the shapes of the weights: an input has one norm for all
+    outputs, in a convolution one for each group, input channel and kernel position. A recurrent
+    layer multiplies ``weight_ih`` with its inputs and ``weight_hh`` with its hidden states; an
+    embedding's norm is the square root of how often the row was looked up. That of a layer which
+    the model does not use is zero.
 
     Raises:
         UsageError: as :func:`refuse_unseen`.

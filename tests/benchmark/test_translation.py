@@ -288,8 +288,8 @@ def test_the_leaderboard_has_perplexity_and_bleu(runs, record):
     assert set(frame.quality) == {"perplexity"}
     assert set(frame.better) == {"lower"}
     text = as_text(frame[frame.target_sparsity == 0.5])
-    assert "Perplexity, mean ± std of 1 seed" in text
-    assert "BLEU, mean ± std of 1 seed" in text
+    assert "Perplexity, 1 seed" in text
+    assert "BLEU, 1 seed" in text
     assert f"{record.final['bleu']:.4g}" in text
 
 

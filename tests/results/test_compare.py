@@ -241,6 +241,19 @@ def test_two_means_are_written_to_as_many_places(tmp_path, make_record, capsys):
     assert "  19.87  19.90  " in capsys.readouterr().out
 
 
+def test_what_is_written_as_zero_has_no_sign(tmp_path, make_record, capsys):
+    changes = (-0.00041, 0.0005, -0.0001)  # their mean is nearly zero, below it
+    records = [
+        make_record(strategy=strategy, seed=seed, top1=0.9 + seed / 100 + change * factor)
+        for strategy, factor in (("A", 0), ("B", 1))
+        for seed, change in enumerate(changes)
+    ]
+    write_records(records, tmp_path / "runs")
+    assert main(["compare", "--runs", str(tmp_path / "runs"), "A", "B"]) == 0
+    assert "  0.00  " in (printed := capsys.readouterr().out)
+    assert "  0.0  " in printed
+
+
 def test_a_label_names_a_strategy(run_of, capsys):
     command = ["compare", "--runs", str(run_of(by=0.05)), "Ours", "B", "--label", "A=Ours"]
     assert main(command) == 0

@@ -182,7 +182,9 @@ def test_labels_come_from_the_command_line_and_from_the_file(make_sweep, tmp_pat
     assert main(run) == 0
     assert main([*run, "--strategy", "GlobalMagnitude"]) == 0
     assert main([*run, "--label", "Randm=Chance"]) == 2
-    assert "did you mean 'Random'" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "the label 'Chance' is not allowed: 'Randm' is none" in told
+    assert "did you mean 'Random'" in told
     config.write_text(config.read_text().replace("{Random: At random}", "[Random]"))
     assert main(run) == 2
     assert "labels: ['Random'] is not allowed" in capsys.readouterr().err

@@ -92,7 +92,7 @@ def test_the_heading_says_what_was_compared(make_record):
     first, second, third, *_ = as_text(leaderboard([make_record(rounds=3)])).splitlines()
     assert first.startswith("LeNet5 on MNIST · 3 rounds · Geometric schedule · recovery FineTune")
     assert "settings sha256:" in second
-    assert third == "Top-1 accuracy (%), mean ± std of 1 seed; unpruned 99.00"
+    assert third == "Top-1 accuracy (%), 1 seed; unpruned 99.00"
 
 
 def test_the_heading_names_unusual_settings_and_no_usual_ones(make_record, tmp_path):

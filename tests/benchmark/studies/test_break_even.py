@@ -119,6 +119,20 @@ def test_what_is_in_doubt_is_drawn_hollow_and_without_a_line(tmp_path, monkeypat
     assert any("1 of 3 are in doubt" in text.get_text() for text in axes.texts)
 
 
+def test_panels_side_by_side_have_one_scale(tmp_path, monkeypatch):
+    frame = pd.DataFrame(rows_of((0.5, 1.0, 2.8))).assign(theoretical_speedup=[2.0, 3.3, 10.0])
+    slow = frame.assign(batch_size=64, speedup=frame["speedup"] / 10, theoretical_speedup=1.0)
+    drawn = []
+    monkeypatch.setattr(
+        "prunebench.results.break_even.save_figure", lambda figure, path: drawn.append(figure)
+    )
+    plot_break_even(pd.concat([frame, slow], ignore_index=True), tmp_path / "x.png")
+    first, second = drawn[0].axes
+    assert first.get_ylim() == second.get_ylim()
+    assert first.get_ylim()[0] < 0.05
+    assert first.get_ylim()[1] > 10
+
+
 @pytest.mark.parametrize(("count", "marker"), [(1, "."), (3, "")])
 def test_theory_is_seen_where_it_is_a_single_point(tmp_path, monkeypatch, count, marker):
     frame = pd.DataFrame(rows_of((0.5, 1.0, 2.8))).assign(theoretical_speedup=[2.0, 3.3, 10.0])
