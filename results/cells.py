@@ -8,12 +8,14 @@ from typing import Any
 import pandas as pd
 
 from .comparison import Comparison
-from .targets import TARGETS
+from .targets import TARGETS, TargetKind
 
 WIDTH = 100
 """How many characters a line of a terminal has."""
 
+_TOLERANCE = 0.05
 _COLLAPSED = "†"
+_ASTRAY = "‡"
 _MISSING = "—"
 _FAILED = "failed"
 
@@ -43,11 +45,20 @@ def caption(comparison: Comparison) -> str:
 
 def target(row: pd.Series[Any]) -> str:
     """What was asked for in a row."""
-    return next(
-        kind.written(value)
-        for kind in TARGETS
-        if not pd.isna(value := row.get(kind.column))  # an older file has not all columns
-    )
+    kind, value = _asked(row)
+    return kind.written(value)
+
+
+def is_astray(row: pd.Series[Any]) -> bool:
+    """Whether what is left differs by more than a twentieth from what was asked for.
+
+    So it is where whole filters come no nearer, or a method does not count what it removes.
+    """
+    kind, asked = _asked(row)
+    achieved = row.get(kind.achieved_column)
+    if achieved is None or pd.isna(achieved):
+        return False
+    return kind.is_missed(asked, float(achieved), by=_TOLERANCE)
 
 
 def mean_and_std(comparison: Comparison, row: pd.Series[Any], plus_minus: str) -> str:
@@ -66,9 +77,10 @@ def mean_and_std(comparison: Comparison, row: pd.Series[Any], plus_minus: str) -
 def marks(row: pd.Series[Any], space: str) -> str:
     """What a reader must know beside the number, set apart by ``space``."""
     collapsed = _COLLAPSED if row["seeds_collapsed"] else ""
+    astray = _ASTRAY if is_astray(row) else ""
     absent = row["seeds_failed"] + row["seeds_missing"]
     fewer = f"{space}({row['seeds']}/{row['seeds'] + absent})" if row["seeds"] and absent else ""
-    return collapsed + fewer
+    return collapsed + astray + fewer
 
 
 def with_interval(row: pd.Series[Any], name: str) -> str:
@@ -91,8 +103,20 @@ def legend(comparison: Comparison) -> list[str]:
             "seeds_collapsed"
         ]
         > 0,
+        f"{_ASTRAY} what is left differs by more than 5 % from what was asked for": rows.apply(
+            is_astray, axis="columns"
+        ),
         "(n/m) n of m seeds finished": ~none & (absent > 0),
         f"{_FAILED}: every run ended in an error": none & (rows["seeds_failed"] > 0),
         f"{_MISSING} not run": none & (rows["seeds_failed"] == 0) & (rows["seeds_missing"] > 0),
     }
     return [note for note, where in notes.items() if where.any()]
+
+
+def _asked(row: pd.Series[Any]) -> tuple[TargetKind, float]:
+    """The kind of target of a row, and its value."""
+    return next(
+        (kind, float(value))
+        for kind in TARGETS
+        if not pd.isna(value := row.get(kind.column))  # an older file has not all columns
+    )

@@ -42,6 +42,7 @@ _LATEX = {
     "≤": r"$\leq$",
     "·": r"$\cdot$",
     "†": r"\textsuperscript{\dag}",
+    "‡": r"\textsuperscript{\ddag}",
     "—": "---",
     "–": "--",
 }

@@ -61,6 +61,10 @@ class TargetKind(ABC):
         return f"{100 * value if self.is_fraction else value:.10g}{self.unit}"
 
     @abstractmethod
+    def is_missed(self, asked: float, achieved: float, by: float) -> bool:
+        """Whether what is left differs by more than a fraction from what was to be left."""
+
+    @abstractmethod
     def left(self, value: float, total: float) -> int:
         """How much of a total a value leaves."""
 
@@ -76,6 +80,10 @@ class Fraction(TargetKind):
     is_fraction = True
     bounds = {"ge": 0, "lt": 1}
 
+    def is_missed(self, asked: float, achieved: float, by: float) -> bool:
+        """Compares what is not removed."""
+        return abs(asked - achieved) > by * (1 - asked)
+
     def left(self, value: float, total: float) -> int:
         """The rest."""
         return round(total) - round(value * total)
@@ -90,6 +98,10 @@ class Ratio(TargetKind):
     """How many times less is left."""
 
     bounds = {"ge": 1}
+
+    def is_missed(self, asked: float, achieved: float, by: float) -> bool:
+        """Compares 1 / achieved with 1 / asked."""
+        return abs(asked - achieved) > by * achieved
 
     def left(self, value: float, total: float) -> int:
         """One part of so many."""

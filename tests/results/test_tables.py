@@ -219,6 +219,30 @@ def test_collapsed_fewer_failed_and_missing_are_marked_and_explained(make_record
     assert [line.split()[0] for line in explained] == ["†", "(n/m)", "failed:", "—"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "asked", "measurement", "near", "far"),
+    [
+        ("compression", 4.0, "compression", 4.19, 4.22),
+        ("compression", 4.0, "compression", 3.82, 3.8),
+        ("sparsity", 0.8, "prunable_sparsity", 0.791, 0.789),
+        ("sparsity", 0.0, "prunable_sparsity", 0.04, 0.06),
+        ("speedup", 3.0, "theoretical_speedup", 3.1, 2.5),
+    ],
+)
+def test_a_number_whose_target_was_missed_is_marked(
+    make_record, kind, asked, measurement, near, far
+):
+    targets = {"compression": None, kind: asked}
+    records = [
+        make_record(strategy=strategy, final={"top1": 0.9, measurement: achieved}, **targets)
+        for strategy, achieved in (("Near", near), ("Far", far))
+    ]
+    text = as_text(leaderboard(records))
+    assert line_of(text, "Near").split() == ["Near", "90.00"]
+    assert line_of(text, "Far").split() == ["Far", "90.00‡"]
+    assert text.splitlines()[-1].startswith("‡ what is left differs by more than 5 %")
+
+
 def test_settings_that_differ_make_two_tables(make_record):
     text = as_text(leaderboard([make_record(), make_record(rounds=3)]))
     assert text.count("LeNet5 on MNIST") == 2
