@@ -144,5 +144,5 @@ def moves_between(
     for division, studies in divisions.items():
         called = {str(each): named(name) for name, own in studies.items() for each in own}
         runs = runs_in(suite, division, studies, outcomes)
-        frames.append(runs.assign(method=runs["method"].replace(called)))
+        frames.append(runs.assign(method=[called.get(name, name) for name in runs["method"]]))
     return moves(scored_tasks(suite), *frames)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy.integrate import trapezoid
 
 
 class Limit(NamedTuple):
@@ -52,7 +53,7 @@ def mean_quality(
         return math.nan
     inner = (x > ends[0]) & (x < ends[1])
     places = np.concatenate([ends[:1], x[inner], ends[1:]])
-    return float(np.trapezoid(np.interp(places, x, y), places) / (ends[1] - ends[0]))
+    return float(trapezoid(np.interp(places, x, y), places) / (ends[1] - ends[0]))
 
 
 def compression_at_loss(

@@ -301,7 +301,7 @@ def test_without_data_and_without_a_network_it_is_said_what_to_do(kind, tmp_path
 def test_pictures_that_are_broken_or_too_deep_are_refused_in_a_sentence(tmp_path):
     deep, broken = tmp_path / "deep.png", tmp_path / "broken.png"
     Image.fromarray(np.full((8, 8), 40_000, dtype=np.uint16)).save(deep)
-    with pytest.raises(UsageError, match=r"deep\.png .* more than 8 bits a pixel \(mode I;16\)"):
+    with pytest.raises(UsageError, match=r"deep\.png .* more than 8 bits a pixel \(mode I(;16)?\)"):
         decode(deep, 8, None)
     broken.write_bytes(deep.read_bytes()[:40] + b"IDAT" * 20)
     with pytest.raises(UsageError, match=r"broken\.png cannot be read as an image"):

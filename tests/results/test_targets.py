@@ -15,6 +15,8 @@ class Left(TargetKind):
     is_fraction, higher_prunes_more, bounds = True, False, {"gt": 0, "le": 1}
     def left(self, value, total):
         return round(value * total)
+    def is_missed(self, asked, achieved, by):
+        return abs(asked - achieved) > by * asked
     def value(self, left, total):
         return left / total
 

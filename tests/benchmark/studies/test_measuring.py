@@ -81,6 +81,8 @@ def test_a_loaded_network_has_the_weights_and_the_accuracy_of_the_record(runs):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # exporters warn of their own code
 def test_a_runtime_that_rounds_says_what_becomes_of_the_quality(runs):
+    if torch.__version__.startswith("2.6."):
+        pytest.skip("torch 2.6 exports no batch normalisation with today's onnxscript")
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
     record = record_of(runs, "GlobalMagnitude")
     restored = restore(record, Store(runs), data_folder(None))
@@ -114,6 +116,8 @@ def test_a_runtime_that_rounds_says_what_becomes_of_the_quality(runs):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 def test_a_quality_that_cannot_be_found_out_is_not_that_of_the_record(runs, monkeypatch):
+    if torch.__version__.startswith("2.6."):
+        pytest.skip("torch 2.6 exports no batch normalisation with today's onnxscript")
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
     def refuse(self, model, examples):

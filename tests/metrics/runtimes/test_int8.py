@@ -13,6 +13,8 @@ pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # exporters warn of their own code
 def test_outputs_differ_by_rounding_and_by_how_much_is_told(capfd):
+    if torch.__version__.startswith("2.6."):
+        pytest.skip("torch 2.6 exports no batch normalisation with today's onnxscript")
     torch.manual_seed(0)
     model = ResNetSmall()
     with torch.no_grad():
