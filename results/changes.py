@@ -197,6 +197,13 @@ def _misses_channels(record: Record) -> bool:
     return _chosen_by("CoupledChannels")(record) and (ours or _is_of_others(record))
 
 
+def _may_keep_too_few_channels(record: Record) -> bool:
+    """Whether channels go of which some are to stay, for which there may have been no room."""
+    strategy = str(record.experiment["strategy"])
+    least = re.search(r"\bminimum(_density=|=([2-9]|1\d))", strategy) is not None
+    return _chosen_by("CoupledChannels")(record) and least
+
+
 def _may_normalise_before(record: Record) -> bool:
     return str(record.experiment["model"]).startswith("WideResNet") or _is_of_others(record)
 
@@ -331,6 +338,10 @@ CHANGES: tuple[Change, ...] = (
         "what users' code draws at random, beside generators, is the same in every process",
         lambda record: bool(record.experiment.get("sources")),
         _is_users,
+    ),
+    Change(
+        "channels too stay in each layer as many as the allocation says, or the target is refused",
+        _may_keep_too_few_channels,
     ),
 )
 """All changes so far, the oldest first; new ones are added at the end."""

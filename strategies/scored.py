@@ -123,6 +123,10 @@ class ScoredStrategy(Strategy, ABC):
             {name: self.structure.units(weight) for name, weight in weights.items()}
         )
 
+    def fewest_channels(self, channels: int) -> int:
+        """What the allocation keeps at least of them, and one."""
+        return max(1, self.allocation.least(channels))
+
     def largest_budget(self, weights: Mapping[str, Tensor]) -> int:
         """What the structure can keep at most."""
         return sum(map(self.structure.most, weights.values()))

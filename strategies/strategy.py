@@ -104,6 +104,10 @@ class Strategy(Configured, ABC):
         """The fewest of ``weights`` that this strategy can keep."""
         return 1
 
+    def fewest_channels(self, channels: int) -> int:
+        """The fewest of a group of channels that stay, where this strategy removes channels."""
+        return 1
+
     def largest_budget(self, weights: Mapping[str, Tensor]) -> int:
         """The most of ``weights`` that this strategy can keep."""
         return sum(weight.numel() for weight in weights.values())

@@ -111,7 +111,7 @@ def target_of(
         UsageError: the target is beyond what can be reached.
     """
     if strategy.capabilities.removes == "channels":
-        return _of_channels(experiment, model, example, names)
+        return _of_channels(experiment, strategy, model, example, names)
     return _of_weights(experiment, strategy, model, names)
 
 
@@ -149,7 +149,11 @@ def _of_weights(
 
 
 def _of_channels(
-    experiment: Experiment, model: nn.Module, example: Tensor, names: Sequence[str]
+    experiment: Experiment,
+    strategy: Strategy,
+    model: nn.Module,
+    example: Tensor,
+    names: Sequence[str],
 ) -> Target:
     coupling = couple(model, example, names)
     if not coupling.channels:
@@ -157,15 +161,19 @@ def _of_channels(
     kind, value = experiment.target
     cost = COSTS[kind](model, coupling, example)
     total = round(cost(coupling, torch.ones(coupling.channels, dtype=torch.bool)))
-    one_each = torch.zeros(coupling.channels, dtype=torch.bool)
-    one_each[[group.start for group in coupling.groups.values()]] = True
-    fewest = cost(coupling, one_each)
+    some_each = torch.zeros(coupling.channels, dtype=torch.bool)
+    for group in coupling.groups.values():
+        least = strategy.fewest_channels(group.stop - group.start)
+        some_each[group.start : group.start + least] = True
+    fewest = cost(coupling, some_each)
     kept = kind.left(value, total)
     if kept < fewest:
+        alone = some_each.sum() == len(coupling.groups)
         raise UsageError(
             f"{kind.name}: {value:g} is not allowed: {experiment.strategy} can reach "
             f"{_furthest(kind, fewest, total)} on {experiment.model}, where each of "
-            f"{len(coupling.groups)} groups of channels keeps one"
+            f"{len(coupling.groups)} groups of channels keeps "
+            f"{'one' if alone else 'as many as the allocation says'}"
         )
     return Target(kept, total, cost)
 

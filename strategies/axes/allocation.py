@@ -441,6 +441,10 @@ class Shuffled(Allocation):
         """As few as the other allocation can keep."""
         return self.of.smallest(layers)
 
+    def least(self, units: int) -> int:
+        """As few as the other allocation keeps."""
+        return self.of.least(units)
+
     def keep(self, layers: Layers, budget: int, generator: torch.Generator) -> dict[str, Tensor]:
         """Shuffle what ``of`` keeps among the units that are left in each layer."""
         chosen = self.of.keep(layers, budget, generator)

@@ -36,6 +36,10 @@ def old(make_record):
             {"strategy": "FPGM(structure=CoupledChannels)", "model": "CifarMobileNetV2"},
             "channels are found",
         ),
+        (
+            {"strategy": "FPGM(structure=CoupledChannels, allocation=Uniform(minimum=4))"},
+            "as many as the allocation says",
+        ),
         ({"strategy": "OBS", "model": "Seq2SeqLSTM"}, "tokens are the examples"),
         ({"strategy": "BatchNormSlimming", "model": "WideResNet"}, "follows the convolution"),
         (

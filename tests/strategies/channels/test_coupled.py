@@ -206,6 +206,21 @@ def test_fine_tuning_masked_and_shrunk_give_the_same_up_to_rounding(experiment, 
         ({"strategy": "GlobalMagnitude", "speedup": 2.0}, "give it structure=CoupledChannels"),
         ({"strategy": CHANNELS, "channel_sparsity": 0.999}, "can reach at most 0.982"),
         ({"strategy": CHANNELS, "speedup": 1e6}, "can reach at most"),
+        *(
+            (
+                {
+                    "strategy": f"StructuredL1(structure=CoupledChannels, allocation={allocation})",
+                    "channel_sparsity": 0.6,
+                },
+                "can reach at most 0.5 on LeNetSmall, where each of 3 groups of "
+                "channels keeps as many as the allocation says",
+            )
+            for allocation in (
+                "Uniform(minimum_density=0.5)",
+                "Global(minimum_density=0.5)",
+                "Shuffled(of=Global(minimum_density=0.5))",
+            )
+        ),
         (
             {"strategy": CHANNELS, "compression": 2.0, "model": "Perceptron(hidden=())"},
             "finds nothing to prune in Perceptron",
@@ -292,6 +307,7 @@ def test_a_network_that_cannot_be_shrunk_is_refused_before_anything_runs(experim
     with pytest.raises(UsageError, match="OwnScale cannot be shrunk: the smaller network's output"):
         run(chosen, runs=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
+
 
 
 @pytest.mark.parametrize(
