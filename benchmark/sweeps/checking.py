@@ -43,22 +43,27 @@ def check(
     for experiment in experiments:
         if not elsewhere:
             require_device(experiment.device)
-        parts = (experiment.dataset, experiment.model, experiment.strategy)
-        more = (
-            *experiment.target,
-            str(experiment.calibration),
+        parts = (
+            experiment.dataset,
+            experiment.model,
+            experiment.strategy,
+            experiment.finetuned_network,
             experiment.prune_classifier,
             experiment.prune_only,
             experiment.prune_except,
+        )
+        more = (
+            *experiment.target,
+            str(experiment.calibration),
             *map(str, experiment.metrics),
             str(experiment.recovery),
             *(str(penalty) for penalty in _penalties(experiment)),
         )
         key = (*map(str, parts), *more)
         if key not in checked:
-            checked[key] = _fault(experiment, data, key[:3] not in shrinkable)
+            checked[key] = _fault(experiment, data, key[: len(parts)] not in shrinkable)
             if checked[key] is None:
-                shrinkable.add(key[:3])
+                shrinkable.add(key[: len(parts)])
         if (fault := checked[key]) is not None:
             broken[experiment.id] = experiment, fault
     return broken
@@ -94,7 +99,9 @@ def _fault(experiment: Experiment, data: Path, shrinks: bool) -> BaseException |
             for penalty in _penalties(experiment):
                 penalty.create().check(model)
             if strategy.capabilities.removes == "channels" and shrinks:
-                try_shrinking(model, couple(model, example, names), task.inputs(2))
+                coupling = couple(model, example, names)
+                trains = experiment.finetuned_network == "shrunk"
+                try_shrinking(model, coupling, task.inputs(2), trains=trains)
             for metric in (own_metric(task), *(each.create() for each in experiment.metrics)):
                 metric.qualities()  # which says what is wrong with them
                 metric.check(task, model)

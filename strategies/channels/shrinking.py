@@ -102,13 +102,17 @@ def check_equivalence(masked: nn.Module, small: nn.Module, example: Tensor) -> f
     return difference
 
 
-def try_shrinking(model: nn.Module, coupling: Coupling, example: Tensor) -> float:
+def try_shrinking(
+    model: nn.Module, coupling: Coupling, example: Tensor, *, trains: bool = False
+) -> float:
     """Remove half of the channels of a copy of ``model`` by lot, and see whether it can be shrunk.
 
     Args:
         model: the network, in any state.
         coupling: its channels.
         example: inputs on which it can run.
+        trains: whether the smaller network has to run in training mode too, where a network may
+            have layers of which tracing sees nothing.
 
     Returns:
         What :func:`check_equivalence` does.
@@ -119,7 +123,25 @@ def try_shrinking(model: nn.Module, coupling: Coupling, example: Tensor) -> floa
     kept = coupling.half("channels", "shrinking")
     masked = unsettled(model)
     MaskedWeights(masked, coupling.masks(masked, kept)).apply()
-    return check_equivalence(masked, shrink(masked, coupling, kept), example)
+    small = shrink(masked, coupling, kept)
+    difference = check_equivalence(masked, small, example)
+    error = _fault_in_training(small, example) if trains else None
+    if error is not None and _fault_in_training(masked, example) is None:
+        raise UsageError(
+            f"{type(masked).__name__} cannot be trained shrunk: the smaller network does not run "
+            f"in training mode ({type(error).__name__}: {error}); fine-tune it masked"
+        ) from error
+    return difference
+
+
+def _fault_in_training(model: nn.Module, example: Tensor) -> Exception | None:
+    """What a network raises in training mode, whose statistics may change."""
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        try:
+            model.train()(example)
+        except Exception as error:  # whatever the model's forward pass raises
+            return error
+    return None
 
 
 def unsettled(model: nn.Module) -> nn.Module:

@@ -8,7 +8,7 @@ import torch
 from contexts import context_of, removable
 from torch import nn
 
-from prunebench import run
+from prunebench import run, sweep
 from prunebench.benchmark.cell.pretraining import build
 from prunebench.errors import UsageError
 from prunebench.metrics import flops_by_module
@@ -308,6 +308,66 @@ def test_a_network_that_cannot_be_shrunk_is_refused_before_anything_runs(experim
         run(chosen, runs=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
 
+
+TWO_SCALES = """
+import torch
+from torch import nn
+
+
+class TwoScales(nn.Module):
+    def __init__(self, input_shape=(1, 8, 8), classes=10):
+        super().__init__()
+        self.first = nn.Linear(64, 16)
+        self.second = nn.Linear(64, 16)
+        self.last = nn.Linear(16, classes)
+        self.other = nn.Linear(16, classes)
+
+    def forward(self, images):
+        one = torch.relu(self.first(images.flatten(1)))
+        two = torch.relu(self.second(images.flatten(1)))
+        return self.last(one) * torch.tensor(one.shape[1]) + self.other(two)
+"""
+
+
+def test_shrinking_is_tried_with_each_choice_of_weights(experiment, tmp_path):
+    file = tmp_path / "two_scales.py"
+    file.write_text(TWO_SCALES)
+    settings = {"model": f"{file}:TwoScales", "strategy": CHANNELS, "compression": 1.2}
+    chosen = [experiment(**settings, prune_except=["first"]), experiment(**settings)]
+    with pytest.raises(UsageError, match="TwoScales cannot be shrunk: the smaller network's outp"):
+        sweep(chosen, runs=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
+AUXILIARY = """
+from torch import nn
+
+
+class Auxiliary(nn.Module):
+    def __init__(self, input_shape=(1, 8, 8), classes=10):
+        super().__init__()
+        self.first = nn.Linear(64, 16)
+        self.auxiliary = nn.Linear(16, classes)
+        self.second = nn.Linear(16, 16)
+        self.last = nn.Linear(16, classes)
+
+    def forward(self, images):
+        hidden = self.first(images.flatten(1)).relu()
+        logits = self.last(self.second(hidden).relu())
+        return logits + self.auxiliary(hidden) if self.training else logits
+"""
+
+
+def test_a_layer_that_only_training_uses_is_no_layer_of_a_shrunk_network(experiment, tmp_path):
+    """Tracing runs the network in evaluation mode, and so does not see who reads a channel."""
+    file = tmp_path / "auxiliary.py"
+    file.write_text(AUXILIARY)
+    settings = {"model": f"{file}:Auxiliary", "strategy": CHANNELS, "compression": 1.5}
+    masked = run(experiment(**settings), runs=tmp_path / "masked")
+    assert masked.final["compression"] >= 1.5
+    with pytest.raises(UsageError, match=r"Auxiliary cannot be trained shrunk: .* masked"):
+        run(experiment(**settings, finetuned_network="shrunk"), runs=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize(
