@@ -229,6 +229,15 @@ def _may_call_einsum(record: Record) -> bool:
     return _is_of_others(record)
 
 
+def _may_keep_what_it_computed(record: Record) -> bool:
+    """Whether the network is a user's, or of a family that keeps parts of weights in evaluation."""
+    model = str(record.experiment["model"])
+    if model.startswith(("torchvision/", "timm/", "transformers/")):
+        families = ("levit", "efficientformer", "efficientvit_m", "tiny_vit")
+        return any(each in model.lower() for each in families)
+    return _is_of_others(record)
+
+
 def _has_histograms_without_some_weights(record: Record) -> bool:
     """Whether a histogram of the final weights lacks some, as it lacks those that are NaN."""
     counted = {row.name: sum(row.recovered) for row in record.distributions}
@@ -342,6 +351,10 @@ CHANGES: tuple[Change, ...] = (
     Change(
         "channels too stay in each layer as many as the allocation says, or the target is refused",
         _may_keep_too_few_channels,
+    ),
+    Change(
+        "what a network computes of its weights in evaluation is that of the weights it has then",
+        _may_keep_what_it_computed,
     ),
 )
 """All changes so far, the oldest first; new ones are added at the end."""

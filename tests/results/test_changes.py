@@ -40,6 +40,7 @@ def old(make_record):
             {"strategy": "FPGM(structure=CoupledChannels, allocation=Uniform(minimum=4))"},
             "as many as the allocation says",
         ),
+        ({"model": "timm/levit_128s"}, "weights it has then"),
         ({"strategy": "OBS", "model": "Seq2SeqLSTM"}, "tokens are the examples"),
         ({"strategy": "BatchNormSlimming", "model": "WideResNet"}, "follows the convolution"),
         (
