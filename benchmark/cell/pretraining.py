@@ -103,7 +103,7 @@ class Pretrained:
         experiment: its data set, model, pretraining recipe, seed and threads determine the network.
         task: the loaded data set.
         folder: where the records are; the networks are in its ``pretrained`` folder.
-        checkpoint_seconds: time between two checkpoints of the training; None makes none.
+        checkpoint_seconds: time between two checkpoints of a training; None makes none.
     """
 
     def __init__(
@@ -115,7 +115,8 @@ class Pretrained:
     ) -> None:
         self._experiment = experiment
         self._task = task
-        self._checkpoints = Checkpoints(folder, experiment.pretraining_id, checkpoint_seconds)
+        self._folder, self._checkpoint_seconds = folder, checkpoint_seconds
+        self._checkpoints = self._checkpoints_of(experiment.pretraining_id)
         self._stem = _stem(experiment, folder)
 
     @property
@@ -179,7 +180,14 @@ class Pretrained:
         Training again gives the same bits, so nothing but what is asked for is ever stored.
         """
         path = _after(self._stem, self._experiment, epoch)
-        self._ensure({path: load_file}, lambda: _write(path, save(self._trained_for(epoch))))
+        # Those of the whole training are deleted by whoever finds that finished.
+        checkpoints = self._checkpoints_of(path.stem)
+
+        def make() -> None:
+            _write(path, save(self._trained_for(epoch, checkpoints)))
+
+        self._ensure({path: load_file}, make)
+        checkpoints.remove()
         return load_file(path)
 
     def _ensure_trained(self) -> None:
@@ -206,11 +214,14 @@ class Pretrained:
         _write(self.path, save(_contiguous(model)))
         _write(_report(self._stem), _as_json(report))
 
-    def _trained_for(self, epoch: int) -> dict[str, torch.Tensor]:
+    def _trained_for(self, epoch: int, checkpoints: Checkpoints) -> dict[str, torch.Tensor]:
         model = build(self._experiment, self._task)
         if epoch > 0:
-            recipe = self._experiment.pretraining
-            for finished in epochs(Training(model, self._task, recipe, self._purpose())):
+            recipe, purpose = self._experiment.pretraining, self._purpose()
+            checkpoint = checkpoints.of(purpose.name)
+            training = Training(model, self._task, recipe, purpose, checkpoint=checkpoint)
+            saved, keep = (checkpoint.load(), checkpoint.save) if checkpoint else (None, None)
+            for finished in epochs(training, saved, keep):
                 if finished.number == epoch:
                     # Averages are in the network only until the training goes on or ends.
                     return _contiguous(model)
@@ -218,6 +229,9 @@ class Pretrained:
 
     def _purpose(self) -> Purpose:
         return Purpose(self._experiment.seed, "pretraining")
+
+    def _checkpoints_of(self, identity: str) -> Checkpoints:
+        return Checkpoints(self._folder, identity, self._checkpoint_seconds)
 
     def _ensure(self, files: Mapping[Path, _Read], make: _Make) -> None:
         """Have ``make`` write files of which one is not there or damaged, in one of all processes.

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch.nn.utils import prune as torch_prune
 
 import prunebench
-from prunebench.benchmark.cell import rounds
+from prunebench.benchmark.cell import epochs, rounds
 from prunebench.benchmark.cell.evaluation import quality
 from prunebench.benchmark.cell.loop import load_task
 from prunebench.benchmark.cell.pretraining import Pretrained, build
@@ -108,6 +108,33 @@ def test_an_epoch_of_the_history_is_the_same_training_cut_short(experiment, runs
     assert all(torch.equal(history[name], last[name]) for name in last)
     initial = Pretrained(short, digits, runs).at_epoch(0)
     assert all(torch.equal(t, initial[n]) for n, t in build(short, digits).state_dict().items())
+
+
+def test_an_epoch_of_the_history_that_is_interrupted_goes_on_from_its_checkpoint(
+    experiment, runs, digits, tmp_path
+):
+    made = experiment(pretraining={"epochs": 3, "weight_averaging": 0.9})
+    steps = 2 * digits.steps(made.pretraining.batch_size)
+    ours, done = Pretrained(made, digits, tmp_path, 0), 0
+    step = epochs.TrainingSteps.step
+    with pytest.MonkeyPatch.context() as patch:
+
+        def counted(*arguments):
+            nonlocal done
+            done += 1
+            step(*arguments)
+            if done % (steps - 1) == 0:
+                raise KeyboardInterrupt
+
+        patch.setattr(epochs.TrainingSteps, "step", counted)
+        with pytest.raises(KeyboardInterrupt):
+            ours.at_epoch(2)
+        found = ours.at_epoch(2)
+    # The last step before the interruption had not been saved.
+    assert done == steps + 1
+    expected = Pretrained(made, digits, runs).at_epoch(2)
+    assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+    assert not list((tmp_path / "checkpoints").iterdir())
 
 
 def test_an_epoch_of_the_history_has_the_averages_that_were_validated(experiment, runs, digits):
