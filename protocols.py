@@ -85,6 +85,17 @@ class ClosesChannels(Protocol):
     convolution: nn.Module
 
 
+class AddsToGradients(Protocol):
+    """A module that adds the gradient of a penalty of its own in the backward pass.
+
+    Attributes:
+        loss_factor: by what the loss is multiplied before each backward pass, where a batch has
+            several or float16 needs larger gradients; whoever trains the network sets it.
+    """
+
+    loss_factor: float
+
+
 class LeavesFillingOut(Protocol):
     """A network of texts that looks only at tokens that are not the one which fills texts up.
 

@@ -153,6 +153,14 @@ def _may_skip_steps(record: Record) -> bool:
     return remembers or (_recovering(record) in half and learning(record))
 
 
+def _penalises_gates_by_parts(record: Record) -> bool:
+    """Whether gates with a penalty learn from losses that are multiplied by anything."""
+    strategy, recipe = str(record.experiment["strategy"]), _recovering(record)
+    penalised = "FeatureBoosting" in strategy and "penalty=0.0)" not in strategy
+    multiplied = recipe.get("accumulation", 1) > 1 or recipe.get("precision") == "float16"
+    return penalised and multiplied
+
+
 def _has_momentum_in_float16(recipe: Settings) -> bool:
     return recipe.get("precision") == "float16" and bool(recipe.get("momentum"))
 
@@ -355,6 +363,10 @@ CHANGES: tuple[Change, ...] = (
     Change(
         "what a network computes of its weights in evaluation is that of the weights it has then",
         _may_keep_what_it_computed,
+    ),
+    Change(
+        "the penalty of gates counts as much with parts of batches and in float16",
+        _penalises_gates_by_parts,
     ),
 )
 """All changes so far, the oldest first; new ones are added at the end."""

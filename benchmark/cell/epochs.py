@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ...datasets import Batch, Task
 from ...errors import UsageError
+from ...protocols import AddsToGradients, declared
 from ...seeding import generator, random_state, seeded, set_random_state
 from ...strategies import SparseTraining
 from ..recipe import Recipe
@@ -251,6 +252,8 @@ class _Backward:
         if recipe.compiled:
             self._runner = torch.compile(self._runner)
         self._penalty = None if recipe.penalty is None else recipe.penalty.create()
+        asked = (declared(module, AddsToGradients) for module in model.modules())
+        self._adding = [module for module in asked if module is not None]
         device = next(model.parameters()).device
         self._device = device.type
         self.losses = _Losses(device)
@@ -270,7 +273,10 @@ class _Backward:
         for number, part in enumerate(parts, 1):
             # Processes may have different numbers of parts, and average once for all of them.
             with distributed.unaveraged(self._runner) if number < len(parts) else nullcontext():
-                loss = self._loss(part) * (counts * self._task.examples(part) / own_examples)
+                share = counts * self._task.examples(part) / own_examples
+                for module in self._adding:
+                    module.loss_factor = self.scaler.get_scale() * share
+                loss = self._loss(part) * share
                 if self._penalty is not None and number == 1:
                     loss = loss + self._penalty(self._model)
                 self.scaler.scale(loss).backward()

@@ -100,9 +100,11 @@ class GatedConvolution(nn.Module):
     Attributes:
         closes_channels: says to whoever counts multiply–adds that closed channels of
             ``convolution`` need not be computed.
+        loss_factor: by what the loss is multiplied in the training under way, and so the penalty.
     """
 
     closes_channels = True
+    loss_factor = 1.0
 
     def __init__(
         self,
@@ -133,7 +135,7 @@ class GatedConvolution(nn.Module):
         """The open channels times their saliencies; the closed ones are zero."""
         saliencies = self.predictor(images.abs().mean((2, 3))).relu()
         if self.training and self._penalty:
-            saliencies = _Penalised.apply(saliencies, self._penalty)
+            saliencies = _Penalised.apply(saliencies, self._penalty * self.loss_factor)
         best = saliencies.topk(self.open, dim=1)
         gates = torch.zeros_like(saliencies).scatter(1, best.indices, best.values)
         features: Tensor = self.normalisation(self.convolution(images))

@@ -65,6 +65,18 @@ def old(make_record):
             {"strategy": "Movement", "finetuning": {"epochs": 1, "precision": "float16"}},
             "float16",
         ),
+        (
+            {"strategy": "FeatureBoosting", "finetuning": {"epochs": 1, "accumulation": 2}},
+            "penalty of gates",
+        ),
+        (
+            {
+                "strategy": "FeatureBoosting(penalty=0.01)",
+                "recovery": "RewindLearningRate",
+                "pretraining": {"epochs": 1, "precision": "float16"},
+            },
+            "penalty of gates",
+        ),
         ({"model": "Seq2SeqLSTM", "pretraining": {"penalty": "GroupLasso()"}}, "of a penalty"),
         ({"model": "Seq2SeqLSTM", "finetuning": {"penalty": "GroupLasso()"}}, "of a penalty"),
     ],
@@ -123,6 +135,21 @@ def test_averages_concern_only_records_of_networks_that_were_not_pruned(old, non
     final = {**record.final, "prunable_nonzero": nonzero}
     record = record.model_copy(update={"rounds": (last,), "final": final})
     assert bool(outdated_by(record)) == stale
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"strategy": "FeatureBoosting", "finetuning": {"epochs": 1, "precision": "bfloat16"}},
+        {"strategy": "FeatureBoosting", "pretraining": {"epochs": 1, "accumulation": 2}},
+        {
+            "strategy": "FeatureBoosting(penalty=0.0)",
+            "finetuning": {"epochs": 1, "accumulation": 2},
+        },
+    ],
+)
+def test_gates_whose_penalty_counted_as_it_should_keep_their_records(old, settings):
+    assert not any("penalty of gates" in each.summary for each in outdated_by(old(**settings)))
 
 
 def test_libraries_networks_without_einsum_keep_their_counts(old):

@@ -10,6 +10,8 @@ from torch import nn
 from torch.nn import functional as F
 
 import prunebench
+from prunebench.benchmark.cell.epochs import Purpose, Training, epochs
+from prunebench.benchmark.recipe import Recipe
 from prunebench.metrics import Flops, Size, Subject, flops_by_module
 from prunebench.metrics.gates import shares_of_work
 from prunebench.models import CifarResNet, LeNetSmall, ResNetSmall, WideResNet
@@ -97,6 +99,22 @@ def test_the_penalty_adds_its_gradient_to_that_of_the_loss():
         slopes.append(gate.predictor.bias.grad.clone())
     saliencies = F.linear(x.abs().mean((2, 3)), gate.predictor.weight, gate.predictor.bias)
     assert torch.allclose(slopes[1] - slopes[0], 0.3 * (saliencies > 0).float().mean(0), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "tolerance"), [({"accumulation": 4}, 1e-4), ({"precision": "float16"}, 3e-3)]
+)
+def test_the_penalty_counts_as_much_however_the_loss_is_multiplied(digits, settings, tolerance):
+    def trained(**settings):
+        torch.manual_seed(0)
+        strategy = FeatureBoosting(penalty=0.1)
+        model = LeNetSmall()
+        model = strategy.adapt(model, removable(strategy, model), 1.0, generator(0))
+        recipe = Recipe(epochs=1, batch_size=600, optimizer="SGD", learning_rate=0.01, **settings)
+        list(epochs(Training(model, digits, recipe, Purpose(0, "test"))))
+        return gates(model)[0].predictor.weight
+
+    torch.testing.assert_close(trained(**settings), trained(), rtol=0, atol=tolerance)
 
 
 def test_the_same_seed_gives_the_same_gates():
