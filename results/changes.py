@@ -161,6 +161,12 @@ def _penalises_gates_by_parts(record: Record) -> bool:
     return penalised and multiplied
 
 
+def _has_rounds_that_remove_nothing(record: Record) -> bool:
+    """Whether rounds that keep all weights have the densities of a schedule."""
+    differ = len({each.density for each in record.rounds}) > 1
+    return differ and record.rounds[-1].kept == record.final.get("prunable_parameters")
+
+
 def _has_momentum_in_float16(recipe: Settings) -> bool:
     return recipe.get("precision") == "float16" and bool(recipe.get("momentum"))
 
@@ -367,6 +373,10 @@ CHANGES: tuple[Change, ...] = (
     Change(
         "the penalty of gates counts as much with parts of batches and in float16",
         _penalises_gates_by_parts,
+    ),
+    Change(
+        "rounds of a method that removes nothing have the density at which they are trained",
+        _has_rounds_that_remove_nothing,
     ),
 )
 """All changes so far, the oldest first; new ones are added at the end."""

@@ -132,6 +132,9 @@ class _Rounds:
         lots = generator(experiment.seed, "adapting")
         with self._noise("adapting"):
             self._model = self._strategy.adapt(model, selected.names, self._steps[-1].density, lots)
+        if self._strategy.capabilities.removes == "nothing":
+            # It was adapted to what is asked for in the end, and stays as it is in all rounds.
+            self._steps = [self._steps[-1]] * experiment.rounds
         if self._model is not model:
             adapted = find_prunable(self._model, example)
             names = self._strategy.removable(self._model, adapted)

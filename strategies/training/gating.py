@@ -27,7 +27,7 @@ class FeatureBoosting(Strategy):
     Feature boosting and suppression. No weight is removed and a few are added, so that the record's
     compression is a little below 1; what is saved are multiply–adds, reported as their mean over
     test examples. The target says which fraction of a convolution's channels stays open: 0.75 of
-    the channels are suppressed at a sparsity of 0.75.
+    the channels are suppressed at a sparsity of 0.75, from the first round on.
 
     Formula: each channel times πᵢ, π = the k largest of max(0, φ · mean |x| + ρ), the others 0,
         k = ⌈density · channels⌉; mean |x| is that of each input channel over its positions.

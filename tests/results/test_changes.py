@@ -152,6 +152,20 @@ def test_gates_whose_penalty_counted_as_it_should_keep_their_records(old, settin
     assert not any("penalty of gates" in each.summary for each in outdated_by(old(**settings)))
 
 
+@pytest.mark.parametrize(
+    ("densities", "kept", "stale"),
+    [((0.5, 0.25), 1000, True), ((0.5, 0.25), 250, False), ((0.25, 0.25), 1000, False)],
+)
+def test_rounds_concern_only_records_whose_method_removes_nothing(old, densities, kept, stale):
+    rounds = tuple(
+        Round(round=number, density=each, kept=kept, before={}, after={}, validation={})
+        for number, each in enumerate(densities, 1)
+    )
+    final = {**old().final, "prunable_parameters": 1000}
+    changes = outdated_by(old().model_copy(update={"rounds": rounds, "final": final}))
+    assert any("removes nothing" in each.summary for each in changes) == stale
+
+
 def test_libraries_networks_without_einsum_keep_their_counts(old):
     changes = outdated_by(old(model="torchvision/resnet18"))
     assert not any("einsum" in each.summary for each in changes)

@@ -15,6 +15,7 @@ from prunebench.benchmark.recipe import Recipe
 from prunebench.metrics import Flops, Size, Subject, flops_by_module
 from prunebench.metrics.gates import shares_of_work
 from prunebench.models import CifarResNet, LeNetSmall, ResNetSmall, WideResNet
+from prunebench.results.changes import CHANGES, outdated_by
 from prunebench.seeding import generator
 from prunebench.strategies import FeatureBoosting, GatedConvolution
 
@@ -193,6 +194,19 @@ def test_an_experiment_keeps_the_weights_and_saves_work(experiment, tmp_path):
     assert ratio < 1
     assert record.final["theoretical_speedup"] > 1.8
     assert record.final["top1"] > 0.5
+
+
+@pytest.mark.slow
+def test_rounds_have_the_density_at_which_gates_are_open(experiment, tmp_path):
+    made = experiment(strategy="FeatureBoosting", sparsity=0.75, rounds=2)
+    record = prunebench.run(made, runs=tmp_path)
+    prunable = record.final["prunable_parameters"]
+    assert [(each.density, each.kept) for each in record.rounds] == [(0.25, prunable)] * 2
+    assert outdated_by(record) == []
+    first, last = record.rounds
+    of_the_schedule = (first.model_copy(update={"density": 0.5}), last)
+    before = {"rounds": of_the_schedule, "revision": len(CHANGES) - 1}
+    assert "rounds" in outdated_by(record.model_copy(update=before))[0].summary
 
 
 def test_going_back_to_a_network_without_gates_is_refused(experiment):
