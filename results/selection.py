@@ -103,7 +103,7 @@ def _any_of(column: pd.Series[Any], values: Sequence[str], condition: str) -> pd
                 index=column.index,
             )
         else:
-            equal = (column == value) & column.notna()
+            equal = column.fillna("") == value
         if not equal.any():
             raise UsageError(f"--where: no row has {column.name}={value}: {_there(column, value)}")
         found |= equal

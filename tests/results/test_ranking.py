@@ -255,9 +255,9 @@ def test_records_count_and_not_a_table_that_lies_beside_them(run_of, make_record
     left_out, *others = records
     for record in others:
         store.save(record)
-    write_csv(
-        leaderboard([store.folder]).replace("Best", "Renamed"), store.folder / "leaderboard.csv"
-    )
+    frame = leaderboard([store.folder])
+    renamed = frame.assign(strategy=frame["strategy"].str.replace("Best", "Renamed"))
+    write_csv(renamed, store.folder / "leaderboard.csv")
     (found,) = trials(store.folder, {})
     assert found.strategies == ["Best", "Middle", "Worst"]
     table = found.table("quality", left_out.experiment["strategy"])
